@@ -1,0 +1,48 @@
+"""What every test shares. The backend is the one that KERAS_BACKEND names."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # pictures are written, never shown
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes
+
+if importlib.util.find_spec("torch") is not None:
+    import torch  # noqa: F401  imported after TensorFlow in one process it can crash
+
+import hypothesis
+import keras
+import pytest
+
+# Compiling a backend's graph takes longer than any deadline; the same examples on every run.
+hypothesis.settings.register_profile("keraslip", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("keraslip")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_keras():
+    """Start every test from the same seed, with Keras' names and settings as they were."""
+    keras.utils.set_random_seed(0)
+    data_format, floatx = keras.config.image_data_format(), keras.config.floatx()
+    policy = keras.config.dtype_policy()
+    yield
+    keras.config.set_image_data_format(data_format)
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+    keras.utils.clear_session(free_memory=False)
+
+
+@pytest.fixture(scope="session")
+def backend() -> str:
+    """The name of Keras' backend in this run."""
+    return str(keras.backend.backend())
+
+
+@pytest.fixture(scope="session")
+def tfds_data_dir() -> Path:
+    """The folder of prepared tensorflow_datasets; skips the test where there is none."""
+    folder = os.environ.get("TFDS_DATA_DIR")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("TFDS_DATA_DIR names no folder with prepared data sets")
+    pytest.importorskip("tensorflow_datasets")
+    return Path(folder)
