@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("keraslip")
 
 @pytest.fixture(autouse=True)
 def _fresh_keras():
-    """Start every test from the same seed, with Keras' names and settings as they were."""
+    """Start every test from the same seed, with Keras' settings as they were."""
     keras.utils.set_random_seed(0)
     data_format, floatx = keras.config.image_data_format(), keras.config.floatx()
     policy = keras.config.dtype_policy()
@@ -29,7 +29,6 @@ def _fresh_keras():
     keras.config.set_image_data_format(data_format)
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
-    keras.utils.clear_session(free_memory=False)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,60 @@
+"""The activation layers of a network, chosen by name and given their initial thresholds."""
+
+from collections.abc import Callable, Sequence
+from numbers import Real
+
+import keras
+
+from keraslip import layers
+from keraslip.applications._spec import Net, Threshold
+
+CHOICES = ("clipped_relu", "maxmin", "clipped_maxmin", "relu")
+# Which threshold arguments an activation uses; any other one would be silently without effect.
+_USES = {"clipped_relu": {"threshold"}, "clipped_maxmin": {"upper_threshold", "lower_threshold"}}
+
+
+def activation_layers(
+    net: Net, activation: str, thresholds: dict[str, Threshold]
+) -> list[keras.layers.Layer]:
+    """One activation layer for each convolution and hidden dense layer of `net`."""
+    _check(activation, thresholds)
+    count = net.activations
+    if activation == "clipped_relu":
+        values = _spread("threshold", thresholds["threshold"], net.threshold, count)
+        return [layers.ClippedReLU(threshold=value) for value in values]
+    if activation == "clipped_maxmin":
+        upper = _spread("upper_threshold", thresholds["upper_threshold"], net.upper, count)
+        lower = _spread("lower_threshold", thresholds["lower_threshold"], net.lower, count)
+        return [layers.ClippedMaxMin(upper=u, lower=v) for u, v in zip(upper, lower, strict=True)]
+    plain: Callable[[], keras.layers.Layer] = (
+        layers.MaxMin if activation == "maxmin" else keras.layers.ReLU
+    )
+    return [plain() for _ in range(count)]
+
+
+def _check(activation: str, thresholds: dict[str, Threshold]) -> None:
+    if activation not in CHOICES:
+        raise ValueError(
+            f"`activation` must be one of {', '.join(CHOICES)}. Received: activation={activation!r}"
+        )
+    for name, value in thresholds.items():
+        if value is not None and name not in _USES.get(activation, set()):
+            raise ValueError(
+                f"`{name}` has no effect with activation={activation!r}. Received: {name}={value!r}"
+            )
+
+
+def _spread(
+    name: str, value: Threshold, default: float | Sequence[float], count: int
+) -> list[float]:
+    """The list of `count` thresholds that a number, a sequence or None stands for."""
+    chosen = default if value is None else value
+    if isinstance(chosen, Real):
+        return [float(chosen)] * count
+    chosen = [float(entry) for entry in chosen]
+    if len(chosen) != count:
+        raise ValueError(
+            f"`{name}` must be a number or {count} numbers, one for each activation layer. "
+            f"Received: {name}={value!r}"
+        )
+    return chosen

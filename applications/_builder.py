@@ -1,0 +1,137 @@
+"""Turns a `Net` into a `LocalLipschitzModel`: the one place that stacks layers."""
+
+import math
+from collections.abc import Callable, Iterator
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TypeVar
+
+import keras
+
+from keraslip import layers
+from keraslip.applications._activations import activation_layers
+from keraslip.applications._spec import Conv, Net, Threshold
+from keraslip.models import LocalLipschitzModel
+
+_ARGUMENTS = """
+
+    Args:
+        activation: "clipped_relu" (learned thresholds), "maxmin", "clipped_maxmin" (learned
+            thresholds) or "relu".
+        threshold: Initial threshold of "clipped_relu": a number, or one number for each
+            activation layer. The default is {threshold}.
+        upper_threshold: The same for the upper thresholds of "clipped_maxmin", default {upper}.
+        lower_threshold: The same for the lower thresholds of "clipped_maxmin", default {lower}.
+        width: Factor for the number of channels and hidden units; the products are rounded to
+            even numbers (MaxMin pairs them), never below 2.
+        weights: None for random weights, or the path of a `.weights.h5` or `.keras` file.
+        input_shape: Shape of one input without the batch, by default {input_shape} with the
+            channels where `keras.config.image_data_format()` puts them.
+        classes: Number of logits.
+        name: Name of the model.
+
+    Returns:
+        A `keraslip.LocalLipschitzModel` from images in [0, 1] to logits, not compiled.
+
+    Raises:
+        ValueError: If an argument is none of the above, or a threshold is given that the
+            activation does not use.
+
+    Reference:
+        Huang, Zhang, Shi, Kolter, Anandkumar, "Training Certifiably Robust Neural Networks with
+        Efficient Local Lipschitz Bounds", NeurIPS 2021, arXiv 2111.01395.
+    """
+
+Builder = TypeVar("Builder", bound=Callable[..., LocalLipschitzModel])
+
+
+def documented(net: Net) -> Callable[[Builder], Builder]:
+    """Append the arguments that all networks share to a builder's docstring."""
+
+    def append(builder: Builder) -> Builder:
+        builder.__doc__ = (builder.__doc__ or "").rstrip() + _ARGUMENTS.format(**vars(net))
+        return builder
+
+    return append
+
+
+def build(
+    net: Net,
+    activation: str,
+    thresholds: dict[str, Threshold],
+    width: float,
+    weights: str | PathLike[str] | None,
+    input_shape: tuple[int, int, int] | None,
+    classes: int,
+    name: str,
+) -> LocalLipschitzModel:
+    """Build `net` with the given choices; `documented` says what they mean."""
+    path = _weights_file(net, weights)
+    activations = iter(activation_layers(net, activation, thresholds))
+    inputs = keras.Input(_input_shape(net, input_shape))
+    x = inputs
+    for conv in net.convs:
+        for layer in _convolution(conv, width):
+            x = layer(x)
+        x = next(activations)(x)
+    x = keras.layers.Flatten()(x)
+    for units in net.hidden:
+        x = layers.MaskedLipschitzDense(_scaled(units, width))(x)
+        x = next(activations)(x)
+    outputs = layers.MaskedLipschitzDense(classes, name="logits")(x)
+    model = LocalLipschitzModel(inputs, outputs, name=name)
+    if path is not None:
+        model.load_weights(path)
+    return model
+
+
+def _convolution(conv: Conv, width: float) -> Iterator[keras.layers.Layer]:
+    """The layers of one convolution; its kernel starts from N(0, 2 / (k * k * filters))."""
+    filters = _scaled(conv.filters, width)
+    same = conv.stride == 1 and conv.kernel == 2 * conv.pad + 1
+    if conv.pad and not same:
+        yield keras.layers.ZeroPadding2D(conv.pad)
+    yield layers.MaskedLipschitzConv2D(
+        filters,
+        conv.kernel,
+        strides=conv.stride,
+        padding="same" if same else "valid",
+        kernel_initializer=keras.initializers.RandomNormal(
+            stddev=math.sqrt(2.0 / (conv.kernel * conv.kernel * filters))
+        ),
+    )
+
+
+def _scaled(count: int, width: float) -> int:
+    """`width * count`, rounded to an even number of at least 2."""
+    if not (math.isfinite(width) and width > 0):
+        raise ValueError(f"`width` must be a positive number. Received: width={width!r}")
+    return max(2, 2 * round(width * count / 2))
+
+
+def _input_shape(net: Net, input_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    if input_shape is not None:
+        if len(input_shape) != 3:
+            raise ValueError(
+                "`input_shape` must have three entries, without the batch. "
+                f"Received: input_shape={input_shape!r}"
+            )
+        return tuple(input_shape)
+    height, width, channels = net.input_shape
+    channels_first = keras.config.image_data_format() == "channels_first"
+    return (channels, height, width) if channels_first else (height, width, channels)
+
+
+def _weights_file(net: Net, weights: str | PathLike[str] | None) -> str | None:
+    """The path of the weights as a string; an error if there is no such file."""
+    if weights is None:
+        return None
+    path = fspath(weights)
+    if Path(path).is_file():
+        return path
+    if path.endswith((".weights.h5", ".keras")):
+        raise ValueError(f"There is no such weights file. Received: weights={path!r}")
+    raise ValueError(
+        f"No weights are published for {net.name}; pass the path of a .weights.h5 or .keras file, "
+        f"or None. Received: weights={weights!r}"
+    )

@@ -1,0 +1,69 @@
+"""`nox` runs every test on every backend, the linter and the type checker."""
+
+import os
+
+import nox
+
+# pip, not uv: torch's CPU builds are found through pip's own settings where these are used.
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests-tensorflow", "tests-jax", "tests-torch", "lint", "types"]
+nox.needs_version = ">=2025.5"
+
+# Pinned, so that a run today and a run next month test the same thing.
+BACKENDS = {"tensorflow": "tensorflow==2.21.0", "jax": "jax==0.10.2", "torch": "torch==2.13.0"}
+# Test processes in one session, 0 for none besides pytest itself: KERASLIP_TEST_PROCESSES=2 nox.
+PROCESSES = os.environ.get("KERASLIP_TEST_PROCESSES", "2")
+
+
+def test_environment(session: nox.Session, backend: str) -> dict[str, str]:
+    """Install the package with one backend; return the variables that its tests need."""
+    session.install("-e", f".[{backend},datasets]", BACKENDS[backend], "--group", "test")
+    # Several test processes on few cores: one thread each, or they wait for one another.
+    threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"} if PROCESSES != "0" else {}
+    return {"KERAS_BACKEND": backend, **threads}
+
+
+def run_pytest(session: nox.Session, backend: str, *options: str) -> None:
+    variables = test_environment(session, backend)
+    session.run("pytest", "-n", PROCESSES, *options, *session.posargs, env=variables)
+
+
+@nox.session(name="tests-tensorflow")
+def tests_tensorflow(session: nox.Session) -> None:
+    """All tests but the slow ones, on TensorFlow."""
+    run_pytest(session, "tensorflow")
+
+
+@nox.session(name="tests-jax")
+def tests_jax(session: nox.Session) -> None:
+    """All tests but the slow ones, on JAX."""
+    run_pytest(session, "jax")
+
+
+@nox.session(name="tests-torch")
+def tests_torch(session: nox.Session) -> None:
+    """All tests but the slow ones, on PyTorch."""
+    run_pytest(session, "torch")
+
+
+@nox.session
+@nox.parametrize("backend", list(BACKENDS), ids=list(BACKENDS))
+def slow(session: nox.Session, backend: str) -> None:
+    """The slow tests, on request: nox -s slow."""
+    run_pytest(session, backend, "-m", "slow")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, imports and formatting."""
+    session.install("--group", "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types of the package; no backend is needed."""
+    session.install("-e", ".", "--group", "types")
+    session.run("mypy")

@@ -1,0 +1,104 @@
+"""`import keraslip` alone reaches every public name, and does nothing else."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import keraslip
+
+PUBLIC = {
+    "": ["LocalLipschitzModel", "check_model", "register_rule", "__version__"],
+    "layers": [
+        "ClippedMaxMin",
+        "ClippedReLU",
+        "MaskedLipschitzConv2D",
+        "MaskedLipschitzDense",
+        "MaxMin",
+    ],
+    "losses": ["BCPLoss", "GloRoLoss", "TradesLoss"],
+    "schedules": ["Constant", "LinearRamp", "PiecewiseLinear"],
+    "attacks": ["pgd_l2"],
+    "datasets": ["load", "Dataset"],
+    "applications": [
+        "CIFAR4C3F",
+        "CIFAR6C2F",
+        "Digits2C2F",
+        "MNIST4C3F",
+        "TinyImageNet8C2F",
+        "get",
+    ],
+}
+NAMES = [f"{module}.{name}".lstrip(".") for module, names in PUBLIC.items() for name in names]
+# The edges of the library, and what they are built on: only their users pay for importing them.
+EDGES = [
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "tensorflow_datasets",
+    "keras_tuner",
+    "typer",
+    "rich",
+    "keraslip.applications",
+    "keraslip.attacks",
+    "keraslip.cli",
+    "keraslip.datasets",
+    "keraslip.plots",
+]
+
+
+def run(code: str) -> str:
+    """What a fresh interpreter prints for `code`."""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_import_keraslip_alone_reaches_every_public_name():
+    run("import keraslip\n" + "\n".join(f"keraslip.{name}" for name in NAMES))
+
+
+def test_import_keraslip_loads_no_edge_of_the_library():
+    # A backend may bring some of these along, so only what keraslip adds to Keras counts.
+    code = (
+        "import sys, keras\n"
+        "before = set(sys.modules)\n"
+        "import keraslip\n"
+        f"print(sorted((set(sys.modules) - before) & set({EDGES!r})))"
+    )
+    assert run(code).strip() == "[]"
+
+
+def test_import_keraslip_prints_nothing_and_keeps_keras_settings():
+    code = (
+        "import keras\n"
+        "settings = keras.config.floatx(), keras.config.image_data_format()\n"
+        "import keraslip\n"
+        "assert settings == (keras.config.floatx(), keras.config.image_data_format())"
+    )
+    assert run(code) == ""
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_exported_name_exists(module):
+    namespace = importlib.import_module(f"keraslip.{module}".rstrip("."))
+    assert len(set(namespace.__all__)) == len(namespace.__all__)
+    assert set(PUBLIC[module]) <= set(namespace.__all__)
+    for name in namespace.__all__:
+        assert getattr(namespace, name) is not None
+
+
+@pytest.mark.parametrize("module", [module for module in PUBLIC if module])
+def test_every_public_name_has_a_docstring(module):
+    namespace = importlib.import_module(f"keraslip.{module}")
+    assert [name for name in PUBLIC[module] if not getattr(namespace, name).__doc__] == []
+
+
+def test_dir_shows_the_public_names():
+    assert set(keraslip.__all__) <= set(dir(keraslip))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = keraslip.no_such_name
