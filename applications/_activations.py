@@ -1,9 +1,9 @@
 """The activation layers of a network, chosen by name and given their initial thresholds."""
 
-from collections.abc import Callable, Sequence
-from numbers import Real
+from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from keraslip import layers
 from keraslip.applications._spec import Net, Threshold
@@ -18,18 +18,23 @@ def activation_layers(
 ) -> list[keras.layers.Layer]:
     """One activation layer for each convolution and hidden dense layer of `net`."""
     _check(activation, thresholds)
-    count = net.activations
+    labels = [f"activation_{index}" for index in range(1, net.activations + 1)]
+    count = len(labels)
     if activation == "clipped_relu":
         values = _spread("threshold", thresholds["threshold"], net.threshold, count)
-        return [layers.ClippedReLU(threshold=value) for value in values]
+        return [
+            layers.ClippedReLU(threshold=value, name=label)
+            for value, label in zip(values, labels, strict=True)
+        ]
     if activation == "clipped_maxmin":
         upper = _spread("upper_threshold", thresholds["upper_threshold"], net.upper, count)
         lower = _spread("lower_threshold", thresholds["lower_threshold"], net.lower, count)
-        return [layers.ClippedMaxMin(upper=u, lower=v) for u, v in zip(upper, lower, strict=True)]
-    plain: Callable[[], keras.layers.Layer] = (
-        layers.MaxMin if activation == "maxmin" else keras.layers.ReLU
-    )
-    return [plain() for _ in range(count)]
+        return [
+            layers.ClippedMaxMin(upper=high, lower=low, name=label)
+            for high, low, label in zip(upper, lower, labels, strict=True)
+        ]
+    plain = layers.MaxMin if activation == "maxmin" else keras.layers.ReLU
+    return [plain(name=label) for label in labels]
 
 
 def _check(activation: str, thresholds: dict[str, Threshold]) -> None:
@@ -48,13 +53,10 @@ def _spread(
     name: str, value: Threshold, default: float | Sequence[float], count: int
 ) -> list[float]:
     """The list of `count` thresholds that a number, a sequence or None stands for."""
-    chosen = default if value is None else value
-    if isinstance(chosen, Real):
-        return [float(chosen)] * count
-    chosen = [float(entry) for entry in chosen]
-    if len(chosen) != count:
+    chosen = np.asarray(default if value is None else value, dtype="float64")
+    if chosen.shape not in ((), (count,)):
         raise ValueError(
             f"`{name}` must be a number or {count} numbers, one for each activation layer. "
             f"Received: {name}={value!r}"
         )
-    return chosen
+    return [float(entry) for entry in np.broadcast_to(chosen, (count,))]

@@ -65,18 +65,22 @@ def build(
     classes: int,
     name: str,
 ) -> LocalLipschitzModel:
-    """Build `net` with the given choices; `documented` says what they mean."""
+    """Build `net` with the given choices; `documented` says what they mean.
+
+    Every layer has a name of its own, because Keras' automatic names count up within a process:
+    two equal networks would differ in whatever goes by the name.
+    """
     path = _weights_file(net, weights)
     activations = iter(activation_layers(net, activation, thresholds))
     inputs = keras.Input(_input_shape(net, input_shape))
     x = inputs
-    for conv in net.convs:
-        for layer in _convolution(conv, width):
+    for index, conv in enumerate(net.convs, start=1):
+        for layer in _convolution(conv, width, index):
             x = layer(x)
         x = next(activations)(x)
-    x = keras.layers.Flatten()(x)
-    for units in net.hidden:
-        x = layers.MaskedLipschitzDense(_scaled(units, width))(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    for index, units in enumerate(net.hidden, start=1):
+        x = layers.MaskedLipschitzDense(_scaled(units, width), name=f"dense_{index}")(x)
         x = next(activations)(x)
     outputs = layers.MaskedLipschitzDense(classes, name="logits")(x)
     model = LocalLipschitzModel(inputs, outputs, name=name)
@@ -85,12 +89,12 @@ def build(
     return model
 
 
-def _convolution(conv: Conv, width: float) -> Iterator[keras.layers.Layer]:
+def _convolution(conv: Conv, width: float, index: int) -> Iterator[keras.layers.Layer]:
     """The layers of one convolution; its kernel starts from N(0, 2 / (k * k * filters))."""
     filters = _scaled(conv.filters, width)
     same = conv.stride == 1 and conv.kernel == 2 * conv.pad + 1
     if conv.pad and not same:
-        yield keras.layers.ZeroPadding2D(conv.pad)
+        yield keras.layers.ZeroPadding2D(conv.pad, name=f"pad_{index}")
     yield layers.MaskedLipschitzConv2D(
         filters,
         conv.kernel,
@@ -99,6 +103,7 @@ def _convolution(conv: Conv, width: float) -> Iterator[keras.layers.Layer]:
         kernel_initializer=keras.initializers.RandomNormal(
             stddev=math.sqrt(2.0 / (conv.kernel * conv.kernel * filters))
         ),
+        name=f"conv_{index}",
     )
 
 
@@ -116,7 +121,7 @@ def _input_shape(net: Net, input_shape: tuple[int, int, int] | None) -> tuple[in
                 "`input_shape` must have three entries, without the batch. "
                 f"Received: input_shape={input_shape!r}"
             )
-        return tuple(input_shape)
+        return input_shape
     height, width, channels = net.input_shape
     channels_first = keras.config.image_data_format() == "channels_first"
     return (channels, height, width) if channels_first else (height, width, channels)
