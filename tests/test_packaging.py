@@ -1,5 +1,6 @@
 """What is shipped: the wheel and the sdist are built here and opened."""
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,13 +13,25 @@ ROOT = Path(__file__).resolve().parent.parent
 APPLICATIONS = sorted(path.name for path in (ROOT / "applications").glob("*.py"))
 
 
+def copy_of_the_sources(target: Path) -> Path:
+    """The sources alone: a build leaves files behind, and what an earlier one left is read again."""
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, target)
+    for name in ("applications", "keraslip"):
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, target / name, symlinks=True, ignore=unwanted)
+    return target
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
     """A folder with the sdist of the checkout and the wheel that is built from that sdist."""
     pytest.importorskip("build")
     out = tmp_path_factory.mktemp("dist")
+    source = copy_of_the_sources(tmp_path_factory.mktemp("source"))
     # Without isolation the build uses the setuptools that is here: no network.
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=out)
     assert result.returncode == 0, result.stdout + result.stderr
     return out
