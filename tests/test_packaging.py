@@ -14,7 +14,7 @@ APPLICATIONS = sorted(path.name for path in (ROOT / "applications").glob("*.py")
 
 
 def copy_of_the_sources(target: Path) -> Path:
-    """The sources alone: a build leaves files behind, and what an earlier one left is read again."""
+    """The sources alone: a build reads again what an earlier one left behind."""
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, target)
