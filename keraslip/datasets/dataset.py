@@ -1,0 +1,58 @@
+"""What `keraslip.datasets.load` returns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Images = NDArray[np.float32]
+Labels = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images in [0, 1] and their classes, in three parts that share no sample.
+
+    Args:
+        x_train, x_val, x_test: float32 arrays of shape (n, height, width, channels).
+        y_train, y_val, y_test: int32 arrays of shape (n,), indices into `class_names`.
+        name: The name it was loaded by.
+        class_names: One name a class.
+
+    Example:
+
+    ```python
+    digits = keraslip.datasets.load("digits")
+    print(digits)    # digits: 1293 train, 144 validation, 360 test, 8 x 8 x 1, 10 classes
+    model.fit(digits.x_train, digits.y_train, validation_data=(digits.x_val, digits.y_val))
+    ```
+    """
+
+    x_train: Images
+    y_train: Labels
+    x_val: Images
+    y_val: Labels
+    x_test: Images
+    y_test: Labels
+    name: str
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one image: (height, width, channels)."""
+        return self.x_train.shape[1:]
+
+    def __str__(self) -> str:
+        shape = " x ".join(str(size) for size in self.input_shape)
+        return (
+            f"{self.name}: {len(self.x_train)} train, {len(self.x_val)} validation, "
+            f"{len(self.x_test)} test, {shape}, {self.num_classes} classes"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self}>"
