@@ -1,0 +1,43 @@
+"""keraslip: image classifiers whose L2 robustness is proved, trained with Keras.
+
+Everything is reached from `import keraslip`; what needs an extra, or is only needed at the edges, is
+imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from keraslip import layers as layers
+from keraslip import losses as losses
+from keraslip import schedules as schedules
+from keraslip.models import LocalLipschitzModel as LocalLipschitzModel
+from keraslip.models.check import check_model as check_model
+from keraslip.rules import register_rule as register_rule
+from keraslip.version import __version__ as __version__
+
+_LAZY = ("applications", "attacks", "bounds", "cli", "datasets", "plots", "rules")
+
+__all__ = [
+    "LocalLipschitzModel",
+    "__version__",
+    "applications",
+    "attacks",
+    "check_model",
+    "datasets",
+    "layers",
+    "losses",
+    "plots",
+    "register_rule",
+    "rules",
+    "schedules",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return import_module(f"keraslip.{name}")
+    raise AttributeError(f"module 'keraslip' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

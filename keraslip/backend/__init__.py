@@ -1,0 +1,69 @@
+"""What `keras.ops` lacks: input gradients and compilation, one small file a backend.
+
+Only the module of the active backend is imported, so that none of the others has to be installed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+_active = keras.backend.backend()
+
+if _active == "tensorflow":
+    from keraslip.backend import tensorflow as _backend
+elif _active == "jax":
+    from keraslip.backend import jax as _backend
+elif _active == "torch":
+    from keraslip.backend import torch as _backend
+else:
+    raise ImportError(
+        "keraslip needs gradients and so runs on Keras' tensorflow, jax and torch backends; "
+        f"set KERAS_BACKEND to one of them. Received: {_active}"
+    )
+
+__all__ = ["compiled", "input_gradient"]
+
+
+def input_gradient(
+    model: keras.Model, objective: Callable[..., Any]
+) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Gradient of a per-sample objective of the logits with respect to the model's input.
+
+    The model runs in inference mode and its current weights are read at every call. TensorFlow
+    and JAX compile once for each shape of `x`, so keep the function and pad the last batch.
+
+    Args:
+        model: A built Keras model with one input tensor.
+        objective: Backend-free function `objective(logits, *args) -> (batch,)`, in which no
+            sample's value depends on another sample.
+
+    Returns:
+        A function `call(x, *args) -> (values, gradients)` from NumPy arrays to NumPy arrays,
+        `values` of shape `(batch,)` and `gradients` of the shape of `x`.
+
+    Example:
+        ```python
+        def first_logit(logits):
+            return logits[:, 0]
+
+        values, gradients = input_gradient(model, first_logit)(x)
+        ```
+    """
+    return _backend.input_gradient(model, objective)
+
+
+def compiled(
+    model: keras.Model, function: Callable[..., list[Any]]
+) -> Callable[..., list[np.ndarray]]:
+    """A function of tensors, compiled where the backend can, from NumPy arrays to NumPy arrays.
+
+    Args:
+        model: The model whose weights the function reads; their current values are used at every call.
+        function: Backend-free function of tensors that returns a list of tensors.
+
+    Returns:
+        The compiled function. It is traced once for each shape of its arguments.
+    """
+    return _backend.compiled(model, function)

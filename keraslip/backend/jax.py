@@ -1,0 +1,45 @@
+"""Input gradients on JAX."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+
+def input_gradient(
+    model: keras.Model, objective: Callable[..., Any]
+) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """See `keraslip.backend.input_gradient`."""
+
+    def total(x: jax.Array, weights: tuple, args: tuple) -> tuple[jax.Array, jax.Array]:
+        logits, _ = model.stateless_call(*weights, x, training=False)
+        values = objective(logits, *args)
+        return values.sum(), values
+
+    step = jax.jit(jax.grad(total, has_aux=True))
+
+    def call(x: np.ndarray, *args: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # Weights are arguments, else the values of the first call would be constants of the trace.
+        groups = model.trainable_variables, model.non_trainable_variables
+        weights = tuple([v.value for v in group] for group in groups)
+        gradients, values = step(x, weights, args)
+        return np.asarray(values), np.asarray(gradients)
+
+    return call
+
+
+def compiled(model: keras.Model, function: Callable[..., list[Any]]) -> Callable[..., list[np.ndarray]]:
+    """See `keraslip.backend.compiled`."""
+
+    @jax.jit
+    def step(weights: list[jax.Array], args: tuple) -> list[jax.Array]:
+        mapping = list(zip(model.variables, weights, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return function(*args)
+
+    def call(*args: np.ndarray) -> list[np.ndarray]:
+        return [np.asarray(out) for out in step([v.value for v in model.variables], args)]
+
+    return call

@@ -1,0 +1,38 @@
+"""Input gradients on TensorFlow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def input_gradient(
+    model: keras.Model, objective: Callable[..., Any]
+) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """See `keraslip.backend.input_gradient`."""
+
+    @tf.function(autograph=False)
+    def step(x: tf.Tensor, *args: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            values = objective(model(x, training=False), *args)
+        zero = tf.UnconnectedGradients.ZERO
+        return values, tape.gradient(values, x, unconnected_gradients=zero)
+
+    def call(x: np.ndarray, *args: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, gradients = step(*(tf.convert_to_tensor(a) for a in (x, *args)))
+        return values.numpy(), gradients.numpy()
+
+    return call
+
+
+def compiled(model: keras.Model, function: Callable[..., list[Any]]) -> Callable[..., list[np.ndarray]]:
+    """See `keraslip.backend.compiled`."""
+    step = tf.function(function, autograph=False, reduce_retracing=True)
+
+    def call(*args: np.ndarray) -> list[np.ndarray]:
+        return [out.numpy() for out in step(*(tf.convert_to_tensor(a) for a in args))]
+
+    return call

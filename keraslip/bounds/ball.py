@@ -1,0 +1,97 @@
+"""The ball that every tensor carries, and sums of linear maps of balls that are still open."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from keraslip.bounds.maps import Identity, LinearMap, Sum, compose
+
+Tensor = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """A closed bound on one tensor z, for every x' with `||x' - x||_2 <= epsilon`.
+
+    `||z(x') - center||_2 <= epsilon * gain`, `z_i(x') = center_i` wherever `varying_i` is 0, and
+    `z(x') - center` lies between `lower` and `upper` where those are known.
+
+    Args:
+        center: The exact activation at the clean input, `(batch, *shape)`.
+        gain: Radius divided by epsilon, `(batch,)` or `(1,)`: the local Lipschitz bound up to here.
+        varying: 1.0 where a unit may change, else 0.0; `(batch, *shape)`, or `None` for all ones.
+        lower: Smallest change of each unit, at most 0, or `None`.
+        upper: Largest change of each unit, at least 0, or `None`.
+        global_gain: As `gain`, with global norms; only the paper's mode needs it.
+    """
+
+    center: Tensor
+    gain: Tensor
+    varying: Tensor | None = None
+    lower: Tensor | None = None
+    upper: Tensor | None = None
+    global_gain: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class AffineForm:
+    """A tensor written as its center plus linear maps of balls: `center + sum_s L_s (z_s - c_s)`.
+
+    This is the state that travels through the network. A linear layer only composes its map; the next
+    activation closes the form, so that `x + conv(x)` is bounded as the one map it is.
+
+    Args:
+        center: The exact activation at the clean input, `(batch, *shape)`.
+        terms: Pairs of a ball and the pending map from it; no ball occurs twice.
+    """
+
+    center: Tensor
+    terms: tuple[tuple[Ball, LinearMap], ...]
+
+    @classmethod
+    def closed(cls, ball: Ball) -> "AffineForm":
+        """The form of a ball with nothing pending."""
+        return cls(ball.center, ((ball, Identity(tuple(ball.center.shape[1:]))),))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.center.shape[1:])
+
+    @property
+    def ball(self) -> Ball | None:
+        """The ball if nothing is pending, else `None`."""
+        if len(self.terms) == 1 and isinstance(self.terms[0][1], Identity):
+            return replace(self.terms[0][0], center=self.center)
+        return None
+
+    def mapped(self, center: Tensor, linear_map: LinearMap) -> "AffineForm":
+        """The form after one more linear map.
+
+        Args:
+            center: The new center, bias included.
+            linear_map: The map applied to every term.
+        """
+        terms = tuple((ball, compose(linear_map, pending)) for ball, pending in self.terms)
+        return AffineForm(center, terms)
+
+    def shifted(self, center: Tensor) -> "AffineForm":
+        """The form with another center: a constant was added."""
+        return replace(self, center=center)
+
+
+def add_forms(center: Tensor, forms: list[AffineForm]) -> AffineForm:
+    """The form of a sum. Maps from the same ball are added before anything is bounded.
+
+    Args:
+        center: Sum of the centers.
+        forms: The summands' forms, all of one shape.
+
+    Returns:
+        An `AffineForm`.
+    """
+    gathered: dict[int, tuple[Ball, list[LinearMap]]] = {}
+    for form in forms:
+        for ball, pending in form.terms:
+            gathered.setdefault(id(ball), (ball, []))[1].append(pending)
+    terms = ((ball, maps[0] if len(maps) == 1 else Sum(tuple(maps))) for ball, maps in gathered.values())
+    return AffineForm(center, tuple(terms))

@@ -1,0 +1,9 @@
+"""Layers with a learned part in the bound. One class a file, its rule beside it."""
+
+from keraslip.layers.clipped_maxmin import ClippedMaxMin as ClippedMaxMin
+from keraslip.layers.clipped_relu import ClippedReLU as ClippedReLU
+from keraslip.layers.masked_lipschitz_conv2d import MaskedLipschitzConv2D as MaskedLipschitzConv2D
+from keraslip.layers.masked_lipschitz_dense import MaskedLipschitzDense as MaskedLipschitzDense
+from keraslip.layers.maxmin import MaxMin as MaxMin
+
+__all__ = ["ClippedMaxMin", "ClippedReLU", "MaskedLipschitzConv2D", "MaskedLipschitzDense", "MaxMin"]

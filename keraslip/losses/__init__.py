@@ -1,0 +1,8 @@
+"""Losses on clean and worst-case logits."""
+
+from keraslip.losses.bcp_loss import BCPLoss as BCPLoss
+from keraslip.losses.gloro_loss import GloRoLoss as GloRoLoss
+from keraslip.losses.robust_loss import RobustLoss as RobustLoss
+from keraslip.losses.trades_loss import TradesLoss as TradesLoss
+
+__all__ = ["BCPLoss", "GloRoLoss", "RobustLoss", "TradesLoss"]

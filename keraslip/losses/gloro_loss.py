@@ -1,0 +1,46 @@
+"""Cross-entropy with a "not certified" class."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keraslip.losses.robust_loss import RobustLoss
+
+Tensor = Any
+
+
+@keras.saving.register_keras_serializable(package="keraslip")
+class GloRoLoss(RobustLoss):
+    """Cross-entropy on the logits with one more class, the largest worst-case logit of another class.
+
+    The added class wins exactly where the sample is not certified.
+
+    Args:
+        name: Name of the loss.
+        **kwargs: Arguments of `keras.losses.Loss`.
+
+    Example:
+
+    ```python
+    model.compile("adam", epsilon=1.58, loss=keraslip.losses.GloRoLoss())
+    ```
+
+    Reference:
+
+    - Leino, Wang, Fredrikson, 2021, arXiv 2102.08452, section 3.
+    """
+
+    def __init__(self, name: str = "gloro_loss", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+
+    def per_sample(self, y: Tensor, logits: Tensor, worst: Tensor) -> Tensor:
+        extended = ops.concatenate([logits, uncertified_logit(y, worst)], axis=-1)
+        return ops.logsumexp(extended, axis=-1) - ops.sum(y * logits, axis=-1)
+
+
+def uncertified_logit(y: Tensor, worst: Tensor) -> Tensor:
+    """The largest worst-case logit of a class other than y, `(batch, 1)`."""
+    # A finite number instead of infinity: 0 * inf in a gradient is NaN.
+    others = ops.where(y > 0.5, ops.full_like(worst, -1e30), worst)
+    return ops.max(others, axis=-1, keepdims=True)

@@ -1,0 +1,112 @@
+"""Bounds of many samples with converged power iterations: estimates for reports and tests."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keraslip import backend
+from keraslip.models.robust_step import bound_pass
+from keraslip.models.state import RefreshedStarts
+from keraslip.models.validation import check_images, check_labels
+from keraslip.rules import BOUNDS, Propagation
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bounds estimated by power iteration, which approaches norms from below: no proof.
+
+    Args:
+        logits: Clean logits `(n, classes)`.
+        worst: Worst-case logits `(n, classes)`.
+        margin: The label's logit minus the largest worst-case logit of another class, `(n,)`; NaN where a
+            number is not finite.
+        lipschitz: Bound on the Lipschitz constant of the logits in the ball, `(n,)`.
+        label: The label bounded, `(n,)`.
+        epsilon: L2 radius in raw input units.
+        bound: `"local"`, `"global"` or `"paper"`.
+        power_iterations: Iterations for each norm.
+    """
+
+    logits: np.ndarray
+    worst: np.ndarray
+    margin: np.ndarray
+    lipschitz: np.ndarray
+    label: np.ndarray
+    epsilon: float
+    bound: str
+    power_iterations: int
+
+    @property
+    def prediction(self) -> np.ndarray:
+        """Predicted class, `(n,)`."""
+        return self.logits.argmax(axis=-1)
+
+    @property
+    def certified(self) -> np.ndarray:
+        """Whether the label is predicted and every margin is strictly positive and finite, `(n,)`."""
+        return self.margin > 0.0
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples whose label is predicted."""
+        return float(np.mean(self.prediction == self.label))
+
+    @property
+    def certified_accuracy(self) -> float:
+        """Share of samples that are correct and certified, as far as the estimate goes."""
+        return float(np.mean(self.certified))
+
+    @property
+    def guarantee(self) -> str:
+        """What the numbers promise."""
+        return "estimate (power iteration)"
+
+
+def estimate(
+    model: Any,
+    x: np.ndarray,
+    y: np.ndarray | None,
+    epsilon: float,
+    bound: str,
+    power_iterations: int,
+    batch_size: int,
+) -> Estimate:
+    """See `LocalLipschitzModel.estimate`."""
+    if bound not in BOUNDS:
+        raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
+    x = np.asarray(x, dtype="float32")
+    check_images(x)
+    if y is not None:
+        y = np.asarray(y)
+        check_labels(y, model.outputs[0].shape[-1])
+        y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
+    call = _bound_function(model, bound, power_iterations)
+    radius = np.float32(epsilon)
+    labels = () if y is None else (y.astype("int32"),)
+    batches = [
+        call(x[i : i + batch_size], radius, *(part[i : i + batch_size] for part in labels))
+        for i in range(0, len(x), batch_size)
+    ]
+    logits, worst, margin, lipschitz = (np.concatenate(part) for part in zip(*batches, strict=True))
+    label = logits.argmax(axis=-1) if y is None else y
+    return Estimate(
+        logits, worst, margin, lipschitz, label, epsilon, bound, power_iterations
+    )
+
+
+def _bound_function(model: Any, bound: str, power_iterations: int) -> Any:
+    """The compiled pass, kept on the model for the next call with the same settings."""
+    cache = model.__dict__.setdefault("_keraslip_functions", {})
+    key = (bound, power_iterations)
+    if key not in cache:
+
+        def function(x: Any, epsilon: Any, y: Any = None) -> list[Any]:
+            starts = RefreshedStarts(model.warm_starts)
+            context = Propagation(epsilon, starts, bound, power_iterations)
+            outcome = bound_pass(model, x, y, context)
+            return [outcome.logits, outcome.worst, outcome.margin, outcome.lipschitz]
+
+        cache[key] = backend.compiled(model, function)
+    return cache[key]
+

@@ -1,0 +1,252 @@
+"""The main job: a Keras model that trains and reports its own robustness."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keraslip.losses import BCPLoss, RobustLoss
+from keraslip.models.callbacks import RunProgress, StuckWarning
+from keraslip.models.estimate import Estimate, estimate
+from keraslip.models.state import RunState, WarmStarts
+from keraslip.models.train_step import RobustTrainStep
+from keraslip.models.validation import check_bounded, check_data, check_epsilon
+from keraslip.rules import BOUNDS
+from keraslip.schedules import Constant, LinearRamp, Schedule
+
+#: How far beyond the target epsilon training goes by default (design: CIFAR-10 and MNIST 1.1).
+TRAIN_EPSILON_FACTOR = 1.1
+
+
+@keras.saving.register_keras_serializable(package="keraslip")
+class LocalLipschitzModel(RobustTrainStep, keras.Model):
+    """A functional Keras model trained against its own local Lipschitz bound.
+
+    It is built, fitted, evaluated and saved as every Keras model. Each training step propagates, with the
+    forward pass, a ball of radius epsilon around every input, and the loss sees the worst-case logits in it.
+
+    Args:
+        inputs: The `keras.Input`.
+        outputs: Logits `(batch, classes)`, from a linear layer.
+        name: Name of the model.
+        **kwargs: Arguments of `keras.Model`.
+
+    Example:
+
+    ```python
+    inputs = keras.Input((28, 28, 1))
+    x = keraslip.layers.MaskedLipschitzConv2D(32, 3, padding="same")(inputs)
+    x = keraslip.layers.ClippedReLU(threshold=1.0)(x)
+    x = keras.layers.Flatten()(x)
+    outputs = keraslip.layers.MaskedLipschitzDense(10)(x)
+    model = keraslip.LocalLipschitzModel(inputs, outputs)
+    model.compile("adam", epsilon=1.58)
+    model.fit(x_train, y_train, epochs=30, validation_data=(x_val, y_val))
+    ```
+
+    Reference:
+
+    - Huang, Zhang, Shi, Kolter, Anandkumar, 2021, arXiv 2111.01395.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(inputs, outputs, name=name, **kwargs)
+        self.run_state = RunState(self)
+        self.warm_starts = WarmStarts(self)
+        self.certified_tracker = keras.metrics.Mean(name="certified_accuracy")
+        self.lipschitz_tracker = keras.metrics.Mean(name="lipschitz")
+        self.epsilon_tracker = keras.metrics.Mean(name="epsilon")
+        self.varying_tracker = keras.metrics.Mean(name="varying")
+        #: Range of valid inputs, for attacks; `None` is unbounded.
+        self.input_range: tuple[float, float] | None = (0.0, 1.0)
+        self.bound = "local"
+        self.power_iterations = 1
+        self.sparsity = 0.0
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        epsilon: float | None = None,
+        loss: RobustLoss | None = None,
+        metrics: Sequence[Any] | None = ("accuracy",),
+        train_epsilon: Schedule | float | None = None,
+        sparsity: float = 0.0,
+        power_iterations: int = 1,
+        bound: str = "local",
+        input_range: tuple[float, float] | None = (0.0, 1.0),
+        **kwargs: Any,
+    ) -> None:
+        """Configures certified training.
+
+        Args:
+            optimizer: As for `keras.Model.compile`.
+            epsilon: L2 radius to certify, in raw input units; a number >= 0.
+            loss: A loss on `(y, (logits, worst-case logits))`; default `keraslip.losses.BCPLoss()`.
+            metrics: Metrics on the clean logits.
+            train_epsilon: Epsilon while training, a number or schedule. Default: from 0 to
+                `1.1 * epsilon` over the first half of the run.
+            sparsity: Weight of the paper's sparsity loss; the paper uses 0 and 0.01.
+            power_iterations: Iterations for each norm in a step, from the warm-start vectors.
+            bound: `"local"`, `"global"` or `"paper"` (the published algorithm, for ablations).
+            input_range: Smallest and largest valid input, for attacks; `None` if unbounded.
+            **kwargs: `weighted_metrics`, `run_eagerly`, `steps_per_execution`, `jit_compile` and
+                `auto_scale_loss`, as for `keras.Model.compile`.
+
+        Raises:
+            ValueError: if an argument is out of range, or the model does not end in a linear layer.
+            NotImplementedError: at a layer without a rule, see `keraslip.check_model`.
+        """
+        if epsilon is None:
+            raise ValueError("compile needs epsilon, the L2 radius to certify in raw input units.")
+        epsilon = check_epsilon(epsilon)
+        check_bounded(self)
+        if bound not in BOUNDS:
+            raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
+        if not isinstance(power_iterations, int) or power_iterations < 1:
+            raise ValueError(
+                f"power_iterations must be an integer >= 1. Received: {power_iterations!r}"
+            )
+        if loss is not None and not isinstance(loss, keras.losses.Loss):
+            raise ValueError(
+                "loss must be a loss on clean and worst-case logits, such as keraslip.losses.BCPLoss(). "
+                f"Received: loss={loss!r}"
+            )
+        super().compile(optimizer=optimizer, metrics=list(metrics or []), **kwargs)
+        self.run_state.epsilon.assign(epsilon)
+        self.robust_loss = BCPLoss() if loss is None else loss
+        self.train_epsilon = _train_epsilon(train_epsilon, epsilon)
+        self.sparsity = check_epsilon(sparsity, "sparsity")
+        self.power_iterations = power_iterations
+        self.bound = bound
+        self.input_range = _checked_range(input_range)
+        self._robust_config = {
+            "optimizer": optimizer,
+            "epsilon": epsilon,
+            "loss": self.robust_loss,
+            "metrics": list(metrics or []),
+            "train_epsilon": self.train_epsilon,
+            "sparsity": sparsity,
+            "power_iterations": power_iterations,
+            "bound": bound,
+            "input_range": input_range,
+            **kwargs,
+        }
+
+    @property
+    def epsilon_value(self) -> float:
+        """The compiled epsilon; 0 before `compile`."""
+        return float(keras.ops.convert_to_numpy(self.run_state.epsilon))
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Arguments of `compile`, serialised."""
+        if not self.compiled:
+            return None
+        config = {**self._robust_config, "optimizer": self.optimizer}
+        return keras.saving.serialize_keras_object(config)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says; called by `keras.models.load_model`."""
+        config = keras.saving.deserialize_keras_object(config)
+        if config.get("input_range") is not None:
+            config["input_range"] = tuple(config["input_range"])
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """Trains, as `keras.Model.fit`; logs also certified_accuracy, lipschitz, epsilon and varying.
+
+        Schedules run from the start to the end of this call; with `initial_epoch` they go on where they
+        were. Inputs and labels are checked first: arrays whole, streams on their first batch.
+
+        Args:
+            x: Inputs `(n, *shape)`, or a stream of batches (`tf.data.Dataset`, `PyDataset`, `DataLoader`,
+                generator).
+            y: Labels: class indices `(n,)` or one-hot `(n, classes)`; none for a stream.
+            **kwargs: All other arguments of `keras.Model.fit`.
+
+        Returns:
+            The `keras.callbacks.History`.
+
+        Raises:
+            ValueError: if data are empty, not finite, of the wrong shape, or labels out of range.
+        """
+        self._assert_compile_called("fit")
+        x = self._checked(x, y)
+        if (held_out := kwargs.get("validation_data")) is not None:
+            kwargs["validation_data"] = self._checked_validation(held_out)
+        callbacks = kwargs.pop("callbacks", None) or []
+        listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+        own = [RunProgress(), StuckWarning(self.outputs[0].shape[-1])]
+        try:
+            return super().fit(x, y, callbacks=[*own, *listed], **kwargs)
+        finally:
+            # Outside a run schedules are at their end value.
+            self.run_state.set(0, 0, 0)
+
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """Evaluates at the compiled epsilon, as `keras.Model.evaluate`, with the logs of `fit`.
+
+        `certified_accuracy` here is an estimate by power iteration, for curves; it is no certificate.
+        """
+        self._assert_compile_called("evaluate")
+        if not kwargs.get("_use_cached_eval_dataset"):  # checked by fit already
+            x = self._checked(x, y)
+        return super().evaluate(x, y, **kwargs)
+
+    def estimate(
+        self,
+        x: np.ndarray,
+        y: np.ndarray | None = None,
+        epsilon: float | None = None,
+        bound: str | None = None,
+        power_iterations: int = 50,
+        batch_size: int = 256,
+    ) -> Estimate:
+        """Bounds of every sample with well converged power iterations: estimates, not certificates.
+
+        Args:
+            x: Inputs `(n, *shape)`.
+            y: Class indices `(n,)` or one-hot; the predicted labels if `None`.
+            epsilon: L2 radius, in raw input units; the compiled one if `None`.
+            bound: `"local"`, `"global"` or `"paper"`; the compiled one if `None`.
+            power_iterations: Iterations for each norm.
+            batch_size: Samples at a time.
+
+        Returns:
+            An `Estimate` of NumPy arrays.
+
+        Raises:
+            ValueError: if an argument is out of range.
+        """
+        epsilon = self.epsilon_value if epsilon is None else check_epsilon(epsilon)
+        bound = self.bound if bound is None else bound
+        return estimate(self, x, y, epsilon, bound, power_iterations, batch_size)
+
+    def _checked(self, x: Any, y: Any) -> Any:
+        classes, shape = self.outputs[0].shape[-1], tuple(self.inputs[0].shape[1:])
+        return check_data(x, y, classes, shape)
+
+    def _checked_validation(self, data: Any) -> Any:
+        if isinstance(data, list | tuple):
+            self._checked(data[0], data[1])
+            return data
+        return self._checked(data, None)
+
+
+def _train_epsilon(value: Schedule | float | None, epsilon: float) -> Schedule:
+    if isinstance(value, Schedule):
+        return value
+    if value is None:
+        return LinearRamp(0.0, TRAIN_EPSILON_FACTOR * epsilon)
+    return Constant(check_epsilon(value, "train_epsilon"))
+
+
+def _checked_range(value: Any) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    low, high = (float(v) for v in value)
+    if not low < high or math.isnan(low + high):
+        raise ValueError(f"input_range must be (low, high) or None. Received: {value}")
+    return (low, high)

@@ -1,0 +1,176 @@
+"""The model's own weights: place in the run, epsilon, and one warm-start vector for each norm."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keraslip.bounds.maps import LinearMap
+from keraslip.layers.masked import random_unit_vector
+from keraslip.rules import Propagation, UnsupportedLayerError
+from keraslip.rules.walk import propagate
+
+Tensor = Any
+
+
+class RunState:
+    """Scalars that training reads and writes inside the compiled step.
+
+    They are weights, so that they are saved, restored and changed without a new trace.
+
+    Args:
+        model: The model that owns the weights.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.step = _scalar(model, "run_step")
+        self.length = _scalar(model, "run_length")
+        #: 1 while every step counts; 0 while progress is counted in epochs.
+        self.increment = _scalar(model, "run_increment")
+        self.epsilon = _scalar(model, "epsilon")
+
+    def progress(self) -> Tensor:
+        """Share of the run that is done; 1 outside a run."""
+        step, length = ops.convert_to_tensor(self.step), ops.convert_to_tensor(self.length)
+        return ops.where(length > 0.0, step / ops.maximum(length, 1.0), ops.ones_like(step))
+
+    def advance(self) -> None:
+        """Counts one training step."""
+        self.step.assign(self.step + self.increment)
+
+    def set(self, step: float, length: float, increment: float) -> None:
+        """Puts the run at a step."""
+        self.step.assign(float(step))
+        self.length.assign(float(length))
+        self.increment.assign(float(increment))
+
+
+def _scalar(model: Any, name: str) -> Any:
+    return model.add_weight(
+        name=name,
+        shape=(),
+        initializer="zeros",
+        trainable=False,
+        dtype="float32",
+        aggregation="only_first_replica",
+    )
+
+
+class WarmStarts:
+    """Starts of the power iterations, one vector for each norm, as weights of the model.
+
+    Args:
+        model: The model that owns the weights.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.problem: UnsupportedLayerError | None = None
+        self._weights: dict[str, Any] = {}
+        #: Whether the logits are a linear map of something bounded.
+        self.ends_linear = False
+        try:
+            shapes, self.ends_linear = _norm_shapes(model)
+        except UnsupportedLayerError as error:
+            # Reported by compile and fit: check_model must be able to print a model that has it.
+            self.problem = error
+            return
+        for number, (key, shape) in enumerate(shapes.items()):
+            self._weights[key] = model.add_weight(
+                name=f"lipschitz_vector_{number}",
+                shape=(1, *shape),
+                initializer=_Fixed(key),
+                trainable=False,
+                dtype="float32",
+                aggregation="mean",
+            )
+
+    def start(self, key: str, linear_map: LinearMap) -> Tensor:
+        """The vector of a norm, `(1, *out_shape)`."""
+        return ops.convert_to_tensor(self._weights[key])
+
+    def update(self, vectors: dict[str, Tensor]) -> None:
+        """Stores the vectors that a training step reached."""
+        for key, vector in vectors.items():
+            self._weights[key].assign(vector)
+
+
+class RefreshedStarts:
+    """Warm starts mixed with noise, for long iterations that must not depend on what was learnt.
+
+    A learned vector can be zero where a sample needs it; a fixed random part lets every direction grow.
+
+    Args:
+        learned: The vectors to start from.
+    """
+
+    def __init__(self, learned: WarmStarts) -> None:
+        self._learned = learned
+
+    def start(self, key: str, linear_map: LinearMap) -> Tensor:
+        """The vector of a norm, `(1, *out_shape)`."""
+        noise = ops.convert_to_tensor(random_unit_vector(f"{key} refreshed", linear_map.out_shape))
+        return self._learned.start(key, linear_map) + 0.5 * noise
+
+
+class _Fixed(keras.initializers.Initializer):
+    """The random unit vector of a name."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+        return ops.convert_to_tensor(random_unit_vector(self.key, tuple(shape[1:])), dtype)
+
+
+class _Recorder:
+    """Stands in for the vectors while their shapes are found out."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.ends_linear = False
+
+    def start(self, key: str, linear_map: LinearMap) -> Tensor:
+        self.shapes[key] = linear_map.out_shape
+        return ops.ones((1, *linear_map.out_shape))
+
+
+def _norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool]:
+    """Every norm the bound takes, and whether the end is linear; symbolic, nothing is computed."""
+    recorder = _Recorder()
+
+    class Pass(keras.Operation):
+        def call(self, x: Tensor) -> Tensor:
+            context = Propagation(ops.ones(()), recorder)
+            form = propagate(model, x, context)
+            recorder.ends_linear = form.ball is None
+            return logits_lipschitz(form, context)
+
+    shape = single_input_shape(model)
+    Pass().compute_output_spec(keras.KerasTensor((2, *shape), "float32"))
+    return recorder.shapes, recorder.ends_linear
+
+
+def logits_lipschitz(form: Any, context: Propagation) -> Tensor:
+    """Bound on the Lipschitz constant of the logits; its norm is called "logits"."""
+    context.key = "logits"
+    return context.lipschitz(form)
+
+
+def single_input_shape(model: Any) -> tuple[int, ...]:
+    """Shape of one input of a model.
+
+    Raises:
+        UnsupportedLayerError: if there are several inputs or outputs, or a size is unknown.
+    """
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise UnsupportedLayerError(
+            "A model with one input and one output is needed. "
+            f"Received: {len(model.inputs)} inputs, {len(model.outputs)} outputs"
+        )
+    shape = tuple(model.inputs[0].shape[1:])
+    if None in shape:
+        raise UnsupportedLayerError(
+            "Norms of convolutions depend on the size of the image, so every size but the batch's must "
+            f"be given to keras.Input. Received: input shape {(None, *shape)}"
+        )
+    return shape

@@ -1,0 +1,127 @@
+"""Rules of dense layers, convolutions, average pooling and input scaling."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keraslip.bounds.maps import (
+    AveragePoolMap,
+    ConvGeometry,
+    ConvMap,
+    DenseMap,
+    DiagonalMap,
+    LinearMap,
+    MeanMap,
+    PermuteMap,
+    ReshapeMap,
+    compose,
+)
+from keraslip.rules.registry import register_rule
+from keraslip.rules.rule import LinearRule
+
+Tensor = Any
+Shape = tuple[int, ...]
+
+
+def full_precision(x: Any) -> Tensor:
+    """A weight as a tensor of at least float32, whatever the layer computes in."""
+    x = ops.convert_to_tensor(x)
+    return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
+
+
+def in_channels_last(
+    layer: Any, in_shape: Shape, build: Any, keeps_image: bool = True
+) -> LinearMap:
+    """A map built in channels-last layout, put between permutations if the layer is channels-first.
+
+    Args:
+        layer: A layer with `data_format`.
+        in_shape: Shape of the layer's input.
+        build: Function from the channels-last input shape to a map.
+        keeps_image: Whether the map's output has spatial axes to permute back.
+    """
+    if layer.data_format == "channels_last":
+        return build(in_shape)
+    to_last = PermuteMap(in_shape, (1, 2, 0))
+    inner = build(to_last.out_shape)
+    there = compose(inner, to_last)
+    return compose(PermuteMap(inner.out_shape, (2, 0, 1)), there) if keeps_image else there
+
+
+@register_rule(keras.layers.Dense)
+class DenseRule(LinearRule):
+    """`kernel^T x + bias` along the last axis."""
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+        return DenseMap(full_precision(layer.kernel), in_shape)
+
+    def bias(self, layer: Any) -> Tensor | None:
+        return full_precision(layer.bias) if layer.use_bias else None
+
+
+@register_rule(keras.layers.Conv2D)
+class Conv2DRule(LinearRule):
+    """Convolution of any stride, padding, dilation and number of groups."""
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+        geometry = ConvGeometry(layer.strides, layer.padding, layer.dilation_rate, layer.groups)
+        kernel = full_precision(layer.kernel)
+        return in_channels_last(layer, in_shape, lambda shape: ConvMap(kernel, shape, geometry))
+
+    def bias(self, layer: Any) -> Tensor | None:
+        if not layer.use_bias:
+            return None
+        bias = full_precision(layer.bias)
+        return bias if layer.data_format == "channels_last" else ops.reshape(bias, (-1, 1, 1))
+
+
+@register_rule(keras.layers.AveragePooling2D)
+class AveragePooling2DRule(LinearRule):
+    """Means over windows; overlapping windows included."""
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+        arguments = (layer.pool_size, layer.strides, layer.padding)
+        return in_channels_last(layer, in_shape, lambda shape: AveragePoolMap(shape, *arguments))
+
+
+@register_rule(keras.layers.GlobalAveragePooling2D)
+class GlobalAveragePooling2DRule(LinearRule):
+    """Mean over the image."""
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+        mean = in_channels_last(layer, in_shape, MeanMap, keeps_image=False)
+        if not layer.keepdims:
+            return mean
+        channels = mean.out_shape[-1]
+        last = layer.data_format == "channels_last"
+        kept = (1, 1, channels) if last else (channels, 1, 1)
+        return compose(ReshapeMap(mean.out_shape, kept), mean)
+
+
+@register_rule(keras.layers.Rescaling)
+class RescalingRule(LinearRule):
+    """`scale x + offset`; epsilon stays in the units before it."""
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+        return DiagonalMap(full_precision(layer.scale), in_shape)
+
+    def bias(self, layer: Any) -> Tensor | None:
+        return full_precision(layer.offset)
+
+
+@register_rule(keras.layers.Normalization)
+class NormalizationRule(LinearRule):
+    """`(x - mean) / std`, or its inverse; epsilon stays in the units before it."""
+
+    def _scale(self, layer: Any) -> Tensor:
+        # Keras guards the division by its epsilon; the same floor here gives the same numbers.
+        std = ops.maximum(ops.sqrt(full_precision(layer.variance)), keras.config.epsilon())
+        return std if layer.invert else 1.0 / std
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+        return DiagonalMap(self._scale(layer), in_shape)
+
+    def bias(self, layer: Any) -> Tensor | None:
+        mean = full_precision(layer.mean)
+        return mean if layer.invert else -mean * self._scale(layer)

@@ -1,0 +1,192 @@
+"""One pass of the bound through a network: epsilon, masks, norms, and what is learnt on the way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from keras import ops
+
+from keraslip.bounds.activations import ActivationBounds
+from keraslip.bounds.ball import AffineForm, Ball
+from keraslip.bounds.maps import LinearMap
+from keraslip.bounds.numerics import per_sample
+from keraslip.bounds.spectral import masked_norm, shared_start
+
+Tensor = Any
+Activation = Callable[[Tensor, Tensor, Tensor], ActivationBounds]
+
+#: Names of the ways to bound, in the order of the documentation.
+BOUNDS = ("local", "global", "paper")
+
+
+class Vectors(Protocol):
+    """Where the power iterations start."""
+
+    def start(self, key: str, linear_map: LinearMap) -> Tensor:
+        """A vector `(1, *out_shape)` for the norm called `key`."""
+        ...
+
+
+@dataclass
+class Propagation:
+    """The settings of one pass and what it gathers.
+
+    Args:
+        epsilon: L2 radius of the input ball in raw input units, `()` or `(batch,)`.
+        vectors: Where power iterations start.
+        bound: `"local"`: masked norms, boxes from the local ball. `"global"`: no masks. `"paper"`: masked
+            norms, boxes from interval propagation and global norms, iterations with gradients.
+        power_iterations: Iterations for every norm.
+        training: Whether dropout is active.
+        tight: Masked row norms of convolutions too, at the cost of one more convolution each.
+    """
+
+    epsilon: Tensor
+    vectors: Vectors
+    bound: str = "local"
+    power_iterations: int = 1
+    training: bool = False
+    tight: bool = False
+    key: str = ""
+    next_starts: dict[str, Tensor] = field(default_factory=dict)
+    penalty: Tensor = 0.0
+    records: list["LayerRecord"] = field(default_factory=list)
+
+    @property
+    def masked(self) -> bool:
+        """Whether constant units are left out of the norms."""
+        return self.bound != "global"
+
+    def activate(self, form: AffineForm, activation: Activation) -> AffineForm:
+        """Closes a form by an activation.
+
+        Args:
+            form: The activation's input.
+            activation: Its bounds, see `ActivationRule`.
+
+        Returns:
+            The closed form of the output.
+        """
+        lower, upper = self._box(form)
+        known = activation(form.center, lower, upper)
+        self.penalty = self.penalty + known.penalty
+        if not self.masked:
+            return self._closed(form, Ball(known.center, self._known(form, self._gain(form, None))))
+        rows = known.paper_rows if self.bound == "paper" else known.rows
+        ball = Ball(
+            known.center,
+            self._known(form, self._gain(form, rows)),
+            known.varying,
+            known.lower - known.center,
+            known.upper - known.center,
+            self._global_gain(form),
+        )
+        return self._closed(form, ball)
+
+    def close(self, form: AffineForm) -> Ball:
+        """The ball of a form, with no activation; free if nothing is pending.
+
+        Args:
+            form: Any form.
+        """
+        if form.ball is not None:
+            return form.ball
+        ball = Ball(form.center, self._gain(form, None), global_gain=self._global_gain(form))
+        self._closed(form, ball)
+        return ball
+
+    def lipschitz(self, form: AffineForm) -> Tensor:
+        """Bound on the Lipschitz constant of a form inside the ball, `(batch,)` or `(1,)`."""
+        return self._gain(form, None)
+
+    def _known(self, form: AffineForm, gain: Tensor) -> Tensor:
+        """The gain, or NaN for a sample with a pre-activation that is not finite.
+
+        Some backends make NaN finite in relu, and clipping makes infinity finite: neither may certify.
+        """
+        flat = ops.reshape(form.center, (ops.shape(form.center)[0], -1))
+        finite = ops.all(ops.isfinite(flat), axis=-1)
+        return ops.where(finite, gain, ops.full_like(gain, float("nan")))
+
+    def _closed(self, form: AffineForm, ball: Ball) -> AffineForm:
+        self.records.append(LayerRecord(self.key, form, ball))
+        return AffineForm.closed(ball)
+
+    def _gain(self, form: AffineForm, rows: Tensor | None) -> Tensor:
+        gains = [
+            ball.gain * self._norm(index, pending, ball.varying, rows)
+            for index, (ball, pending) in enumerate(form.terms)
+        ]
+        return sum(gains[1:], gains[0])
+
+    def _global_gain(self, form: AffineForm) -> Tensor | None:
+        if self.bound != "paper":
+            return None
+        gains = [
+            ball.global_gain * self._norm(index, pending, None, None, learn=False)
+            for index, (ball, pending) in enumerate(form.terms)
+        ]
+        return sum(gains[1:], gains[0])
+
+    def _norm(
+        self,
+        index: int,
+        pending: LinearMap,
+        columns: Tensor | None,
+        rows: Tensor | None,
+        learn: bool = True,
+    ) -> Tensor:
+        key = self.key if index == 0 else f"{self.key}+{index}"
+        start = self.vectors.start(key, pending)
+        sigma, reached = masked_norm(
+            pending, start, columns, rows, self.power_iterations, self.bound == "paper"
+        )
+        if learn and self.training:
+            self.next_starts[key] = shared_start(reached, start)
+        return sigma
+
+    def _box(self, form: AffineForm) -> tuple[Tensor, Tensor]:
+        """Smallest and largest value of every unit."""
+        rank = len(form.shape) + 1
+        reach = 0.0
+        for ball, pending in form.terms:
+            gain = ball.global_gain if self.bound == "paper" else ball.gain
+            norms = pending.row_norms(ball.varying if self.masked else None, self.tight)
+            reach = reach + per_sample(self.epsilon * gain, rank) * norms
+        lower, upper = form.center - reach, form.center + reach
+        if self.bound != "paper" or any(ball.lower is None for ball, _ in form.terms):
+            return lower, upper
+        middle, half = 0.0, 0.0
+        for ball, pending in form.terms:
+            middle = middle + pending.forward(0.5 * (ball.upper + ball.lower))
+            half = half + pending.absolute().forward(0.5 * (ball.upper - ball.lower))
+        center = form.center + middle
+        return ops.maximum(lower, center - half), ops.minimum(upper, center + half)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRecord:
+    """What happened where a form was closed, for logs and `explain`.
+
+    Args:
+        key: Path of the operation in the model.
+        form: The form before.
+        ball: The ball after.
+    """
+
+    key: str
+    form: AffineForm
+    ball: Ball
+
+
+def varying_share(records: list[LayerRecord]) -> Tensor:
+    """Share of activation units that may vary, over all closed layers; `()`."""
+    varying, units = 0.0, 0
+    for record in records:
+        count = 1
+        for size in record.form.shape:
+            count *= size
+        units += count
+        mask = record.ball.varying
+        varying = varying + (float(count) if mask is None else count * ops.mean(mask))
+    return ops.convert_to_tensor(varying / units if units else 1.0)

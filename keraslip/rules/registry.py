@@ -1,0 +1,74 @@
+"""Which rule belongs to which layer type: by exact type, never by inheritance."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from keraslip.rules.rule import Rule, UnsupportedLayerError
+
+_RULES: dict[type, Rule] = {}
+R = TypeVar("R", bound=type[Rule])
+
+
+def register_rule(*operations: type) -> Callable[[R], R]:
+    """Class decorator that registers a `Rule` for layer types.
+
+    Types are matched exactly: a subclass with another `call` needs a rule of its own.
+
+    Args:
+        *operations: Layer classes, or classes of bare operations such as `x + y`.
+
+    Returns:
+        The decorator.
+
+    Raises:
+        ValueError: if one of them has a rule already.
+
+    Example:
+
+    ```python
+    @keraslip.register_rule(Negate)
+    class NegateRule(keraslip.rules.LinearRule):
+        def linear_map(self, layer, in_shape):
+            return keraslip.bounds.maps.DiagonalMap(keras.ops.full((1,), -1.0), in_shape)
+    ```
+    """
+
+    def register(rule: R) -> R:
+        for operation in operations:
+            if operation in _RULES:
+                raise ValueError(
+                    f"{operation.__name__} already has the rule {type(_RULES[operation]).__name__}. "
+                    f"Received: {rule.__name__}"
+                )
+            _RULES[operation] = rule()
+        return rule
+
+    return register
+
+
+def rule_for(operation: Any, path: str | None = None) -> Rule:
+    """The rule of a layer or bare operation, its settings checked.
+
+    Args:
+        operation: A layer or operation.
+        path: Where it stands in the model, for the message.
+
+    Returns:
+        The `Rule`.
+
+    Raises:
+        UnsupportedLayerError: (a `NotImplementedError`) naming the layer and the remedy.
+    """
+    where = f"{type(operation).__name__} at {path or operation.name!r}"
+    rule = _RULES.get(type(operation))
+    if rule is None:
+        raise UnsupportedLayerError(
+            f"No rule carries a Lipschitz bound through {where}. Remedy: replace the layer, or write a "
+            f"rule with @keraslip.register_rule({type(operation).__name__}). "
+            f"Received: {type(operation).__module__}.{type(operation).__qualname__}"
+        )
+    try:
+        rule.check(operation)
+    except UnsupportedLayerError as error:
+        raise UnsupportedLayerError(f"No bound can pass {where}: {error}.") from None
+    return rule
