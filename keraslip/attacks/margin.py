@@ -1,0 +1,54 @@
+"""The margin that attacks lower, compiled once a model."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keraslip.backend import input_gradient
+
+# Compiled margins of models that are alive, with the variables they were compiled for.
+_compiled: weakref.WeakKeyDictionary[keras.Model, tuple[list[int], Callable[..., Any]]]
+_compiled = weakref.WeakKeyDictionary()
+
+
+def margin(logits: Any, labels: Any, rival: Any, sign: Any) -> Any:
+    """Signed margin of the label over the largest other logit, with the rival's gradient.
+
+    A rival of -1 is the largest other logit itself.
+    """
+    logits, classes = ops.cast(logits, "float32"), logits.shape[-1]
+    chosen = ops.one_hot(labels, classes, dtype="float32")
+    own = ops.sum(logits * chosen, axis=-1)
+    largest = ops.max(ops.where(chosen > 0, -float("inf"), logits), axis=-1)
+    named = ops.one_hot(ops.maximum(rival, 0), classes, dtype="float32")
+    other = ops.where(rival < 0, largest, ops.sum(logits * named, axis=-1))
+    return sign * (own - other + ops.stop_gradient(other - largest))
+
+
+def rivals(
+    model: keras.Model, x: np.ndarray, labels: np.ndarray, size: int, runs: int
+) -> np.ndarray:
+    """Class each run pushes towards, `(batch, runs)`; -1 stands for the largest other logit."""
+    if runs < 2:
+        return np.full((len(x), 1), -1, "int32")
+    logits = model.predict(x, batch_size=size, verbose=0).astype("float64")
+    logits[np.arange(len(x)), labels] = -np.inf
+    order = np.argsort(-logits, axis=1)[:, :-1]
+    result = order[:, np.arange(runs) % order.shape[1]].astype("int32")
+    result[:, 0] = -1
+    return result
+
+
+def margin_gradient(model: keras.Model) -> Callable[..., Any]:
+    """Compiled margin of the model, kept as long as the model and its variables live."""
+    variables = [id(variable) for variable in model.variables]
+    known, compiled = _compiled.get(model, (None, None))
+    if compiled is None or known != variables:
+        # A proxy, as a value that holds its own key would keep the model alive for ever.
+        compiled = input_gradient(weakref.proxy(model), margin)
+        _compiled[model] = variables, compiled
+    return compiled
