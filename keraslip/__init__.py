@@ -7,6 +7,11 @@ imported when it is first used.
 from importlib import import_module
 from typing import Any
 
+from keraslip import console_backend as _console_backend
+
+_console_backend.choose()
+
+# isort: split
 from keraslip import layers as layers
 from keraslip import losses as losses
 from keraslip import schedules as schedules

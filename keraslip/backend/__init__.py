@@ -60,7 +60,7 @@ def compiled(
     """A function of tensors, compiled where the backend can, from NumPy arrays to NumPy arrays.
 
     Args:
-        model: The model whose weights the function reads; their current values are used at every call.
+        model: The model whose weights the function reads, with their values at the time of a call.
         function: Backend-free function of tensors that returns a list of tensors.
 
     Returns:

@@ -25,7 +25,9 @@ def input_gradient(
     return call
 
 
-def compiled(model: keras.Model, function: Callable[..., list[Any]]) -> Callable[..., list[np.ndarray]]:
+def compiled(
+    model: keras.Model, function: Callable[..., list[Any]]
+) -> Callable[..., list[np.ndarray]]:
     """See `keraslip.backend.compiled`."""
 
     def call(*args: np.ndarray) -> list[np.ndarray]:

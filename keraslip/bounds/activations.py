@@ -1,45 +1,43 @@
 """What elementwise activations and MaxMin do to a box: constant units, new box, sparsity penalty."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from keras import ops
 
 Tensor = Any
+Box = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class ActivationBounds:
     """What is known of an activation's output when its input lies in a box.
 
+    The output's box and the penalty are functions: few passes ask for them, and eager backends would
+    compute them all the same.
+
     Args:
         center: Output at the clean input.
-        lower: Smallest output.
-        upper: Largest output.
         varying: 1.0 for the outputs that may change.
         rows: 1.0 for the input units whose row of the pending map counts towards the output's norm, or
             `None` for all.
-        penalty: The paper's sparsity loss of this activation, `(batch,)`.
+        box: Gives the smallest and largest output.
+        penalty: Gives the paper's sparsity loss of this activation, `(batch,)`.
         paper_rows: As `rows`, as far as the published algorithm drops rows.
     """
 
     center: Tensor
-    lower: Tensor
-    upper: Tensor
     varying: Tensor
     rows: Tensor | None
-    penalty: Tensor
+    box: Callable[[], Box]
+    penalty: Callable[[], Tensor]
     paper_rows: Tensor | None = None
 
 
-
-def _varying(low: Tensor, high: Tensor, known: Tensor) -> Tensor:
-    """1.0 unless the output interval is one point and the input was known.
-
-    The input is asked too, for some backends turn NaN into a finite number in relu.
-    """
-    constant = ops.logical_and(high <= low, known)
-    return ops.stop_gradient(ops.cast(ops.logical_not(constant), low.dtype))
+def _not(constant: Tensor, like: Tensor) -> Tensor:
+    """1.0 where not constant; comparisons with NaN are false, so NaN counts as varying."""
+    return ops.stop_gradient(ops.cast(ops.logical_not(constant), like.dtype))
 
 
 def clipped_relu(z: Tensor, threshold: Tensor | None) -> Tensor:
@@ -66,13 +64,22 @@ def clipped_relu_bounds(
 
     - Huang et al., 2021, arXiv 2111.01395, section 4.2 (clipped ReLU, sparsity loss).
     """
-    low, high = clipped_relu(lower, threshold), clipped_relu(upper, threshold)
-    penalty = _mean(ops.relu(upper))
+    constant = upper <= 0.0
     if threshold is not None:
-        penalty = penalty + 0.1 * _mean(ops.relu(threshold - lower))
-    varying = _varying(low, high, ops.isfinite(upper - lower))
+        constant = ops.logical_or(constant, ops.logical_or(lower >= threshold, threshold <= 0.0))
+    varying = _not(constant, z)
+
+    def penalty() -> Tensor:
+        reach = _mean(ops.relu(upper))
+        return reach if threshold is None else reach + 0.1 * _mean(ops.relu(threshold - lower))
+
     return ActivationBounds(
-        clipped_relu(z, threshold), low, high, varying, varying, penalty, paper_rows=varying
+        clipped_relu(z, threshold),
+        varying,
+        varying,
+        lambda: (clipped_relu(lower, threshold), clipped_relu(upper, threshold)),
+        penalty,
+        paper_rows=varying,
     )
 
 
@@ -111,21 +118,33 @@ def clipped_maxmin_bounds(
     (lp, lq), (up, uq) = ops.split(lower, 2, axis=axis), ops.split(upper, 2, axis=axis)
     clip, floor = thresholds
     low_max, high_min = ops.maximum(lp, lq), ops.minimum(up, uq)
-    low = _clip_pair(low_max, ops.minimum(lp, lq), clip, floor, axis)
-    high = _clip_pair(ops.maximum(up, uq), high_min, clip, floor, axis)
-    penalty = ops.zeros_like(ops.reshape(z, (ops.shape(z)[0], -1))[:, 0])
-    if clip is not None and floor is not None:
-        penalty = _mean(ops.relu(clip - low_max)) + _mean(ops.relu(high_min - floor))
-    known = ops.isfinite(ops.maximum(up, uq) - ops.minimum(lp, lq))
-    varying = _varying(low, high, ops.concatenate([known, known], axis=axis))
-    vary_max, vary_min = ops.split(varying, 2, axis=axis)
+    vary_max = vary_min = ops.ones_like(lp)
+    if clip is not None:
+        vary_max = _not(low_max >= clip, z)
+    if floor is not None:
+        vary_min = _not(high_min <= floor, z)
     either = ops.maximum(vary_max, vary_min)
     p_is_max, q_is_max = lp >= uq, lq >= up
     rows_p = ops.where(p_is_max, vary_max, ops.where(q_is_max, vary_min, either))
     rows_q = ops.where(q_is_max, vary_max, ops.where(p_is_max, vary_min, either))
-    rows = ops.stop_gradient(ops.concatenate([rows_p, rows_q], axis=axis))
-    center = clipped_maxmin(z, clip, floor, axis)
-    return ActivationBounds(center, low, high, varying, rows, penalty)
+    clipped = clip is not None or floor is not None
+
+    def box() -> Box:
+        low = _clip_pair(low_max, ops.minimum(lp, lq), clip, floor, axis)
+        return low, _clip_pair(ops.maximum(up, uq), high_min, clip, floor, axis)
+
+    def penalty() -> Tensor:
+        if clip is None or floor is None:
+            return ops.zeros_like(ops.reshape(z, (ops.shape(z)[0], -1))[:, 0])
+        return _mean(ops.relu(clip - low_max)) + _mean(ops.relu(high_min - floor))
+
+    return ActivationBounds(
+        clipped_maxmin(z, clip, floor, axis),
+        ops.concatenate([vary_max, vary_min], axis=axis),
+        ops.stop_gradient(ops.concatenate([rows_p, rows_q], axis=axis)) if clipped else None,
+        box,
+        penalty,
+    )
 
 
 def _clip_pair(

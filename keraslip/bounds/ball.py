@@ -1,5 +1,6 @@
 """The ball that every tensor carries, and sums of linear maps of balls that are still open."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,24 +13,29 @@ Tensor = Any
 class Ball:
     """A closed bound on one tensor z, for every x' with `||x' - x||_2 <= epsilon`.
 
-    `||z(x') - center||_2 <= epsilon * gain`, `z_i(x') = center_i` wherever `varying_i` is 0, and
-    `z(x') - center` lies between `lower` and `upper` where those are known.
+    `||z(x') - center||_2 <= epsilon * gain`, `z_i(x') = center_i` wherever `varying_i` is 0, and `z(x')`
+    lies in the box where that is known.
 
     Args:
         center: The exact activation at the clean input, `(batch, *shape)`.
         gain: Radius divided by epsilon, `(batch,)` or `(1,)`: the local Lipschitz bound up to here.
         varying: 1.0 where a unit may change, else 0.0; `(batch, *shape)`, or `None` for all ones.
-        lower: Smallest change of each unit, at most 0, or `None`.
-        upper: Largest change of each unit, at least 0, or `None`.
+        box: Gives the smallest and largest value of each unit; a function, for few passes need it, or
+            `None`.
         global_gain: As `gain`, with global norms; only the paper's mode needs it.
     """
 
     center: Tensor
     gain: Tensor
     varying: Tensor | None = None
-    lower: Tensor | None = None
-    upper: Tensor | None = None
+    box: Callable[[], tuple[Tensor, Tensor]] | None = None
     global_gain: Tensor | None = None
+
+    def changes(self) -> tuple[Tensor, Tensor]:
+        """Smallest (at most 0) and largest (at least 0) change of each unit; the box must be known."""
+        assert self.box is not None
+        lower, upper = self.box()
+        return lower - self.center, upper - self.center
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,9 +61,10 @@ def _gain_on_label(ball: Ball, pending: LinearMap, y: Tensor, epsilon: Tensor) -
         g = g * _flat(ball.varying)
     radius = per_sample(epsilon * ball.gain, 2)
     in_ball = radius * ops.reshape(l2_norm(ops.reshape(g, (-1, g.shape[-1]))), (-1, g.shape[1]))
-    if ball.lower is None:
+    if ball.box is None:
         return in_ball
-    box = _Box(g, _flat(ball.lower), _flat(ball.upper))
+    lower, upper = ball.changes()
+    box = _Box(g, _flat(lower), _flat(upper))
     return ops.minimum(in_ball, ops.minimum(box.support(), box.support_in_ball(radius, in_ball)))
 
 

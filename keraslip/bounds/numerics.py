@@ -39,6 +39,19 @@ def l2_norm(x: Tensor) -> Tensor:
     return ops.squeeze(ops.where(positive, norm, ops.zeros_like(norm)), axis=-1)
 
 
+def euclidean(x: Tensor) -> Tensor:
+    """Norm of every sample whose entries are of moderate size: one pass over the data.
+
+    Args:
+        x: Tensor of shape `(batch, ...)`.
+
+    Returns:
+        Tensor of shape `(batch,)`; its gradient at zero is zero.
+    """
+    flat = _flatten(x)
+    return safe_sqrt(ops.einsum("bi,bi->b", flat, flat))
+
+
 def normalize(x: Tensor) -> Tensor:
     """Every sample divided by its L2 norm; a zero sample stays zero.
 

@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 
 from keraslip.bounds.maps import LinearMap
-from keraslip.bounds.numerics import l2_norm, normalize
+from keraslip.bounds.numerics import euclidean, normalize, per_sample
 
 Tensor = Any
 
@@ -13,7 +13,7 @@ Tensor = Any
 _UNROLL = 4
 
 #: Iterations on the shared start alone, before every sample goes on from it: as cheap as one sample's.
-SHARED_ITERATIONS = 8
+SHARED_ITERATIONS = 4
 
 
 def masked_norm(
@@ -38,22 +38,35 @@ def masked_norm(
         differentiate: Let gradients run through every iteration, as the published algorithm does.
 
     Returns:
-        The norms, `(batch,)` (`(1,)` without masks), and the unit vectors reached, `(batch, *out_shape)`.
+        The norms, `(batch,)` (`(1,)` without masks), and the mean of the directions reached,
+        `(1, *out_shape)` without gradient: the next shared start.
 
     Reference:
 
     - Huang et al., 2021, arXiv 2111.01395, section 4: the local Lipschitz bound with indicator matrices.
     """
     frozen = linear_map if differentiate else linear_map.constant()
+    # A bound of the norm as the unit of length: squares neither overflow nor vanish for any weights.
+    unit = ops.stop_gradient(frozen.norm_bound())
+    unit = ops.where(unit <= 0.0, ops.ones_like(unit), unit)
     start = vector
     if not differentiate and vector.shape[0] == 1:
-        start = _iterate(frozen, start, _mean(in_mask), _mean(out_mask), SHARED_ITERATIONS)
+        start = _iterate(frozen, start, _mean(in_mask), _mean(out_mask), unit, SHARED_ITERATIONS)
     # All samples' vectors from here on, so that a loop of the backend sees one shape.
-    start = _masked(_batched(start, in_mask), out_mask)
-    start = _iterate(frozen, start, in_mask, out_mask, power_iterations - 1)
-    u = normalize(_masked(frozen.adjoint(start), in_mask))
+    start = _batched(start, in_mask, out_mask)
+    start = _iterate(frozen, start, in_mask, out_mask, unit, power_iterations - 1)
+    u = _input_vector(frozen, start, in_mask, out_mask, unit)
     image = _masked(linear_map.forward(u if differentiate else ops.stop_gradient(u)), out_mask)
-    return l2_norm(image), ops.stop_gradient(normalize(image))
+    length = euclidean(image)
+    return unit * length, _next_start(ops.stop_gradient(image), ops.stop_gradient(length), vector)
+
+
+def _input_vector(
+    linear_map: LinearMap, v: Tensor, in_mask: Tensor | None, out_mask: Tensor | None, unit: Tensor
+) -> Tensor:
+    """`A^T v`, as long as one unit is short: its image has a length of at most 1."""
+    pulled = _masked(linear_map.adjoint(_masked(v, out_mask) / unit), in_mask)
+    return _scaled_to(pulled, 1.0 / unit)
 
 
 def _iterate(
@@ -61,13 +74,14 @@ def _iterate(
     start: Tensor,
     in_mask: Tensor | None,
     out_mask: Tensor | None,
+    unit: Tensor,
     count: int,
 ) -> Tensor:
     """Power iterations on `A A^T`, A the masked map."""
 
     def once(v: Tensor) -> Tensor:
-        u = _masked(linear_map.adjoint(_masked(v, out_mask)), in_mask)
-        return normalize(_masked(linear_map.forward(u), out_mask))
+        u = _input_vector(linear_map, v, in_mask, out_mask, unit)
+        return _scaled_to(_masked(linear_map.forward(u), out_mask), 1.0)
 
     if count > _UNROLL:
         return ops.fori_loop(0, count, lambda _, v: once(v), start)
@@ -76,20 +90,22 @@ def _iterate(
     return start
 
 
-def shared_start(vectors: Tensor, previous: Tensor) -> Tensor:
-    """The next start of the power iteration: the mean direction of the batch.
+def _scaled_to(x: Tensor, length: Tensor | float) -> Tensor:
+    """Every sample scaled to a length; zero stays zero."""
+    norm = euclidean(x)
+    factor = length / ops.where(norm <= 0.0, ops.ones_like(norm), norm)
+    return x * per_sample(factor, len(x.shape))
 
-    Args:
-        vectors: Unit vectors of the samples, `(batch, *out_shape)`.
-        previous: The start used before, `(1, *out_shape)`; kept where the new one would be zero or NaN.
 
-    Returns:
-        Tensor `(1, *out_shape)`, without gradient.
-    """
-    # Every sample's vector is M^k times the same start with M positive semi-definite: signs agree.
-    mean = normalize(ops.mean(vectors, axis=0, keepdims=True))
+def _next_start(images: Tensor, lengths: Tensor, previous: Tensor) -> Tensor:
+    """The mean direction of a batch; the previous start where that is zero or NaN."""
+    # Every sample's image is M v for the same v with M positive semi-definite: signs agree.
+    weights = 1.0 / ops.where(lengths <= 0.0, ops.ones_like(lengths), lengths)
+    flat = ops.reshape(images, (ops.shape(images)[0], -1))
+    mean = ops.reshape(ops.matmul(ops.expand_dims(weights, 0), flat), (1, *images.shape[1:]))
+    mean = normalize(mean)
     usable = ops.sum(ops.square(mean)) > 0.5
-    return ops.stop_gradient(ops.where(usable, mean, previous))
+    return ops.where(usable, mean, ops.mean(previous, axis=0, keepdims=True))
 
 
 def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -101,9 +117,11 @@ def _mean(mask: Tensor | None) -> Tensor | None:
     return None if mask is None else ops.mean(mask, axis=0, keepdims=True)
 
 
-def _batched(vector: Tensor, mask: Tensor | None) -> Tensor:
-    """Repeats a shared vector to the batch size of the mask."""
-    if mask is None or vector.shape[0] != 1:
+def _batched(vector: Tensor, in_mask: Tensor | None, out_mask: Tensor | None) -> Tensor:
+    """Repeats a shared vector to the batch size of the masks, and masks it."""
+    if out_mask is not None:
+        return vector * out_mask
+    if in_mask is None or vector.shape[0] != 1:
         return vector
-    ones = ops.ones_like(ops.reshape(mask, (ops.shape(mask)[0], -1))[:, :1])
-    return vector * ops.reshape(ones, (-1,) + (1,) * (len(vector.shape) - 1))
+    ones = ops.ones_like(ops.reshape(in_mask, (ops.shape(in_mask)[0], -1))[:, 0])
+    return vector * per_sample(ones, len(vector.shape))

@@ -100,7 +100,12 @@ def robust_step(
         else:
             epsilon = ops.convert_to_tensor(model.run_state.epsilon)
         context = Propagation(
-            epsilon, model.warm_starts, model.bound, model.power_iterations, training
+            epsilon,
+            model.warm_starts,
+            model.bound,
+            model.power_iterations,
+            training,
+            penalized=model.sparsity > 0.0,
         )
         outcome = bound_pass(model, x, y, context)
         loss = model.robust_loss(y, (outcome.logits, outcome.worst), sample_weight=sample_weight)

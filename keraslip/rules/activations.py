@@ -84,14 +84,14 @@ class DropoutRule(Rule):
         kept = operation(ops.ones_like(ball.center), training=True)  # 0 or 1 / (1 - rate)
         # Kept units grow by one and the same factor, so that is the norm of the map.
         growth = 1.0 / (1.0 - operation.rate)
+        box = ball.box
         alive = ops.cast(kept > 0.0, kept.dtype)
         return AffineForm.closed(
             Ball(
                 ball.center * kept,
                 ball.gain * growth,
                 alive if ball.varying is None else ball.varying * alive,
-                None if ball.lower is None else ball.lower * kept,
-                None if ball.upper is None else ball.upper * kept,
+                None if box is None else lambda: tuple(side * kept for side in box()),
                 None if ball.global_gain is None else ball.global_gain * growth,
             )
         )

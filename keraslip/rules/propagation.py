@@ -10,7 +10,7 @@ from keraslip.bounds.activations import ActivationBounds
 from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.bounds.maps import LinearMap
 from keraslip.bounds.numerics import per_sample
-from keraslip.bounds.spectral import masked_norm, shared_start
+from keraslip.bounds.spectral import masked_norm
 
 Tensor = Any
 Activation = Callable[[Tensor, Tensor, Tensor], ActivationBounds]
@@ -37,7 +37,8 @@ class Propagation:
         bound: `"local"`: masked norms, boxes from the local ball. `"global"`: no masks. `"paper"`: masked
             norms, boxes from interval propagation and global norms, iterations with gradients.
         power_iterations: Iterations for every norm.
-        training: Whether dropout is active.
+        training: Whether dropout is active and warm starts are gathered.
+        penalized: Whether the sparsity penalty is wanted.
         tight: Masked row norms of convolutions too, at the cost of one more convolution each.
     """
 
@@ -46,6 +47,7 @@ class Propagation:
     bound: str = "local"
     power_iterations: int = 1
     training: bool = False
+    penalized: bool = False
     tight: bool = False
     key: str = ""
     next_starts: dict[str, Tensor] = field(default_factory=dict)
@@ -69,7 +71,8 @@ class Propagation:
         """
         lower, upper = self._box(form)
         known = activation(form.center, lower, upper)
-        self.penalty = self.penalty + known.penalty
+        if self.penalized:
+            self.penalty = self.penalty + known.penalty()
         if not self.masked:
             return self._closed(form, Ball(known.center, self._known(form, self._gain(form, None))))
         rows = known.paper_rows if self.bound == "paper" else known.rows
@@ -77,8 +80,7 @@ class Propagation:
             known.center,
             self._known(form, self._gain(form, rows)),
             known.varying,
-            known.lower - known.center,
-            known.upper - known.center,
+            known.box,
             self._global_gain(form),
         )
         return self._closed(form, ball)
@@ -104,8 +106,8 @@ class Propagation:
 
         Some backends make NaN finite in relu, and clipping makes infinity finite: neither may certify.
         """
-        flat = ops.reshape(form.center, (ops.shape(form.center)[0], -1))
-        finite = ops.all(ops.isfinite(flat), axis=-1)
+        # The sum is finite only if all its terms are.
+        finite = ops.isfinite(ops.sum(form.center, axis=tuple(range(1, len(form.shape) + 1))))
         return ops.where(finite, gain, ops.full_like(gain, float("nan")))
 
     def _closed(self, form: AffineForm, ball: Ball) -> AffineForm:
@@ -142,7 +144,7 @@ class Propagation:
             pending, start, columns, rows, self.power_iterations, self.bound == "paper"
         )
         if learn and self.training:
-            self.next_starts[key] = shared_start(reached, start)
+            self.next_starts[key] = reached
         return sigma
 
     def _box(self, form: AffineForm) -> tuple[Tensor, Tensor]:
@@ -154,12 +156,13 @@ class Propagation:
             norms = pending.row_norms(ball.varying if self.masked else None, self.tight)
             reach = reach + per_sample(self.epsilon * gain, rank) * norms
         lower, upper = form.center - reach, form.center + reach
-        if self.bound != "paper" or any(ball.lower is None for ball, _ in form.terms):
+        if self.bound != "paper" or any(ball.box is None for ball, _ in form.terms):
             return lower, upper
         middle, half = 0.0, 0.0
         for ball, pending in form.terms:
-            middle = middle + pending.forward(0.5 * (ball.upper + ball.lower))
-            half = half + pending.absolute().forward(0.5 * (ball.upper - ball.lower))
+            low, high = ball.changes()
+            middle = middle + pending.forward(0.5 * (high + low))
+            half = half + pending.absolute().forward(0.5 * (high - low))
         center = form.center + middle
         return ops.maximum(lower, center - half), ops.minimum(upper, center + half)
 

@@ -25,8 +25,15 @@ class MovingRule(LinearRule):
         if ball is None:
             return super().propagate(operation, context, *args, **kwargs)
         move = self.linear_map(operation, form.shape).forward
-        parts = [None if part is None else move(part) for part in (ball.varying, ball.lower, ball.upper)]
-        return AffineForm.closed(Ball(move(ball.center), ball.gain, *parts, ball.global_gain))
+        box = ball.box
+        moved = Ball(
+            move(ball.center),
+            ball.gain,
+            None if ball.varying is None else move(ball.varying),
+            None if box is None else lambda: tuple(move(side) for side in box()),
+            ball.global_gain,
+        )
+        return AffineForm.closed(moved)
 
 
 @register_rule(keras.layers.Flatten)

@@ -1,0 +1,5 @@
+"""`python -m keraslip` is the `keraslip` command."""
+
+from keraslip.cli import main
+
+main()

@@ -1,0 +1,121 @@
+"""Commands and their options; the work is done by the modules beside this one."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Image classifiers with proved L2 robustness, on Keras.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Out = Annotated[Path, typer.Option(help="Folder for the results; never overwritten silently.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, order of the data and attacks.")]
+
+
+@app.callback()
+def backend(
+    backend: Annotated[
+        str | None, typer.Option(help="Keras backend: tensorflow, jax or torch.", show_default=False)
+    ] = None,
+) -> None:
+    """Image classifiers with proved L2 robustness, on Keras."""
+    # Read from sys.argv before Keras was imported, see keraslip.console_backend.
+    import keras
+
+    from keraslip.console_backend import PACKAGES
+
+    if backend is not None and backend not in PACKAGES:
+        raise ValueError(f"--backend must be one of {', '.join(PACKAGES)}. Received: {backend!r}")
+    if backend is not None and keras.backend.backend() != backend:
+        raise ValueError(
+            f"Keras is already running on {keras.backend.backend()!r}; set KERAS_BACKEND={backend}."
+        )
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs/digits"),
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
+) -> None:
+    """Train on scikit-learn's digits and show clean, attacked and certified accuracy."""
+    from keraslip.cli.demo import run_demo
+
+    run_demo(out, seed, overwrite, epochs, Console())
+
+
+@app.command()
+def train(
+    out: Out,
+    application: Annotated[
+        str | None, typer.Option(help="Network, such as mnist_4c3f or cifar_6c2f.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="digits, mnist, fashion_mnist, cifar10 or tiny_imagenet.")
+    ] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(help="L2 radius to certify, in [0, 1] pixel units.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Length of the run.")] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="clipped_relu, maxmin, clipped_maxmin or relu.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Initial threshold.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,
+    loss: Annotated[str | None, typer.Option(help="bcp, gloro or trades.")] = None,
+    bound: Annotated[str | None, typer.Option(help="local, global or paper.")] = None,
+    sparsity: Annotated[float | None, typer.Option(help="Weight of the sparsity loss.")] = None,
+    power_iterations: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of tensorflow_datasets (or TFDS_DATA_DIR).")
+    ] = None,
+    attack_samples: Annotated[
+        int, typer.Option(min=0, help="Test images to attack at the end; 0 for none.")
+    ] = 1000,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a network on a data set, with checkpoints, and report on the test data.
+
+    Options that are left out come from the network's recipe, or with --resume from the run itself.
+    """
+    from keraslip.cli.train import run_train
+
+    given: dict[str, Any] = {
+        "application": application,
+        "dataset": dataset,
+        "epsilon": epsilon,
+        "epochs": epochs,
+        "activation": activation,
+        "threshold": threshold,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "loss": loss,
+        "bound": bound,
+        "sparsity": sparsity,
+        "power_iterations": power_iterations,
+        "seed": seed,
+    }
+    run_train(given, out, data_dir, attack_samples, resume, overwrite, Console())
+
+
+@app.command()
+def check(
+    model: Annotated[Path, typer.Argument(help="A .keras file.", show_default=False)],
+) -> None:
+    """Show for each layer of a saved model whether a bound can pass it."""
+    from keraslip.cli.check import run_check
+
+    if not run_check(model, Console()):
+        raise typer.Exit(1)

@@ -1,0 +1,69 @@
+"""Progress of a training run on the terminal: one bar, or a line for each epoch in a log file."""
+
+from typing import Any
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class EpochBar(keras.callbacks.Callback):
+    """A bar over all steps of a run, with the latest losses and accuracies.
+
+    Args:
+        console: Where to draw; a line for each epoch is printed where it is no terminal.
+        title: What the bar is called.
+    """
+
+    def __init__(self, console: Console, title: str = "training") -> None:
+        super().__init__()
+        self.console = console
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[epoch]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[logs]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task(title, total=None, epoch="", logs="")
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.bar.start()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        steps, epochs = self.params["steps"], self.params["epochs"]
+        self.bar.update(
+            self.task,
+            total=steps * epochs,
+            completed=steps * epoch,
+            epoch=f"epoch {epoch + 1}/{epochs}",
+        )
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.bar.advance(self.task)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        text = _summary(logs or {})
+        self.bar.update(self.task, logs=text)
+        if not self.console.is_terminal:
+            self.console.print(f"epoch {epoch + 1}/{self.params['epochs']}: {text}", soft_wrap=True)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the bar; also after Ctrl-C."""
+        self.bar.stop()
+
+
+def _summary(logs: dict[str, Any]) -> str:
+    prefix = "val_" if "val_loss" in logs else ""
+    clean, certified = logs.get(f"{prefix}accuracy"), logs.get(f"{prefix}certified_accuracy")
+    parts = [f"loss {logs.get('loss', float('nan')):.3f}", f"epsilon {logs.get('epsilon', 0):.3f}"]
+    if clean is not None and certified is not None:
+        part = "validation" if prefix else "training"
+        parts.append(f"{part}: clean {clean:.1%}, certified (estimate) {certified:.1%}")
+    return ", ".join(parts)

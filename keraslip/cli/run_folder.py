@@ -1,0 +1,111 @@
+"""A folder with one training run: arguments, last and best model, one line for each epoch."""
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+CONFIG, LAST, BEST, LOG, STATE = "config.json", "last.keras", "best.keras", "log.csv", "state.json"
+
+
+class RunFolder:
+    """Reads and writes the folder; every file is complete or absent.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything in the folder."""
+        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+
+    def create(self, overwrite: bool = False) -> None:
+        """Makes the folder.
+
+        Raises:
+            FileExistsError: if something is there already and `overwrite` is not set.
+        """
+        if self.exists and not overwrite:
+            raise FileExistsError(
+                f"The output folder {self.path} is not empty. Continue the run in it with --resume, "
+                "replace it with --overwrite, or choose another folder with --out."
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"--out must be a folder. Received: the file {self.path}")
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in (CONFIG, LAST, BEST, LOG, STATE, "report.json"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Writes a JSON file in one go."""
+        temporary = self.path / f".{name}.partial"
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        os.replace(temporary, self.path / name)
+
+    def read_json(self, name: str) -> Any:
+        """Reads a JSON file, `None` if it is not there."""
+        file = self.path / name
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def save_model(self, name: str, model: keras.Model) -> None:
+        """Saves a model in one go."""
+        temporary = self.path / f".partial.{name}"
+        model.save(temporary)
+        os.replace(temporary, self.path / name)
+
+    def history(self) -> list[dict[str, float]]:
+        """The logs of the epochs that are done."""
+        file = self.path / LOG
+        if not file.exists():
+            return []
+        with file.open(newline="") as lines:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+
+    def write_history(self, rows: list[dict[str, float]]) -> None:
+        """Writes the logs of all epochs as CSV."""
+        temporary = self.path / f".{LOG}.partial"
+        with temporary.open("w", newline="") as lines:
+            writer = csv.DictWriter(lines, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, self.path / LOG)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the last and the best model, so that a killed run loses the current epoch only.
+
+    Best is the highest certified accuracy on the VALIDATION data, counted from the moment epsilon has
+    reached its target: before, epsilon in training is smaller, but validation is always at the target.
+
+    Args:
+        folder: Where to keep them.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self.folder = folder
+        state = folder.read_json(STATE) or {"epochs_done": 0, "best": -1.0, "best_epoch": None}
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        # An epoch whose state was not written is trained again: its line goes.
+        self.rows = folder.history()[: state["epochs_done"]]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = {key: float(value) for key, value in (logs or {}).items()}
+        self.rows.append({"epoch": epoch + 1, **logs})
+        certified = logs.get("val_certified_accuracy", -1.0)
+        # A tie goes to the later epoch: its norms are closer to converged.
+        if certified >= self.best:
+            self.best, self.best_epoch = certified, epoch + 1
+            self.folder.save_model(BEST, self.model)
+        self.folder.save_model(LAST, self.model)
+        self.folder.write_history(self.rows)
+        # Last of all: with it the epoch counts as done.
+        state = {"epochs_done": epoch + 1, "best": self.best, "best_epoch": self.best_epoch}
+        self.folder.write_json(STATE, state)

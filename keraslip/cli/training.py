@@ -1,0 +1,156 @@
+"""The training run behind `keraslip train` and `keraslip demo`."""
+
+import time
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import keras
+from rich.console import Console
+
+from keraslip import applications, losses
+from keraslip.cli.progress import EpochBar
+from keraslip.cli.recipes import RECIPES
+from keraslip.cli.run_folder import CONFIG, LAST, STATE, Checkpoint, RunFolder
+from keraslip.datasets import Dataset, ShuffledBatches
+from keraslip.schedules import LinearRamp
+
+LOSSES = {"bcp": losses.BCPLoss, "gloro": losses.GloRoLoss, "trades": losses.TradesLoss}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a run; written to config.json and compared on resume."""
+
+    application: str
+    dataset: str
+    activation: str
+    threshold: float | None
+    epsilon: float
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    final_learning_rate: float
+    loss: str
+    bound: str
+    sparsity: float
+    power_iterations: int
+    train_epsilon_factor: float
+    augment: str | None
+    seed: int
+
+    @classmethod
+    def resolve(cls, given: dict[str, Any], stored: dict[str, Any] | None = None) -> "Settings":
+        """Settings from what the user gave, what the folder holds and the network's recipe.
+
+        Raises:
+            ValueError: for unknown names, or where given and stored settings differ.
+        """
+        given = {key: value for key, value in given.items() if value is not None}
+        if stored is not None:
+            changed = {k: v for k, v in given.items() if stored.get(k) != v}
+            if changed:
+                was = {k: stored.get(k) for k in changed}
+                raise ValueError(
+                    "A resumed run continues exactly, so its settings cannot change. Leave them out, or "
+                    f"start another run with another --out. Received: {changed}, the run has {was}"
+                )
+            return cls(**stored)
+        name = given.get("application", "mnist_4c3f")
+        if name not in RECIPES:
+            raise ValueError(
+                f"--application must be one of {', '.join(sorted(RECIPES))}. Received: {name!r}"
+            )
+        if given.get("loss", "bcp") not in LOSSES:
+            raise ValueError(f"--loss must be one of {', '.join(LOSSES)}. Received: {given['loss']!r}")
+        fallback = {"activation": "clipped_relu", "threshold": None, "bound": "local", "seed": 0}
+        known = {f.name for f in fields(cls)}
+        recipe = {k: v for k, v in asdict(RECIPES[name]).items() if k in known}
+        return cls(**{**fallback, **recipe, **given, "application": name})
+
+
+def build(settings: Settings, data: Dataset, steps: int) -> Any:
+    """The compiled model of a run.
+
+    Args:
+        settings: The run's settings.
+        data: The data set; its image size and number of classes are the model's.
+        steps: Training steps in an epoch.
+    """
+    builder = applications.get(settings.application)
+    model = builder(
+        activation=settings.activation,
+        threshold=settings.threshold,
+        input_shape=data.input_shape,
+        classes=data.num_classes,
+    )
+    model.compile(
+        keras.optimizers.Adam(_learning_rate(settings, steps)),
+        epsilon=settings.epsilon,
+        loss=LOSSES[settings.loss](),
+        train_epsilon=LinearRamp(0.0, settings.train_epsilon_factor * settings.epsilon),
+        sparsity=settings.sparsity,
+        power_iterations=settings.power_iterations,
+        bound=settings.bound,
+    )
+    return model
+
+
+def _learning_rate(settings: Settings, steps: int) -> keras.optimizers.schedules.CosineDecay:
+    # A warm-up from the rate to itself is a constant half; the rest falls along a cosine.
+    half = max(settings.epochs * steps // 2, 1)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=settings.learning_rate,
+        decay_steps=half,
+        alpha=settings.final_learning_rate,
+        warmup_target=settings.learning_rate,
+        warmup_steps=half,
+    )
+
+
+def train(settings: Settings, data: Dataset, folder: RunFolder, console: Console) -> Any:
+    """Trains, or continues, a run.
+
+    Args:
+        settings: The run's settings.
+        data: The data set; the test part is not touched.
+        folder: The run's folder, with checkpoints if it is continued.
+        console: Where progress goes.
+
+    Returns:
+        The trained model and the seconds this call trained.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C; the folder holds all epochs but the current one.
+    """
+    folder.write_json(CONFIG, asdict(settings))
+    keras.utils.set_random_seed(settings.seed)
+    state = folder.read_json(STATE)
+    done = state["epochs_done"] if state else 0
+    batches = ShuffledBatches(
+        data.x_train,
+        data.y_train,
+        settings.batch_size,
+        settings.seed,
+        settings.augment,  # type: ignore[arg-type]
+        start_epoch=done,
+    )
+    if done:
+        model = keras.models.load_model(folder.path / LAST)
+    else:
+        model = build(settings, data, len(batches))
+    bar = EpochBar(console)
+    started = time.perf_counter()
+    try:
+        model.fit(
+            batches,
+            epochs=settings.epochs,
+            initial_epoch=done,
+            shuffle=False,
+            validation_data=(data.x_val, data.y_val),
+            validation_batch_size=min(1000, len(data.x_val)),
+            callbacks=[Checkpoint(folder), bar],
+            verbose=0,
+        )
+    finally:
+        bar.stop()
+    return model, time.perf_counter() - started

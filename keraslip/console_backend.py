@@ -1,0 +1,64 @@
+"""Keras' backend, chosen before Keras is imported."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+def choose() -> None:
+    """Obeys `--backend` if the process is the `keraslip` command, and reports a backend that is missing.
+
+    Keras reads its backend once, when it is first imported, which is before any command line parser of ours
+    can run: importing `keraslip.cli` imports `keraslip`. Without `--backend` and KERAS_BACKEND the command
+    takes Keras' configured backend, or the first that is installed.
+
+    Raises:
+        ImportError: if the chosen backend is not installed, saying how to install it.
+    """
+    if "keras" in sys.modules:
+        return
+    if _is_command():
+        named = _option(sys.argv)
+        if named is not None:
+            os.environ["KERAS_BACKEND"] = named
+        elif "KERAS_BACKEND" not in os.environ and not _config_file().exists():
+            os.environ["KERAS_BACKEND"] = next(filter(installed, PACKAGES), "tensorflow")
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow" if not _config_file().exists() else None)
+    if backend in PACKAGES and not installed(backend):
+        raise ImportError(
+            f"Keras' backend {backend!r} is not installed. Install it with "
+            f'pip install "keraslip[{backend}]", or choose another with the environment variable '
+            f"KERAS_BACKEND (command line: --backend). Installed: {_installed_names() or 'none'}"
+        )
+
+
+def installed(backend: str) -> bool:
+    """Whether a backend's package can be found."""
+    return importlib.util.find_spec(PACKAGES[backend]) is not None
+
+
+def _installed_names() -> str:
+    return ", ".join(filter(installed, PACKAGES))
+
+
+def _is_command() -> bool:
+    script = Path(sys.argv[0] if sys.argv else "")
+    # `python -m keraslip` shows -m here until the module is found.
+    return script.stem == "keraslip" or sys.argv[:1] == ["-m"]
+
+
+def _option(arguments: list[str]) -> str | None:
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--backend="):
+            return argument.partition("=")[2]
+        if argument == "--backend" and position + 1 < len(arguments):
+            return arguments[position + 1]
+    return None
+
+
+def _config_file() -> Path:
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    return Path(home) / "keras.json"
