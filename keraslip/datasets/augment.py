@@ -33,6 +33,5 @@ def crop_flip(images: NDArray[Any], generator: np.random.Generator) -> NDArray[A
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
     top, left = generator.integers(0, 2 * PADDING + 1, (2, batch))
     cropped = np.moveaxis(windows[np.arange(batch), top, left], 1, -1)
-    mirrored = generator.random(batch) < 0.5
-    chosen = np.where(mirrored[:, None, None, None], cropped[:, :, ::-1], cropped)
-    return np.ascontiguousarray(chosen)
+    mirrored = generator.integers(0, 2, (batch, 1, 1, 1)).astype(bool)
+    return np.ascontiguousarray(np.where(mirrored, cropped[:, :, ::-1], cropped))

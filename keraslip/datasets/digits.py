@@ -1,5 +1,7 @@
 """Handwritten digits that come with scikit-learn: 1,797 real scans of 8 x 8 pixels."""
 
+from typing import Any
+
 import numpy as np
 
 from keraslip.datasets.raw import RawDataset
@@ -21,7 +23,7 @@ def read() -> RawDataset:
         raise ImportError(
             'The digits come with scikit-learn: pip install "keraslip[datasets]"'
         ) from error
-    scans = load_digits()
+    scans: Any = load_digits()
     x, y = scans.images[..., None].astype(np.uint8), scans.target.astype(np.int64)
     train, test = hold_out(y, TEST_IMAGES, seed=0, stratify=True)
     names = tuple(str(name) for name in scans.target_names)

@@ -64,7 +64,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         self.x, self.y = np.asarray(x), np.asarray(y)
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.seed = _integer("seed", seed, 0)
-        self.augment = _augmentation(augment)
+        self.augment: Augment | None = _augmentation(augment)
         self.drop_remainder = drop_remainder
         _check_arrays(self.x, self.y, self.batch_size if drop_remainder else 1)
         self._permutation: tuple[int, NDArray[np.intp]] | None = None
@@ -137,14 +137,14 @@ def _integer(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def _augmentation(augment: Any) -> Augment | None:
+def _augmentation(augment: Any) -> Any:
     if augment is None or callable(augment):
         return augment
-    if augment != "crop_flip":
-        raise ValueError(
-            f'`augment` must be "crop_flip", a function or None. Received: augment={augment!r}'
-        )
-    return crop_flip
+    if augment == "crop_flip":
+        return crop_flip
+    raise ValueError(
+        f'`augment` must be "crop_flip", a function or None. Received: augment={augment!r}'
+    )
 
 
 def _check_arrays(x: NDArray[Any], y: NDArray[Any], least: int) -> None:

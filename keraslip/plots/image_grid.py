@@ -1,0 +1,132 @@
+"""Test images with their labels, predictions and margins."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from keraslip.plots.figure import figure, legend
+from keraslip.plots.tile import VERDICTS, WRONG, Verdict, draw_image, verdict, write_caption
+
+# Inches: width and height of a tile, height of the legend, width that the legend needs.
+TILE, LEGEND, NARROWEST = (1.38, 1.98), 0.34, 7.0
+MOST = 400  # images; more would make a picture too large to look at
+
+
+def image_grid(
+    path: str | os.PathLike[str],
+    x: ArrayLike,
+    labels: ArrayLike,
+    predictions: ArrayLike,
+    margins: ArrayLike,
+    certified: ArrayLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    epsilon: float | None = None,
+    columns: int = 8,
+    title: str | None = "Test images and their margins",
+    footnote: str | None = None,
+) -> Path:
+    """Draw images, each with its label, its prediction, its margin and what they amount to.
+
+    A frame and a symbol tell certified, correct but not certified, and wrong images apart.
+
+    Args:
+        path: The picture's file, PNG, PDF or SVG by its ending.
+        x: Images in [0, 1] of shape (n, height, width, 1 or 3) or (n, height, width), n <= 400.
+        labels: True classes, integers of shape (n,).
+        predictions: Predicted classes, integers of shape (n,).
+        margins: Worst-case margins of shape (n,): above 0 means that no perturbation up to
+            `epsilon` changes the prediction.
+        certified: Booleans of shape (n,).
+        class_names: Names to show in place of the class numbers.
+        epsilon: The radius the margins hold for, named in the legend.
+        columns: Images in a row.
+        title: First line.
+        footnote: Small print: guarantee, seed.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: If there is no image, or a shape does not fit.
+        ImportError: If matplotlib is missing.
+
+    Example:
+
+    ```python
+    estimate = model.estimate(x, y)
+    keraslip.plots.image_grid(
+        "images.png", x, y, estimate["label"], estimate["margin"], estimate["certified"]
+    )
+    ```
+    """
+    images = _images(x)
+    count = len(images)
+    truth = _column("labels", labels, count)
+    predicted = _column("predictions", predictions, count)
+    margin = _column("margins", margins, count)
+    kinds = list(map(verdict, truth, predicted, _column("certified", certified, count)))
+    if columns < 1:
+        raise ValueError(f"`columns` must be at least 1. Received: columns={columns}")
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    size = max(TILE[0] * columns, NARROWEST), TILE[1] * rows
+    with figure(path, *size, title=title, footnote=footnote, header=LEGEND) as picture:
+        _legend(picture, kinds, epsilon)
+        tiles = picture.subplots(rows, columns, squeeze=False).ravel()
+        for tile in tiles[count:]:
+            tile.axis("off")
+        for i in range(count):
+            draw_image(tiles[i], images[i], kinds[i])
+            label, prediction = (_name(row[i], class_names) for row in (truth, predicted))
+            write_caption(tiles[i], kinds[i], label, prediction, float(margin[i]))
+    return Path(path)
+
+
+def _images(x: ArrayLike) -> NDArray[np.float64]:
+    images = np.asarray(x, "float64")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not 1 <= len(images) <= MOST:
+        raise ValueError(
+            f"`x` must hold 1 to {MOST} images of shape (height, width), (height, width, 1) or "
+            f"(height, width, 3). Received: x of shape {np.shape(x)}"
+        )
+    return images
+
+
+def _column(name: str, values: ArrayLike, count: int) -> NDArray[Any]:
+    column = np.asarray(values)
+    if column.shape != (count,):
+        raise ValueError(
+            f"`{name}` must hold one value for each of the {count} images. "
+            f"Received: {name} of shape {column.shape}"
+        )
+    return column
+
+
+def _name(index: Any, class_names: Sequence[str] | None) -> str:
+    return str(index) if class_names is None else str(class_names[int(index)])
+
+
+def _legend(picture: Any, kinds: list[Verdict], epsilon: float | None) -> None:
+    from matplotlib.lines import Line2D
+
+    at = "" if epsilon is None else f" at ε = {epsilon:.4g}"
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=kind.color,
+            linestyle=kind.linestyle,
+            linewidth=3,
+            label=f"{kind.symbol} {kind.name}{at if kind != WRONG else ''}: {kinds.count(kind)}",
+        )
+        for kind in VERDICTS
+    ]
+    legend(picture, handles)
