@@ -25,6 +25,13 @@ SIZES = {
     "tiny_imagenet_8c2f": [64, 64, 31, 31, 31, 14, 14, 6],
     "digits_2c2f": [8, 4],
 }
+THRESHOLDS = {
+    "mnist_4c3f": [1.0] * 6,
+    "cifar_4c3f": [1.0] * 6,
+    "cifar_6c2f": [2.0] * 7,
+    "tiny_imagenet_8c2f": [1.0] * 9,
+    "digits_2c2f": [1.0] * 3,
+}
 LINEAR = (keraslip.layers.MaskedLipschitzConv2D, keraslip.layers.MaskedLipschitzDense)
 ACTIVATIONS = {
     "clipped_relu": keraslip.layers.ClippedReLU,
@@ -43,12 +50,15 @@ def kernels_and_biases(model):
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_parameter_count_and_feature_maps_are_those_of_the_paper(name):
+def test_parameters_feature_maps_and_thresholds_are_those_of_the_paper(name):
     model = applications.get(name)()
     assert kernels_and_biases(model) == PARAMETERS[name]
     convs = of_type(model, keraslip.layers.MaskedLipschitzConv2D)
     assert [conv.output.shape[1] for conv in convs] == SIZES[name]
     assert [conv.output.shape[2] for conv in convs] == SIZES[name]
+    clipped = of_type(model, keraslip.layers.ClippedReLU)
+    values = [np.unique(keras.ops.convert_to_numpy(layer.weights[0])) for layer in clipped]
+    assert [value.tolist() for value in values] == [[start] for start in THRESHOLDS[name]]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -112,7 +122,7 @@ def test_input_shape_and_classes():
         applications.MNIST4C3F(input_shape=(28, 28))
 
 
-@pytest.mark.parametrize("width, filters", [(0.5, [8, 16]), (0.7, [12, 22]), (0.01, [2, 2])])
+@pytest.mark.parametrize("width, filters", [(0.7, [12, 22]), (0.01, [2, 2])])
 def test_width_gives_even_channels(width, filters):
     model = applications.Digits2C2F(width=width)
     convs = of_type(model, keraslip.layers.MaskedLipschitzConv2D)

@@ -28,20 +28,12 @@ def maxmin_starts(model):
     return starts(model, keraslip.layers.ClippedMaxMin, "upper", "lower")
 
 
-def test_default_thresholds_of_clipped_relu():
-    assert relu_starts(applications.MNIST4C3F()) == [1.0] * 6
-    assert relu_starts(applications.CIFAR4C3F()) == [1.0] * 6
-    assert relu_starts(applications.CIFAR6C2F()) == [2.0] * 7
-    assert relu_starts(applications.TinyImageNet8C2F()) == [1.0] * 9
-    assert relu_starts(applications.Digits2C2F()) == [1.0] * 3
-
-
 def test_default_thresholds_of_clipped_maxmin():
     upper = [0.1, 0.1, 0.15, 0.15, 0.2, 0.3, 1.2]
     lower = [-0.1, -0.15, -0.15, -0.15, -0.2, -0.3, -1.2]
-    found = maxmin_starts(applications.CIFAR6C2F("clipped_maxmin"))
+    found = maxmin_starts(applications.CIFAR6C2F("clipped_maxmin", width=0.1))
     assert found == [list(pair) for pair in zip(upper, lower, strict=True)]
-    found = maxmin_starts(applications.TinyImageNet8C2F("clipped_maxmin"))
+    found = maxmin_starts(applications.TinyImageNet8C2F("clipped_maxmin", width=0.1))
     tiny = [0.8, 1.0, 1.4, 1.4, 1.4, 1.6, 2.0, 3.0, 1.6]
     assert found == [[value, -value] for value in tiny]
     assert maxmin_starts(applications.Digits2C2F("clipped_maxmin")) == [[1.0, -1.0]] * 3
