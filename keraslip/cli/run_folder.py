@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 CONFIG, LAST, BEST, LOG, STATE = "config.json", "last.keras", "best.keras", "log.csv", "state.json"
+PRODUCTS = ("model.keras", "report.json", "curve.png", "images.png", "training.png")
 
 
 class RunFolder:
@@ -40,7 +41,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"--out must be a folder. Received: the file {self.path}")
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in (CONFIG, LAST, BEST, LOG, STATE, "report.json"):
+        for name in (CONFIG, LAST, BEST, LOG, STATE, *PRODUCTS):
             (self.path / name).unlink(missing_ok=True)
 
     def write_json(self, name: str, content: Any) -> None:
@@ -78,34 +79,48 @@ class RunFolder:
         os.replace(temporary, self.path / LOG)
 
 
-class Checkpoint(keras.callbacks.Callback):
+class EpochLog(keras.callbacks.Callback):
+    """Writes one line for each epoch.
+
+    Args:
+        folder: Where to.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self.folder = folder
+        self.rows: list[dict[str, float]] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        values = {key: float(value) for key, value in (logs or {}).items()}
+        self.rows.append({"epoch": epoch + 1, **values})
+        self.folder.write_history(self.rows)
+
+
+class Checkpoint(EpochLog):
     """Keeps the last and the best model, so that a killed run loses the current epoch only.
 
-    Best is the highest certified accuracy on the VALIDATION data, counted from the moment epsilon has
-    reached its target: before, epsilon in training is smaller, but validation is always at the target.
+    Best is the highest certified accuracy on the VALIDATION data, at the compiled epsilon.
 
     Args:
         folder: Where to keep them.
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
-        self.folder = folder
+        super().__init__(folder)
         state = folder.read_json(STATE) or {"epochs_done": 0, "best": -1.0, "best_epoch": None}
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         # An epoch whose state was not written is trained again: its line goes.
         self.rows = folder.history()[: state["epochs_done"]]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        logs = {key: float(value) for key, value in (logs or {}).items()}
-        self.rows.append({"epoch": epoch + 1, **logs})
-        certified = logs.get("val_certified_accuracy", -1.0)
+        super().on_epoch_end(epoch, logs)
+        certified = self.rows[-1].get("val_certified_accuracy", -1.0)
         # A tie goes to the later epoch: its norms are closer to converged.
         if certified >= self.best:
             self.best, self.best_epoch = certified, epoch + 1
             self.folder.save_model(BEST, self.model)
         self.folder.save_model(LAST, self.model)
-        self.folder.write_history(self.rows)
         # Last of all: with it the epoch counts as done.
         state = {"epochs_done": epoch + 1, "best": self.best, "best_epoch": self.best_epoch}
         self.folder.write_json(STATE, state)

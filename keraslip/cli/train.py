@@ -8,6 +8,7 @@ from rich.console import Console
 
 from keraslip import datasets
 from keraslip.cli.measure import measure, print_table
+from keraslip.cli.pictures import draw
 from keraslip.cli.run_folder import BEST, CONFIG, RunFolder
 from keraslip.cli.training import Settings, train
 
@@ -51,6 +52,7 @@ def run_train(
     best = keras.models.load_model(folder.path / BEST)
     report = measure(best, data, settings.seed, attack_samples)
     report |= {"seconds_trained": seconds, "epochs": settings.epochs}
+    draw(best, data, folder, settings.seed, console)
     folder.write_json("report.json", report)
     print_table(report, console)
-    console.print(f"Best and last model, log.csv and report.json are in {out}.")
+    console.print(f"Best and last model, log.csv, report.json and pictures are in {out}.")

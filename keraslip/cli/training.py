@@ -10,7 +10,7 @@ from rich.console import Console
 from keraslip import applications, losses
 from keraslip.cli.progress import EpochBar
 from keraslip.cli.recipes import RECIPES
-from keraslip.cli.run_folder import CONFIG, LAST, STATE, Checkpoint, RunFolder
+from keraslip.cli.run_folder import CONFIG, LAST, STATE, Checkpoint, EpochLog, RunFolder
 from keraslip.datasets import Dataset, ShuffledBatches
 from keraslip.schedules import LinearRamp
 
@@ -107,7 +107,9 @@ def _learning_rate(settings: Settings, steps: int) -> keras.optimizers.schedules
     )
 
 
-def train(settings: Settings, data: Dataset, folder: RunFolder, console: Console) -> Any:
+def train(
+    settings: Settings, data: Dataset, folder: RunFolder, console: Console, keep_best: bool = True
+) -> Any:
     """Trains, or continues, a run.
 
     Args:
@@ -115,6 +117,7 @@ def train(settings: Settings, data: Dataset, folder: RunFolder, console: Console
         data: The data set; the test part is not touched.
         folder: The run's folder, with checkpoints if it is continued.
         console: Where progress goes.
+        keep_best: Whether to keep checkpoints, the last and the best by validation.
 
     Returns:
         The trained model and the seconds this call trained.
@@ -139,6 +142,7 @@ def train(settings: Settings, data: Dataset, folder: RunFolder, console: Console
     else:
         model = build(settings, data, len(batches))
     bar = EpochBar(console)
+    keeper = Checkpoint(folder) if keep_best else EpochLog(folder)
     started = time.perf_counter()
     try:
         model.fit(
@@ -148,7 +152,7 @@ def train(settings: Settings, data: Dataset, folder: RunFolder, console: Console
             shuffle=False,
             validation_data=(data.x_val, data.y_val),
             validation_batch_size=min(1000, len(data.x_val)),
-            callbacks=[Checkpoint(folder), bar],
+            callbacks=[keeper, bar],
             verbose=0,
         )
     finally:
