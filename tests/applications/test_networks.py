@@ -50,7 +50,7 @@ def kernels_and_biases(model):
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_parameters_feature_maps_and_thresholds_are_those_of_the_paper(name):
+def test_parameters_feature_maps_and_thresholds_are_those_of_the_paper(name, zero_kernels):
     model = applications.get(name)()
     assert kernels_and_biases(model) == PARAMETERS[name]
     convs = of_type(model, keraslip.layers.MaskedLipschitzConv2D)
@@ -62,7 +62,7 @@ def test_parameters_feature_maps_and_thresholds_are_those_of_the_paper(name):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_hidden_layer_has_the_chosen_activation(activation):
+def test_every_hidden_layer_has_the_chosen_activation(activation, zero_kernels):
     model = applications.Digits2C2F(activation=activation)
     linear = of_type(model, LINEAR)
     assert len(of_type(model, ACTIVATIONS[activation])) == len(linear) - 1
@@ -106,7 +106,7 @@ def test_prediction_and_save_and_load(tmp_path):
     np.testing.assert_allclose(loaded.predict(x, verbose=0), logits, rtol=1e-6, atol=1e-6)
 
 
-def test_channels_first_puts_the_channels_first():
+def test_channels_first_puts_the_channels_first(zero_kernels):
     keras.config.set_image_data_format("channels_first")
     model = applications.Digits2C2F(activation="maxmin")
     assert model.input_shape == (None, 1, 8, 8)
@@ -114,7 +114,7 @@ def test_channels_first_puts_the_channels_first():
     assert kernels_and_biases(model) == PARAMETERS["digits_2c2f"]
 
 
-def test_input_shape_and_classes():
+def test_input_shape_and_classes(zero_kernels):
     model = applications.MNIST4C3F(input_shape=(12, 20, 3), classes=7, name="mine")
     assert (model.input_shape, model.output_shape) == ((None, 12, 20, 3), (None, 7))
     assert model.name == "mine"
@@ -123,7 +123,7 @@ def test_input_shape_and_classes():
 
 
 @pytest.mark.parametrize("width, filters", [(0.7, [12, 22]), (0.01, [2, 2])])
-def test_width_gives_even_channels(width, filters):
+def test_width_gives_even_channels(width, filters, zero_kernels):
     model = applications.Digits2C2F(width=width)
     convs = of_type(model, keraslip.layers.MaskedLipschitzConv2D)
     assert [conv.filters for conv in convs] == filters

@@ -28,18 +28,18 @@ def maxmin_starts(model):
     return starts(model, keraslip.layers.ClippedMaxMin, "upper", "lower")
 
 
-def test_default_thresholds_of_clipped_maxmin():
+def test_default_thresholds_of_clipped_maxmin(zero_kernels):
     upper = [0.1, 0.1, 0.15, 0.15, 0.2, 0.3, 1.2]
     lower = [-0.1, -0.15, -0.15, -0.15, -0.2, -0.3, -1.2]
-    found = maxmin_starts(applications.CIFAR6C2F("clipped_maxmin", width=0.1))
+    found = maxmin_starts(applications.CIFAR6C2F("clipped_maxmin"))
     assert found == [list(pair) for pair in zip(upper, lower, strict=True)]
-    found = maxmin_starts(applications.TinyImageNet8C2F("clipped_maxmin", width=0.1))
+    found = maxmin_starts(applications.TinyImageNet8C2F("clipped_maxmin"))
     tiny = [0.8, 1.0, 1.4, 1.4, 1.4, 1.6, 2.0, 3.0, 1.6]
     assert found == [[value, -value] for value in tiny]
     assert maxmin_starts(applications.Digits2C2F("clipped_maxmin")) == [[1.0, -1.0]] * 3
 
 
-def test_numbers_and_sequences():
+def test_numbers_and_sequences(zero_kernels):
     assert relu_starts(applications.Digits2C2F(threshold=np.float32(0.5))) == [0.5] * 3
     assert relu_starts(applications.Digits2C2F(threshold=[0.5, 1, 2.0])) == [0.5, 1.0, 2.0]
     assert relu_starts(applications.Digits2C2F(threshold=np.array([1.0, 2.0, 3.0]))) == [1, 2, 3]
