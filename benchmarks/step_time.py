@@ -86,7 +86,9 @@ def report(args: argparse.Namespace, times: dict[str, list[float]]) -> None:
     """Prints the table and writes the figures."""
     backend = keras.backend.backend()
     plain = times["plain Keras"]
-    table = Table(title=f"{args.application}, {args.activation}, batch {args.batch_size}, {backend}")
+    table = Table(
+        title=f"{args.application}, {args.activation}, batch {args.batch_size}, {backend}"
+    )
     for column in ("step", "median ms", "ratio to plain (median of rounds)", "lowest", "highest"):
         table.add_column(column, justify="left" if column == "step" else "right")
     rows = []
@@ -106,7 +108,9 @@ def report(args: argparse.Namespace, times: dict[str, list[float]]) -> None:
     if args.json:
         setup = {"backend": backend, "keras": keras.__version__, "machine": platform.machine()}
         options = {k: str(v) for k, v in vars(args).items()}
-        args.json.write_text(json.dumps({**setup, "options": options, "rows": rows}, indent=2) + "\n")
+        args.json.write_text(
+            json.dumps({**setup, "options": options, "rows": rows}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

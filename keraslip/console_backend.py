@@ -20,8 +20,23 @@ def choose() -> None:
     """
     if "keras" in sys.modules:
         return
+    try:
+        _choose()
+    except ImportError as error:
+        if not _is_command():
+            raise
+        # A line for a user, not a traceback: no code of ours but this runs before the import.
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _choose() -> None:
     if _is_command():
         named = _option(sys.argv)
+        if named is not None and named not in PACKAGES:
+            raise ImportError(
+                f"--backend must be one of {', '.join(PACKAGES)}. Received: {named!r}"
+            )
         if named is not None:
             os.environ["KERAS_BACKEND"] = named
         elif "KERAS_BACKEND" not in os.environ and not _config_file().exists():

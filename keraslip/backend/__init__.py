@@ -4,6 +4,7 @@ Only the module of the active backend is imported, so that none of the others ha
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import keras
@@ -11,12 +12,8 @@ import numpy as np
 
 _active = keras.backend.backend()
 
-if _active == "tensorflow":
-    from keraslip.backend import tensorflow as _backend
-elif _active == "jax":
-    from keraslip.backend import jax as _backend
-elif _active == "torch":
-    from keraslip.backend import torch as _backend
+if _active in ("tensorflow", "jax", "torch"):
+    _backend = import_module(f"keraslip.backend.{_active}")
 else:
     raise ImportError(
         "keraslip needs gradients and so runs on Keras' tensorflow, jax and torch backends; "

@@ -99,5 +99,7 @@ def add_forms(center: Tensor, forms: list[AffineForm]) -> AffineForm:
     for form in forms:
         for ball, pending in form.terms:
             gathered.setdefault(id(ball), (ball, []))[1].append(pending)
-    terms = ((ball, maps[0] if len(maps) == 1 else Sum(tuple(maps))) for ball, maps in gathered.values())
+    terms = (
+        (ball, maps[0] if len(maps) == 1 else Sum(tuple(maps))) for ball, maps in gathered.values()
+    )
     return AffineForm(center, tuple(terms))

@@ -40,7 +40,11 @@ def draw(model: Any, data: Dataset, folder: RunFolder, seed: int, console: Conso
 def _curve(model: Any, data: Dataset, path: Path, seed: int, console: Console) -> None:
     x, y = data.x_test[:CURVE_SAMPLES], data.y_test[:CURVE_SAMPLES]
     epsilons = [multiple * model.epsilon_value for multiple in MULTIPLES]
-    curves: dict[str, list[float]] = {"PGD attack": [], "certified, local": [], "certified, global": []}
+    curves: dict[str, list[float]] = {
+        "PGD attack": [],
+        "certified, local": [],
+        "certified, global": [],
+    }
     for epsilon in track(epsilons, "accuracy against epsilon", console=console, transient=True):
         attacked = accuracy_under_attack(
             model, x, y, epsilon, steps=CURVE_PGD_STEPS, seed=seed, verbose=0

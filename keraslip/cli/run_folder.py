@@ -67,7 +67,9 @@ class RunFolder:
         if not file.exists():
             return []
         with file.open(newline="") as lines:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+            return [
+                {key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)
+            ]
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Writes the logs of all epochs as CSV."""

@@ -61,7 +61,9 @@ class Settings:
                 f"--application must be one of {', '.join(sorted(RECIPES))}. Received: {name!r}"
             )
         if given.get("loss", "bcp") not in LOSSES:
-            raise ValueError(f"--loss must be one of {', '.join(LOSSES)}. Received: {given['loss']!r}")
+            raise ValueError(
+                f"--loss must be one of {', '.join(LOSSES)}. Received: {given['loss']!r}"
+            )
         fallback = {"activation": "clipped_relu", "threshold": None, "bound": "local", "seed": 0}
         known = {f.name for f in fields(cls)}
         recipe = {k: v for k, v in asdict(RECIPES[name]).items() if k in known}

@@ -6,4 +6,10 @@ from keraslip.layers.masked_lipschitz_conv2d import MaskedLipschitzConv2D as Mas
 from keraslip.layers.masked_lipschitz_dense import MaskedLipschitzDense as MaskedLipschitzDense
 from keraslip.layers.maxmin import MaxMin as MaxMin
 
-__all__ = ["ClippedMaxMin", "ClippedReLU", "MaskedLipschitzConv2D", "MaskedLipschitzDense", "MaxMin"]
+__all__ = [
+    "ClippedMaxMin",
+    "ClippedReLU",
+    "MaskedLipschitzConv2D",
+    "MaskedLipschitzDense",
+    "MaxMin",
+]

@@ -32,7 +32,11 @@ def check_model(model: Any, console: Console | None = None) -> bool:
     for visit in found:
         style = None if visit.problem is None else "bold red"
         table.add_row(
-            visit.path, type(visit.operation).__name__, _shape(visit.operation), _rule(visit), style=style
+            visit.path,
+            type(visit.operation).__name__,
+            _shape(visit.operation),
+            _rule(visit),
+            style=style,
         )
     (console or Console()).print(table)
     return all(visit.problem is None for visit in found)
@@ -45,5 +49,5 @@ def _rule(visit: Visit) -> str:
 
 
 def _shape(operation: Any) -> str:
-    output = getattr(operation, "output", None)
-    return str(tuple(output.shape)) if hasattr(output, "shape") else "-"
+    shape = getattr(getattr(operation, "output", None), "shape", None)
+    return "-" if shape is None else str(tuple(shape))

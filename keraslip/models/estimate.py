@@ -76,23 +76,33 @@ def estimate(
     if bound not in BOUNDS:
         raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
     x = np.asarray(x, dtype="float32")
+    shape = tuple(model.inputs[0].shape[1:])
+    if x.ndim != len(shape) + 1 or x.shape[1:] != shape or not len(x):
+        raise ValueError(f"x must have shape (n, {str(shape)[1:]} with n >= 1. Received: {x.shape}")
     check_images(x)
     if y is not None:
         y = np.asarray(y)
         check_labels(y, model.outputs[0].shape[-1])
         y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
     call = _bound_function(model, bound, power_iterations)
-    radius = np.float32(epsilon)
-    labels = () if y is None else (y.astype("int32"),)
+    arguments = (x,) if y is None else (x, y.astype("int32"))
+    size = min(batch_size, len(x))
     batches = [
-        call(x[i : i + batch_size], radius, *(part[i : i + batch_size] for part in labels))
-        for i in range(0, len(x), batch_size)
+        _one_batch(call, [part[i : i + size] for part in arguments], size, epsilon)
+        for i in range(0, len(x), size)
     ]
     logits, worst, margin, lipschitz = (np.concatenate(part) for part in zip(*batches, strict=True))
     label = logits.argmax(axis=-1) if y is None else y
-    return Estimate(
-        logits, worst, margin, lipschitz, label, epsilon, bound, power_iterations
-    )
+    return Estimate(logits, worst, margin, lipschitz, label, epsilon, bound, power_iterations)
+
+
+def _one_batch(
+    call: Any, arguments: list[np.ndarray], size: int, epsilon: float
+) -> list[np.ndarray]:
+    """A batch filled up to the size of the others, so that nothing is traced again."""
+    count = len(arguments[0])
+    x, *rest = (np.concatenate([part, part[-1:].repeat(size - count, 0)]) for part in arguments)
+    return [out[:count] for out in call(x, np.float32(epsilon), *rest)]
 
 
 def _bound_function(model: Any, bound: str, power_iterations: int) -> Any:
@@ -109,4 +119,3 @@ def _bound_function(model: Any, bound: str, power_iterations: int) -> Any:
 
         cache[key] = backend.compiled(model, function)
     return cache[key]
-

@@ -10,6 +10,7 @@ import numpy as np
 from keraslip.losses import BCPLoss, RobustLoss
 from keraslip.models.callbacks import RunProgress, StuckWarning
 from keraslip.models.estimate import Estimate, estimate
+from keraslip.models.explain import LayerBound, explain, print_table
 from keraslip.models.state import RunState, WarmStarts
 from keraslip.models.train_step import RobustTrainStep
 from keraslip.models.validation import check_bounded, check_data, check_epsilon
@@ -223,6 +224,24 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
         epsilon = self.epsilon_value if epsilon is None else check_epsilon(epsilon)
         bound = self.bound if bound is None else bound
         return estimate(self, x, y, epsilon, bound, power_iterations, batch_size)
+
+    def explain(
+        self, x: np.ndarray, epsilon: float | None = None, power_iterations: int = 50
+    ) -> list[LayerBound]:
+        """Prints, for every layer, local and global norm, share of varying units and radii.
+
+        Args:
+            x: Inputs `(n, *shape)`; a batch, for they are bounded at once.
+            epsilon: L2 radius, in raw input units; the compiled one if `None`.
+            power_iterations: Iterations for each norm.
+
+        Returns:
+            One `LayerBound` for each layer that closes a bound, the logits last.
+        """
+        epsilon = self.epsilon_value if epsilon is None else check_epsilon(epsilon)
+        rows = explain(self, np.asarray(x, dtype="float32"), epsilon, power_iterations)
+        print_table(rows, epsilon)
+        return rows
 
     def _checked(self, x: Any, y: Any) -> Any:
         classes, shape = self.outputs[0].shape[-1], tuple(self.inputs[0].shape[1:])

@@ -6,13 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keraslip.bounds.ball import AffineForm
 from keraslip.bounds.margins import label_margin, worst_case_logits
 from keraslip.losses.robust_loss import one_hot_labels
+from keraslip.models.state import logits_lipschitz
 from keraslip.rules import Propagation
 from keraslip.rules.propagation import LayerRecord, varying_share
 from keraslip.rules.walk import propagate
 from keraslip.schedules import at_progress, current
-from keraslip.models.state import logits_lipschitz
 
 Tensor = Any
 
@@ -29,6 +30,7 @@ class Outcome:
         varying: Share of activation units that may vary, `()`.
         penalty: Sparsity penalty, `(batch,)`.
         epsilon: The epsilon used, `()` or `(batch,)`.
+        last: The logits as linear maps of balls.
         context: The pass, with its next warm starts.
     """
 
@@ -39,6 +41,7 @@ class Outcome:
     varying: Tensor
     penalty: Tensor
     epsilon: Tensor
+    last: AffineForm
     context: Propagation
 
     @property
@@ -75,6 +78,7 @@ def bound_pass(model: Any, x: Tensor, y: Tensor | None, context: Propagation) ->
         varying=varying_share(context.records),
         penalty=context.penalty + none,
         epsilon=context.epsilon,
+        last=form,
         context=context,
     )
 

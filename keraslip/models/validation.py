@@ -78,7 +78,9 @@ def check_images(x: Any, name: str = "x") -> None:
     if np.issubdtype(x.dtype, np.integer) or x.dtype == bool:
         return
     for start in range(0, len(x), 4096):
-        bad = ~np.isfinite(x[start : start + 4096]).reshape(len(x[start : start + 4096]), -1).all(axis=1)
+        bad = ~np.isfinite(x[start : start + 4096]).reshape(len(x[start : start + 4096]), -1).all(
+            axis=1
+        )
         if bad.any():
             raise ValueError(
                 f"{name} holds NaN or infinity; no bound exists there. Remove these samples. "

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keraslip.bounds.activations import ActivationBounds
+from keraslip.bounds.activations import ActivationBounds, clipped_relu_bounds
 from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.registry import register_rule
@@ -16,7 +16,6 @@ from keraslip.rules.rule import (
     fused_activation,
     relu_bounds,
 )
-from keraslip.bounds.activations import clipped_relu_bounds
 
 Tensor = Any
 
@@ -49,7 +48,9 @@ class ReLURule(ActivationRule):
             )
 
     def bounds(self, layer: Any, z: Tensor, lower: Tensor, upper: Tensor) -> ActivationBounds:
-        limit = None if layer.max_value is None else ops.convert_to_tensor(layer.max_value, "float32")
+        limit = (
+            None if layer.max_value is None else ops.convert_to_tensor(layer.max_value, "float32")
+        )
         return clipped_relu_bounds(z, lower, upper, limit)
 
 

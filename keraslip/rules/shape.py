@@ -1,15 +1,15 @@
 """Rules of layers that only move entries."""
 
+import math
 from typing import Any
 
 import keras
 
+from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.bounds.maps import LinearMap, PermuteMap, ReshapeMap, ZeroPadMap, compose
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import LinearRule, Rule
-from keraslip.bounds.ball import AffineForm, Ball
-import math
 
 Shape = tuple[int, ...]
 

@@ -71,7 +71,9 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
 
 
 def _is_graph(operation: Any) -> bool:
-    return type(operation) in (keras.Sequential, keras.Model) or hasattr(operation, "_nodes_by_depth")
+    return type(operation) in (keras.Sequential, keras.Model) or hasattr(
+        operation, "_nodes_by_depth"
+    )
 
 
 def _graph(model: Any) -> Any:

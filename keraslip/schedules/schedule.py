@@ -79,7 +79,9 @@ class PiecewiseLinear(Schedule):
         self.values = [float(v) for v in values]
         increasing = all(a < b for a, b in zip(self.positions, self.positions[1:], strict=False))
         inside = all(0.0 <= p <= 1.0 for p in self.positions)
-        if not (self.positions and increasing and inside and len(self.values) == len(self.positions)):
+        if not (
+            self.positions and increasing and inside and len(self.values) == len(self.positions)
+        ):
             raise ValueError(
                 "positions must increase within [0, 1], with one value each. "
                 f"Received: positions={positions}, values={values}"

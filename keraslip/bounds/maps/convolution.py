@@ -128,5 +128,3 @@ class ConvMap(LinearMap):
         if inner.channel_scale is None:
             return None
         return self._with_kernel(self.kernel * ops.reshape(inner.channel_scale, (1, 1, -1, 1)))
-
-

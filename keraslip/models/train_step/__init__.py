@@ -1,15 +1,13 @@
 """The overridden training step of the active backend."""
 
+from importlib import import_module
+
 import keras
 
 _active = keras.backend.backend()
 
-if _active == "tensorflow":
-    from keraslip.models.train_step.tensorflow import RobustTrainStep
-elif _active == "jax":
-    from keraslip.models.train_step.jax import RobustTrainStep
-elif _active == "torch":
-    from keraslip.models.train_step.torch import RobustTrainStep
+if _active in ("tensorflow", "jax", "torch"):
+    RobustTrainStep = import_module(f"keraslip.models.train_step.{_active}").RobustTrainStep
 else:
     raise ImportError(
         "keraslip trains on Keras' tensorflow, jax and torch backends; set KERAS_BACKEND to one of "

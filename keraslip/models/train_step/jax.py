@@ -14,7 +14,7 @@ class RobustTrainStep:
     def _pass(self: Any, variables: list[tuple[Any, list]], data: Any, training: bool) -> Any:
         """Loss, and as aux the logs and the new values of every group of variables but the first."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        mapping = [pair for owned, values in variables for pair in zip(owned, values)]
+        mapping = [pair for owned, values in variables for pair in zip(owned, values, strict=True)]
         with keras.StatelessScope(state_mapping=mapping) as scope:
             loss, outcome = robust_step(self, x, y, sample_weight, training)
             logs = track(self, x, y, sample_weight, loss, outcome)
@@ -34,7 +34,9 @@ class RobustTrainStep:
             ]
             return self._pass(groups, data, training=True)
 
-        (_, (logs, fixed_, metrics_)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
+        (_, (logs, fixed_, metrics_)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+            trainable
+        )
         trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
         return logs, (trainable, fixed_, optimizer, metrics_)
 

@@ -17,7 +17,8 @@ class RobustTrainStep:
             loss, outcome = robust_step(self, x, y, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_weights
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
+        gradients = tape.gradient(scaled, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return track(self, x, y, sample_weight, _of_replica(loss), outcome)
 
     def test_step(self: Any, data: Any) -> dict[str, Any]:
