@@ -1,24 +1,21 @@
 """The main job: a Keras model that trains and reports its own robustness."""
 
-import math
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keraslip.losses import BCPLoss, RobustLoss
+from keraslip.losses import RobustLoss
 from keraslip.models.callbacks import RunProgress, StuckWarning
 from keraslip.models.estimate import Estimate, estimate
 from keraslip.models.explain import LayerBound, explain, print_table
+from keraslip.models.options import RobustOptions
 from keraslip.models.state import RunState, WarmStarts
 from keraslip.models.train_step import RobustTrainStep
 from keraslip.models.validation import check_bounded, check_data, check_epsilon
-from keraslip.rules import BOUNDS
-from keraslip.schedules import Constant, LinearRamp, Schedule
-
-#: How far beyond the target epsilon training goes by default (design: CIFAR-10 and MNIST 1.1).
-TRAIN_EPSILON_FACTOR = 1.1
+from keraslip.schedules import Schedule
 
 
 @keras.saving.register_keras_serializable(package="keraslip")
@@ -99,41 +96,19 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
             ValueError: if an argument is out of range, or the model does not end in a linear layer.
             NotImplementedError: at a layer without a rule, see `keraslip.check_model`.
         """
-        if epsilon is None:
-            raise ValueError("compile needs epsilon, the L2 radius to certify in raw input units.")
-        epsilon = check_epsilon(epsilon)
+        options = RobustOptions.checked(
+            epsilon, loss, train_epsilon, sparsity, power_iterations, bound, input_range
+        )
         check_bounded(self)
-        if bound not in BOUNDS:
-            raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
-        if not isinstance(power_iterations, int) or power_iterations < 1:
-            raise ValueError(
-                f"power_iterations must be an integer >= 1. Received: {power_iterations!r}"
-            )
-        if loss is not None and not isinstance(loss, keras.losses.Loss):
-            raise ValueError(
-                "loss must be a loss on clean and worst-case logits, such as keraslip.losses.BCPLoss(). "
-                f"Received: loss={loss!r}"
-            )
         super().compile(optimizer=optimizer, metrics=list(metrics or []), **kwargs)
-        self.run_state.epsilon.assign(epsilon)
-        self.robust_loss = BCPLoss() if loss is None else loss
-        self.train_epsilon = _train_epsilon(train_epsilon, epsilon)
-        self.sparsity = check_epsilon(sparsity, "sparsity")
-        self.power_iterations = power_iterations
-        self.bound = bound
-        self.input_range = _checked_range(input_range)
-        self._robust_config = {
-            "optimizer": optimizer,
-            "epsilon": epsilon,
-            "loss": self.robust_loss,
-            "metrics": list(metrics or []),
-            "train_epsilon": self.train_epsilon,
-            "sparsity": sparsity,
-            "power_iterations": power_iterations,
-            "bound": bound,
-            "input_range": input_range,
-            **kwargs,
-        }
+        self.run_state.epsilon.assign(options.epsilon)
+        self.robust_loss = options.loss
+        self.train_epsilon = options.train_epsilon
+        self.sparsity = options.sparsity
+        self.power_iterations = options.power_iterations
+        self.bound = options.bound
+        self.input_range = options.input_range
+        self._compile_arguments = {"metrics": list(metrics or []), **kwargs, **options.config()}
 
     @property
     def epsilon_value(self) -> float:
@@ -144,7 +119,7 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
         """Arguments of `compile`, serialised."""
         if not self.compiled:
             return None
-        config = {**self._robust_config, "optimizer": self.optimizer}
+        config = {**self._compile_arguments, "optimizer": self.optimizer}
         return keras.saving.serialize_keras_object(config)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -155,7 +130,7 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
         self.compile(**config)
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains, as `keras.Model.fit`; logs also certified_accuracy, lipschitz, epsilon and varying.
 
         Schedules run from the start to the end of this call; with `initial_epoch` they go on where they
@@ -165,7 +140,8 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
             x: Inputs `(n, *shape)`, or a stream of batches (`tf.data.Dataset`, `PyDataset`, `DataLoader`,
                 generator).
             y: Labels: class indices `(n,)` or one-hot `(n, classes)`; none for a stream.
-            **kwargs: All other arguments of `keras.Model.fit`.
+            *args: As for `keras.Model.fit`.
+            **kwargs: As for `keras.Model.fit`.
 
         Returns:
             The `keras.callbacks.History`.
@@ -174,19 +150,21 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
             ValueError: if data are empty, not finite, of the wrong shape, or labels out of range.
         """
         self._assert_compile_called("fit")
-        x = self._checked(x, y)
-        if (held_out := kwargs.get("validation_data")) is not None:
-            kwargs["validation_data"] = self._checked_validation(held_out)
-        callbacks = kwargs.pop("callbacks", None) or []
-        listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+        given = inspect.signature(keras.Model.fit).bind(
+            self, self._checked(x, y), y, *args, **kwargs
+        )
+        options = given.arguments
+        if (held_out := options.get("validation_data")) is not None:
+            options["validation_data"] = self._checked_validation(held_out)
         own = [RunProgress(), StuckWarning(self.outputs[0].shape[-1])]
+        options["callbacks"] = _with(options.get("callbacks"), own)
         try:
-            return super().fit(x, y, callbacks=[*own, *listed], **kwargs)
+            return super().fit(*given.args[1:], **given.kwargs)
         finally:
             # Outside a run schedules are at their end value.
             self.run_state.set(0, 0, 0)
 
-    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates at the compiled epsilon, as `keras.Model.evaluate`, with the logs of `fit`.
 
         `certified_accuracy` here is an estimate by power iteration, for curves; it is no certificate.
@@ -194,7 +172,7 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
         self._assert_compile_called("evaluate")
         if not kwargs.get("_use_cached_eval_dataset"):  # checked by fit already
             x = self._checked(x, y)
-        return super().evaluate(x, y, **kwargs)
+        return super().evaluate(x, y, *args, **kwargs)
 
     def estimate(
         self,
@@ -254,18 +232,11 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
         return self._checked(data, None)
 
 
-def _train_epsilon(value: Schedule | float | None, epsilon: float) -> Schedule:
-    if isinstance(value, Schedule):
-        return value
-    if value is None:
-        return LinearRamp(0.0, TRAIN_EPSILON_FACTOR * epsilon)
-    return Constant(check_epsilon(value, "train_epsilon"))
-
-
-def _checked_range(value: Any) -> tuple[float, float] | None:
-    if value is None:
-        return None
-    low, high = (float(v) for v in value)
-    if not low < high or math.isnan(low + high):
-        raise ValueError(f"input_range must be (low, high) or None. Received: {value}")
-    return (low, high)
+def _with(callbacks: Any, own: list[keras.callbacks.Callback]) -> Any:
+    """The user's callbacks after our own."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        for callback in own:
+            callbacks.append(callback)
+        return callbacks
+    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    return own + [callback for callback in listed if callback is not None]

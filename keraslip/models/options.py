@@ -1,0 +1,92 @@
+"""What `LocalLipschitzModel.compile` is told about certified training, checked."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import keras
+
+from keraslip.losses import BCPLoss
+from keraslip.models.validation import check_epsilon
+from keraslip.rules import BOUNDS
+from keraslip.schedules import Constant, LinearRamp, Schedule
+
+#: How far beyond the target epsilon training goes by default, as the paper does for MNIST and CIFAR-10.
+TRAIN_EPSILON_FACTOR = 1.1
+
+
+@dataclass(frozen=True)
+class RobustOptions:
+    """The arguments of `compile` that Keras does not know; see there."""
+
+    epsilon: float
+    loss: Any
+    train_epsilon: Schedule
+    sparsity: float
+    power_iterations: int
+    bound: str
+    input_range: tuple[float, float] | None
+
+    @classmethod
+    def checked(
+        cls,
+        epsilon: Any,
+        loss: Any,
+        train_epsilon: Any,
+        sparsity: Any,
+        power_iterations: Any,
+        bound: Any,
+        input_range: Any,
+    ) -> "RobustOptions":
+        """Options with defaults filled in.
+
+        Raises:
+            ValueError: if one of them is out of range.
+        """
+        if epsilon is None:
+            raise ValueError("compile needs epsilon, the L2 radius to certify in raw input units.")
+        epsilon = check_epsilon(epsilon)
+        if bound not in BOUNDS:
+            raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
+        whole = isinstance(power_iterations, int) and not isinstance(power_iterations, bool)
+        if not whole or power_iterations < 1:
+            raise ValueError(
+                f"power_iterations must be an integer >= 1. Received: {power_iterations!r}"
+            )
+        if loss is not None and not isinstance(loss, keras.losses.Loss):
+            raise ValueError(
+                "loss must be a loss on clean and worst-case logits, such as keraslip.losses.BCPLoss(). "
+                f"Received: loss={loss!r}"
+            )
+        return cls(
+            epsilon,
+            BCPLoss() if loss is None else loss,
+            _train_epsilon(train_epsilon, epsilon),
+            check_epsilon(sparsity, "sparsity"),
+            power_iterations,
+            bound,
+            _input_range(input_range),
+        )
+
+    def config(self) -> dict[str, Any]:
+        """The options by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def _train_epsilon(value: Any, epsilon: float) -> Schedule:
+    if isinstance(value, Schedule):
+        return value
+    if value is None:
+        return LinearRamp(0.0, TRAIN_EPSILON_FACTOR * epsilon)
+    return Constant(check_epsilon(value, "train_epsilon"))
+
+
+def _input_range(value: Any) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    low, high = (float(v) for v in value)
+    if not low < high or math.isinf(low) or math.isinf(high):
+        raise ValueError(
+            f"input_range must be (low, high) or None, for unbounded inputs. Received: {value}"
+        )
+    return (low, high)
