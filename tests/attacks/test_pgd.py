@@ -45,8 +45,8 @@ def test_linear_net_falls_just_above_its_distance_and_not_below():
     model, x = dense(4), data()
     distance, label = nearest(model, x)
     # One run for each class: the class with the largest logit is not always the nearest.
-    above = pgd_l2(model, x, label, distance * 1.01, restarts=4, input_range=None)
-    below = pgd_l2(model, x, label, distance * 0.99, restarts=4, input_range=None)
+    above = pgd_l2(model, x, label, distance * 1.01, steps=40, restarts=4, input_range=None)
+    below = pgd_l2(model, x, label, distance * 0.99, steps=40, restarts=4, input_range=None)
     assert (predict(model, above) != label).all()
     assert (predict(model, below) == label).all()
     assert above.dtype == np.float32 and above.shape == x.shape
