@@ -10,8 +10,8 @@ from keraslip import __version__
 from keraslip.attacks import accuracy_under_attack
 from keraslip.datasets import Dataset
 
-#: Power iterations for each norm in a report; 100 change no accuracy of the demo.
-ITERATIONS = 50
+#: Power iterations for each norm in a report.
+ITERATIONS = 30
 PGD_STEPS = 100
 
 

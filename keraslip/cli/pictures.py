@@ -16,7 +16,7 @@ from keraslip.datasets import Dataset
 #: Radii of the curve, as multiples of the compiled epsilon.
 MULTIPLES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 SHOWN = 32
-CURVE_SAMPLES = 1000
+CURVE_SAMPLES = 400
 CURVE_PGD_STEPS = 30
 
 

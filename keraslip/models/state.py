@@ -78,7 +78,7 @@ class WarmStarts:
             self._weights[key] = model.add_weight(
                 name=f"lipschitz_vector_{number}",
                 shape=(1, *shape),
-                initializer=_Fixed(key),
+                initializer=_Fixed(f"norm {number}"),
                 trainable=False,
                 dtype="float32",
                 aggregation="mean",
@@ -108,18 +108,18 @@ class RefreshedStarts:
 
     def start(self, key: str, linear_map: LinearMap) -> Tensor:
         """The vector of a norm, `(1, *out_shape)`."""
-        noise = ops.convert_to_tensor(random_unit_vector(f"{key} refreshed", linear_map.out_shape))
+        noise = ops.convert_to_tensor(random_unit_vector("refreshed", linear_map.out_shape))
         return self._learned.start(key, linear_map) + 0.5 * noise
 
 
 class _Fixed(keras.initializers.Initializer):
-    """The random unit vector of a name."""
+    """The random unit vector of a name: of a place in the graph, for Keras' layer names count up."""
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Tensor:
-        return ops.convert_to_tensor(random_unit_vector(self.key, tuple(shape[1:])), dtype)
+        return ops.convert_to_tensor(random_unit_vector(self.name, tuple(shape[1:])), dtype)
 
 
 class _Recorder:

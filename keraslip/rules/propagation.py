@@ -153,7 +153,7 @@ class Propagation:
         reach = 0.0
         for ball, pending in form.terms:
             gain = ball.global_gain if self.bound == "paper" else ball.gain
-            norms = pending.row_norms(ball.varying if self.masked else None, self.tight)
+            norms = pending.row_norms(ball.varying if self.bound == "local" else None, self.tight)
             reach = reach + per_sample(self.epsilon * gain, rank) * norms
         lower, upper = form.center - reach, form.center + reach
         if self.bound != "paper" or any(ball.box is None for ball, _ in form.terms):
