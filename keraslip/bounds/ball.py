@@ -31,6 +31,17 @@ class Ball:
     box: Callable[[], tuple[Tensor, Tensor]] | None = None
     global_gain: Tensor | None = None
 
+    def moved_to(self, center: Tensor) -> "Ball":
+        """The ball after a constant was added: its box moves along.
+
+        Args:
+            center: The new center.
+        """
+        if self.box is None:
+            return replace(self, center=center)
+        shift, box = center - self.center, self.box
+        return replace(self, center=center, box=lambda: tuple(side + shift for side in box()))
+
     def changes(self) -> tuple[Tensor, Tensor]:
         """Smallest (at most 0) and largest (at least 0) change of each unit; the box must be known."""
         assert self.box is not None
@@ -66,9 +77,10 @@ class AffineForm:
     @property
     def ball(self) -> Ball | None:
         """The ball if nothing is pending, else `None`."""
-        if len(self.terms) == 1 and isinstance(self.terms[0][1], Identity):
-            return replace(self.terms[0][0], center=self.center)
-        return None
+        if len(self.terms) != 1 or not isinstance(self.terms[0][1], Identity):
+            return None
+        ball = self.terms[0][0]
+        return ball if ball.center is self.center else ball.moved_to(self.center)
 
     def mapped(self, center: Tensor, linear_map: LinearMap) -> "AffineForm":
         """The form after one more linear map.

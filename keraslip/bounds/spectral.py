@@ -16,6 +16,10 @@ _UNROLL = 4
 SHARED_ITERATIONS = 4
 
 
+#: Share of the given start that is kept beside what the shared iterations reached.
+_KEPT = 0.01
+
+
 def masked_norm(
     linear_map: LinearMap,
     vector: Tensor,
@@ -52,6 +56,9 @@ def masked_norm(
     start = vector
     if not differentiate and vector.shape[0] == 1:
         start = _iterate(frozen, start, _mean(in_mask), _mean(out_mask), unit, SHARED_ITERATIONS)
+        # A little of the given start stays: where a mask removes the direction that the batch shares,
+        # too little of any other would be left to grow.
+        start = start + _KEPT * vector
     # All samples' vectors from here on, so that a loop of the backend sees one shape.
     start = _batched(start, in_mask, out_mask)
     start = _iterate(frozen, start, in_mask, out_mask, unit, power_iterations - 1)

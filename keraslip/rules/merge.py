@@ -50,4 +50,10 @@ class AddOperationRule(Rule):
         if len(forms) == len(terms):
             return _add(forms)
         constants = [term for term in terms if not isinstance(term, AffineForm)]
-        return forms[0].shifted(forms[0].center + constants[0])
+        center = forms[0].center + constants[0]
+        if tuple(center.shape[1:]) != forms[0].shape:
+            raise UnsupportedLayerError(
+                "A sum with a constant that enlarges the tensor has no rule; give the constant the "
+                f"tensor's shape. Received: {forms[0].shape} -> {tuple(center.shape[1:])}"
+            )
+        return forms[0].shifted(center)

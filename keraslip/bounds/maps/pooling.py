@@ -5,7 +5,6 @@ from typing import Any
 
 from keras import ops
 
-from keraslip.bounds.maps.convolution import ConvGeometry, ConvMap
 from keraslip.bounds.maps.linear_map import LinearMap, Shape
 from keraslip.bounds.numerics import safe_sqrt
 
@@ -15,8 +14,9 @@ Tensor = Any
 class AveragePoolMap(LinearMap):
     """Average pooling in channels-last layout.
 
-    With padding `"same"` a window is divided by the number of real pixels in it, as Keras does; its row
-    norm is then `1 / sqrt(count)`, not `1 / pool size`.
+    The map is one small matrix along the height and one along the width. They are read off the backend's
+    own pooling, for at the border of padding `"same"` backends differ: TensorFlow and JAX divide by the
+    number of real pixels in the window, PyTorch repeats the last pixel where the padding is uneven.
 
     Args:
         in_shape: `(height, width, channels)`.
@@ -32,29 +32,37 @@ class AveragePoolMap(LinearMap):
         strides: tuple[int, int],
         padding: str,
     ) -> None:
-        kernel = ops.ones((*pool_size, 1, 1))
-        one_channel = (in_shape[0], in_shape[1], 1)
-        self._windows = ConvMap(kernel, one_channel, ConvGeometry(strides, padding))
-        super().__init__(in_shape, (*self._windows.out_shape[:2], in_shape[2]))
         self._arguments = {"pool_size": pool_size, "strides": strides, "padding": padding}
-        self._counts = self._windows.forward(ops.ones((1, *one_channel)))
+        height, width, channels = in_shape
+        # Rows of pixels as images: each pools to its share of every output row. Windows' weights sum
+        # to 1, so what is constant along the other axis stays so.
+        rows = ops.reshape(ops.eye(height), (height, height, 1, 1)) * ops.ones((1, 1, width, 1))
+        columns = ops.reshape(ops.eye(width), (width, 1, width, 1)) * ops.ones((1, height, 1, 1))
+        self._along_height = self._pool(rows)[:, :, 0, 0]  # (height, out height)
+        self._along_width = self._pool(columns)[:, 0, :, 0]
+        outputs = (self._along_height.shape[1], self._along_width.shape[1])
+        super().__init__(in_shape, (*outputs, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _pool(self, x: Tensor) -> Tensor:
         return ops.average_pool(x, data_format="channels_last", **self._arguments)
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self._pool(x)
+
     def adjoint(self, y: Tensor) -> Tensor:
-        (height, width, channels), (rows, columns, _) = self.in_shape, self.out_shape
-        # Channels are independent: as batch entries they share one single-channel convolution.
-        alone = ops.reshape(ops.transpose(y / self._counts, (0, 3, 1, 2)), (-1, rows, columns, 1))
-        spread = ops.reshape(self._windows.adjoint(alone), (-1, channels, height, width))
-        return ops.transpose(spread, (0, 2, 3, 1))
+        return ops.einsum("bpqc,hp,wq->bhwc", y, self._along_height, self._along_width)
 
     def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:
-        return 1.0 / ops.sqrt(self._counts)
+        high, wide = (
+            ops.sqrt(ops.sum(ops.square(side), axis=0))
+            for side in (self._along_height, self._along_width)
+        )
+        return ops.reshape(high, (1, -1, 1, 1)) * ops.reshape(wide, (1, 1, -1, 1))
 
     def norm_bound(self) -> Tensor:
-        # Rows sum to 1; the exact norm where windows are disjoint.
-        return safe_sqrt(ops.max(self._windows.adjoint(1.0 / self._counts)))
+        # Rows of the map sum to 1; the exact norm where windows are disjoint.
+        columns = [ops.sum(side, axis=1) for side in (self._along_height, self._along_width)]
+        return safe_sqrt(ops.max(columns[0]) * ops.max(columns[1]))
 
     def constant(self) -> LinearMap:
         return self
