@@ -49,6 +49,7 @@ class StuckWarning(keras.callbacks.Callback):
                 "certified. The bound grew faster than the network could follow. Start again with a "
                 "smaller epsilon, a longer run, a slower ramp "
                 "(train_epsilon=keraslip.schedules.LinearRamp(0, 1.1 * epsilon, until=0.8)), "
-                "a smaller learning rate, or loss=keraslip.losses.GloRoLoss().",
+                "a smaller learning rate, or another loss (keraslip.losses.GloRoLoss, the default, or "
+                "BCPLoss(kappa=...) with an end value above 0).",
                 stacklevel=2,
             )
