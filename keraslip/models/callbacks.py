@@ -32,7 +32,8 @@ class StuckWarning(keras.callbacks.Callback):
 
     def __init__(self, classes: int, patience: int = 3) -> None:
         super().__init__()
-        self.guess = math.log(classes)
+        # Guessing costs log(K), and log(K + 1) with the "not certified" class of GloRo's loss.
+        self.guesses = (math.log(classes), math.log(classes + 1))
         self.chance = 1.0 / classes
         self.patience = patience
         self._epochs = 0
@@ -40,12 +41,13 @@ class StuckWarning(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}
         loss, certified = logs.get("loss", 0.0), logs.get("certified_accuracy", 1.0)
-        stuck = abs(loss - self.guess) < 0.02 * self.guess and certified < self.chance
+        guessing = any(abs(loss - guess) < 0.02 * guess for guess in self.guesses)
+        stuck = guessing and certified < self.chance
         self._epochs = self._epochs + 1 if stuck else 0
         if self._epochs == self.patience:
             warnings.warn(
                 f"Training is stuck: for {self.patience} epochs the loss has been {loss:.3f}, that of "
-                f"guessing (log of the number of classes = {self.guess:.3f}), and almost no sample is "
+                f"guessing (log of the number of classes = {self.guesses[0]:.3f}), and almost no sample is "
                 "certified. The bound grew faster than the network could follow. Start again with a "
                 "smaller epsilon, a longer run, a slower ramp "
                 "(train_epsilon=keraslip.schedules.LinearRamp(0, 1.1 * epsilon, until=0.8)), "
