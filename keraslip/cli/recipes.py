@@ -39,7 +39,15 @@ class Recipe:
 
 
 RECIPES = {
-    "digits_2c2f": Recipe("digits", 0.25, 60, batch_size=64, learning_rate=3e-3, loss="gloro"),
+    "digits_2c2f": Recipe(
+        "digits",
+        0.25,
+        75,
+        batch_size=64,
+        learning_rate=3e-3,
+        power_iterations=2,
+        train_epsilon_factor=1.2,
+    ),
     "mnist_4c3f": Recipe("mnist", 1.58, 20, loss="gloro"),
     "cifar_4c3f": Recipe("cifar10", 36 / 255, 200, augment="crop_flip"),
     "cifar_6c2f": Recipe("cifar10", 36 / 255, 200, augment="crop_flip"),
