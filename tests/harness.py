@@ -23,9 +23,6 @@ from tests.reference.paper_numpy import points_in_ball
 
 Array = np.ndarray
 
-#: Iterations after which the norms of small random nets no longer change.
-CONVERGED = 150
-
 
 def numpy(x: Any) -> Array:
     """A tensor as a NumPy array, gradient or not."""
@@ -88,6 +85,31 @@ class FixedVectors:
         return tensor(random_unit_vector(f"test {key}", linear_map.out_shape))
 
 
+class ExactNorms(Propagation):
+    """A pass whose norms are the largest singular values of the masked dense matrices."""
+
+    def _norm(
+        self, index: int, pending: Any, columns: Any, rows: Any, learn: bool = True
+    ) -> Any:
+        size = int(np.prod(pending.in_shape))
+        images = pending.forward(tensor(np.eye(size).reshape(size, *pending.in_shape)))
+        matrix = ops.reshape(images, (1, size, -1))
+        if columns is not None:
+            matrix = matrix * ops.reshape(columns, (columns.shape[0], size, 1))
+        if rows is not None:
+            matrix = matrix * ops.reshape(rows, (rows.shape[0], 1, -1))
+        return ops.svd(matrix, compute_uv=False)[:, 0]
+
+
+class NoNorms(Propagation):
+    """A pass for the activations alone."""
+
+    def _norm(
+        self, index: int, pending: Any, columns: Any, rows: Any, learn: bool = True
+    ) -> Any:
+        return ops.ones((1,))
+
+
 @dataclass
 class Layer:
     """What a pass claims where a form was closed, with the batch axis written out."""
@@ -130,10 +152,14 @@ def bound(
     epsilon: Any,
     mode: str = "local",
     label: Array | None = None,
-    power_iterations: int = CONVERGED,
+    power_iterations: int | None = None,
     tight: bool = False,
 ) -> Pass:
-    """One pass of the bound through a model, outside of any training."""
+    """One pass of the bound through a model, outside of any training.
+
+    Norms are converged: singular values of the dense matrices, unless a number of power iterations is
+    given.
+    """
     known = model.__dict__.setdefault("_passes_of_tests", {})
     key = (mode, power_iterations, tight, label is None)
     if key not in known:
@@ -151,12 +177,13 @@ def bound(
 
 
 def _compiled_pass(
-    model: keras.Model, mode: str, power_iterations: int, tight: bool
+    model: keras.Model, mode: str, power_iterations: int | None, tight: bool
 ) -> tuple[Callable[..., list[Array]], list[tuple[str, bool]]]:
     kept: list[tuple[str, bool]] = []
 
     def function(x: Any, epsilon: Any, label: Any = None) -> list[Any]:
-        context = Propagation(epsilon, FixedVectors(), mode, power_iterations, tight=tight)
+        kind = ExactNorms if power_iterations is None else Propagation
+        context = kind(epsilon, FixedVectors(), mode, power_iterations or 1, tight=tight)
         form = propagate(model, x, context)
         logits = form.center
         label = ops.argmax(logits, axis=1) if label is None else label
@@ -179,7 +206,19 @@ def _compiled_pass(
             out += [] if box is None else list(box)
         return out
 
-    return keraslip.backend.compiled(model, function), kept
+    return called(model, function, power_iterations is not None), kept
+
+
+def called(
+    model: keras.Model, function: Callable[..., list[Any]], loops: bool = False
+) -> Callable[..., list[Array]]:
+    """A function of tensors, from arrays to arrays.
+
+    Eager, for nets are many and passes few; only loops are compiled on JAX, which compiles them anyway.
+    """
+    if loops and keras.backend.backend() == "jax":
+        return keraslip.backend.compiled(model, function)
+    return lambda *args: [numpy(out) for out in function(*(ops.convert_to_tensor(a) for a in args))]
 
 
 def _some_rows(shape: tuple[int, ...], most: int = 48) -> Any:
@@ -195,12 +234,12 @@ def activations(model: keras.Model, points: Array) -> tuple[list[Array], list[Ar
     if "activations" not in known:
 
         def function(x: Any) -> list[Any]:
-            context = Propagation(tensor(0.0), FixedVectors(), "global", 1)
+            context = NoNorms(tensor(0.0), FixedVectors(), "global")
             form = propagate(model, x, context)
             pairs = [(record.form.center, record.ball.center) for record in context.records]
             return [form.center, *(side for pair in pairs for side in pair)]
 
-        known["activations"] = keraslip.backend.compiled(model, function)
+        known["activations"] = called(model, function)
     logits, *rest = known["activations"](np.asarray(points, "float32"))
     return rest[::2], rest[1::2], logits
 

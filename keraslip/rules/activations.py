@@ -79,7 +79,10 @@ class DropoutRule(Rule):
         self, operation: Any, context: Propagation, *args: Any, **kwargs: Any
     ) -> AffineForm:
         form: AffineForm = args[0]
-        if not context.training or operation.rate == 0:
+        if operation.rate == 0:
+            return form
+        if not context.training:
+            context.announce(form)
             return form
         ball = context.close(form)
         kept = operation(ops.ones_like(ball.center), training=True)  # 0 or 1 / (1 - rate)

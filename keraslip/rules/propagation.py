@@ -97,6 +97,18 @@ class Propagation:
         self._closed(form, ball)
         return ball
 
+    def announce(self, form: AffineForm) -> None:
+        """Names the norms that closing a form here would take, for a layer that closes in training only.
+
+        Warm starts are made for the norms of a pass at inference: they must know these too.
+
+        Args:
+            form: What training would close.
+        """
+        if form.ball is None:
+            for index, (_, pending) in enumerate(form.terms):
+                self.vectors.start(self._key_of(index), pending)
+
     def lipschitz(self, form: AffineForm) -> Tensor:
         """Bound on the Lipschitz constant of a form inside the ball, `(batch,)` or `(1,)`."""
         return self._gain(form, None)
@@ -130,6 +142,9 @@ class Propagation:
         ]
         return sum(gains[1:], gains[0])
 
+    def _key_of(self, index: int) -> str:
+        return self.key if index == 0 else f"{self.key}+{index}"
+
     def _norm(
         self,
         index: int,
@@ -138,7 +153,7 @@ class Propagation:
         rows: Tensor | None,
         learn: bool = True,
     ) -> Tensor:
-        key = self.key if index == 0 else f"{self.key}+{index}"
+        key = self._key_of(index)
         start = self.vectors.start(key, pending)
         sigma, reached = masked_norm(
             pending, start, columns, rows, self.power_iterations, self.bound == "paper"

@@ -14,6 +14,9 @@ from keraslip.rules.rule import UnsupportedLayerError
 
 Tensor = Any
 
+_INPUT = keras.Input((1,))
+_FUNCTIONAL_CALL = type(keras.Model(_INPUT, _INPUT)).call
+
 
 @dataclass(frozen=True)
 class Visit:
@@ -71,9 +74,10 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
 
 
 def _is_graph(operation: Any) -> bool:
-    return type(operation) in (keras.Sequential, keras.Model) or hasattr(
-        operation, "_nodes_by_depth"
-    )
+    # A subclass with a call of its own computes something else than its graph: it needs a rule.
+    if isinstance(operation, keras.Sequential):
+        return type(operation).call is keras.Sequential.call
+    return hasattr(operation, "_nodes_by_depth") and type(operation).call is _FUNCTIONAL_CALL
 
 
 def _graph(model: Any) -> Any:

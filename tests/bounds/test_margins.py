@@ -118,7 +118,7 @@ def test_without_box_or_mask_it_is_the_ball():
 def test_scale_of_the_weights(scale):
     p = problem(3)
     expected = gains(p, 1, 0.5)
-    scaled = {**p, "kernel": p["kernel"] * scale}
+    scaled = {**p, "kernel": p["kernel"] * scale, "bias": p["bias"] * scale}
     assert (gains(scaled, 1, 0.5) >= true_gains(scaled, 1, 0.5)[0] * (1 - 1e-5)).all()
     np.testing.assert_allclose(gains(scaled, 1, 0.5) / scale, expected, rtol=0.1, atol=1e-6)
 

@@ -1,0 +1,296 @@
+"""Graphs: residual sums bounded as one map, nested and shared layers, random nets."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers, ops
+
+import keraslip
+from keraslip.rules.walk import visits
+from tests.harness import assert_tighter, bound, model_of, numpy, run_rule_test
+
+IMAGE, FLAT = (5, 4, 2), (6,)
+ClippedReLU, ClippedMaxMin = keraslip.layers.ClippedReLU, keraslip.layers.ClippedMaxMin
+
+
+def conv(filters=2, size=3, **kwargs):
+    return layers.Conv2D(filters, size, padding="same", **kwargs)
+
+
+def residual(x):
+    x = ClippedReLU(0.8)(conv()(x))
+    x = ClippedReLU(0.8)(x + conv()(x))
+    x = layers.Add()([x, conv(name="deep_2")(ClippedReLU(0.5)(conv(name="deep_1")(x)))])
+    return ClippedReLU(0.8)(x)
+
+
+def nested(x):
+    inside = keras.Input(x.shape[1:])
+    inner = keras.Model(inside, ClippedReLU(0.6)(layers.Dense(8)(inside)), name="inner")
+    stack = keras.Sequential([layers.Dense(7), ClippedReLU(0.6), layers.Dense(6)], name="stack")
+    return layers.ReLU()(stack(inner(x)))
+
+
+def nested_twice(x):
+    stack = keras.Sequential([layers.Dense(6), ClippedReLU(0.6)], name="stack")
+    return stack(stack(x))
+
+
+def shared(x):
+    layer = layers.Dense(6, name="shared")
+    act = ClippedReLU(0.7, name="act")
+    return act(layer(act(layer(x))))
+
+
+def shared_fused(x):
+    layer = layers.Dense(6, activation="relu", name="shared")
+    return layer(layer(x))
+
+
+def three_branches(x):
+    x = ClippedReLU(0.7)(layers.Dense(8)(x))
+    return ClippedReLU(0.7)(layers.Add()([x, layers.Dense(8)(x), layers.Dense(8)(x)]))
+
+
+def different_balls(x):
+    one = ClippedReLU(0.7, name="one")(layers.Dense(8)(x))
+    other = ClippedMaxMin(0.3, -0.3, name="other")(layers.Dense(8)(x))
+    return ClippedReLU(0.7)(one + layers.Dense(8)(other))
+
+
+def branches_to_the_logits(x):
+    return ClippedReLU(0.7)(layers.Dense(8)(x)) + layers.Dense(8)(x)
+
+
+def flattened_branches(x):
+    x = ClippedReLU(0.7)(conv()(x))
+    return layers.Flatten()(x) + layers.Flatten()(conv()(x))
+
+
+def moved_then_summed(x):
+    x = ClippedReLU(0.7)(layers.Dense(8)(x))
+    return ClippedReLU(0.4)((x + 0.5) + layers.Dense(8)(x + 1.0))
+
+
+GRAPHS = {
+    "residual": (IMAGE, residual),
+    "nested": (FLAT, nested),
+    "nested twice": (FLAT, nested_twice),
+    "shared": (FLAT, shared),
+    "shared fused": (FLAT, shared_fused),
+    "three branches": (FLAT, three_branches),
+    "different balls": (FLAT, different_balls),
+    "branches to the logits": (FLAT, branches_to_the_logits),
+    "flattened branches": (IMAGE, flattened_branches),
+    "moved then summed": (FLAT, moved_then_summed),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graph(name):
+    shape, build = GRAPHS[name]
+    run_rule_test(build, shape, epsilons=(0.1,))
+
+
+def test_sequential_model_alone():
+    model = keras.Sequential([keras.Input(FLAT), layers.Dense(6), ClippedReLU(), layers.Dense(3)])
+    x = np.random.default_rng(0).uniform(size=(2, *FLAT)).astype("float32")
+    result = bound(model, x, 0.1)
+    np.testing.assert_allclose(result.logits, model.predict_on_batch(x), rtol=1e-5, atol=1e-6)
+
+
+def norm_of(build, shape=FLAT, kernel=None):
+    """Bound of a linear graph of one input."""
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, layers.Flatten()(build(inputs)))
+    if kernel is not None:
+        for weight in model.trainable_weights:
+            weight.assign(kernel if weight.name == "kernel" else np.zeros(weight.shape))
+    return bound(model, np.zeros((1, *shape), "float32"), 0.1).lipschitz[0]
+
+
+def test_sums_of_one_ball_are_one_map():
+    np.testing.assert_allclose(norm_of(lambda x: x + x), 2.0, rtol=1e-5)
+    np.testing.assert_allclose(norm_of(lambda x: layers.Add()([x, x, x])), 3.0, rtol=1e-5)
+    minus = -np.eye(6)
+    assert norm_of(lambda x: x + layers.Dense(6)(x), kernel=minus) < 1e-6
+    np.testing.assert_allclose(norm_of(lambda x: layers.Add()([x, layers.Dense(6)(x), x]), kernel=minus), 1)
+    image = np.zeros((3, 3, 2, 2))
+    image[1, 1] = -np.eye(2)
+    assert norm_of(lambda x: x + conv()(x), IMAGE, image) < 1e-6
+    image[1, 1] = np.eye(2)
+    np.testing.assert_allclose(norm_of(lambda x: x + conv()(x), IMAGE, image), 2.0, rtol=1e-5)
+    # Also when a constant is added on the way.
+    assert norm_of(lambda x: (x + 3.0) + layers.Dense(6)(x + 1.0), kernel=minus) < 1e-6
+
+
+def test_linear_layers_without_activation_are_one_map():
+    r = np.random.default_rng(0)
+    turn, _ = np.linalg.qr(r.normal(size=(6, 6)))
+    scale = np.diag([10.0, 1, 1, 1, 1, 0.1])
+    inputs = keras.Input(FLAT)
+    outputs = layers.Dense(6, use_bias=False)(layers.Dense(6, use_bias=False)(inputs))
+    model = keras.Model(inputs, outputs)
+    model.set_weights([scale, np.linalg.inv(scale) @ turn])
+    result = bound(model, np.zeros((1, 6), "float32"), 0.1)
+    np.testing.assert_allclose(result.lipschitz, 1.0, rtol=1e-4)
+
+
+def test_every_call_of_a_layer_has_a_path_of_its_own():
+    paths = [visit.path for visit in visits(model_of(nested_twice, FLAT))]
+    assert len(paths) == len(set(paths))
+    model = model_of(shared, FLAT)
+    result = bound(model, np.zeros((1, 6), "float32"), 0.1, power_iterations=3)
+    keys = [layer.key for layer in result.layers]
+    assert keys == ["act", "act:2"]
+
+
+def test_sums_that_broadcast_are_refused():
+    inputs = keras.Input((4, 1))
+    wide = layers.Dense(3)(inputs)
+    for outputs in (inputs + wide, layers.Add()([inputs, wide]), inputs + ops.ones((4, 3))):
+        model = keras.Model(inputs, outputs)
+        with pytest.raises(NotImplementedError, match="Received: "):
+            bound(model, np.zeros((1, 4, 1), "float32"), 0.1)
+
+
+def test_a_model_with_its_own_call_is_no_graph():
+    """A functional model whose subclass computes something else must not be walked."""
+
+    class Doubled(keras.Model):
+        def call(self, x):
+            return 2.0 * super().call(x)
+
+    inputs = keras.Input(FLAT)
+    inner = Doubled(inputs, layers.Dense(5)(inputs))
+    outer = keras.Input(FLAT)
+    model = keraslip.LocalLipschitzModel(outer, layers.Dense(3)(inner(outer)))
+    assert [visit.problem is None for visit in visits(model)].count(False) == 1
+    with pytest.raises(NotImplementedError, match="Doubled"):
+        bound(model, np.zeros((1, 6), "float32"), 0.1)
+
+
+layer_kinds = st.sampled_from(["conv", "pool", "pad", "residual", "act", "pair", "relu", "permute"])
+
+
+@settings(max_examples=8)
+@given(
+    kinds=st.lists(layer_kinds, min_size=2, max_size=4),
+    size=st.tuples(st.integers(5, 7), st.integers(5, 7)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    strides=st.integers(1, 2),
+    padding=st.sampled_from(["same", "valid"]),
+    seed=st.integers(0, 1000),
+    log_epsilon=st.integers(-4, 1),
+)
+def test_random_nets(kinds, size, kernel, strides, padding, seed, log_epsilon):
+    def build(x):
+        x = ClippedMaxMin(0.5, -0.5)(layers.Conv2D(4, kernel, strides=strides, padding=padding)(x))
+        for kind in kinds:
+            if kind == "conv":
+                x = layers.Conv2D(4, kernel, padding="same", groups=2)(x)
+            elif kind == "pool":
+                x = layers.AveragePooling2D(2, strides=strides, padding="same")(x)
+            elif kind == "pad":
+                x = layers.ZeroPadding2D(((1, 0), (0, 1)))(x)
+            elif kind == "residual":
+                x = x + layers.Conv2D(4, 3, padding="same")(x)
+            elif kind == "act":
+                x = ClippedReLU(0.5)(x)
+            elif kind == "pair":
+                x = ClippedMaxMin(0.4, -0.4)(x)
+            elif kind == "relu":
+                x = ops.relu(x)
+            else:
+                x = layers.Permute((2, 1, 3))(x)
+        return x
+
+    model = model_of(build, (*size, 1), seed=seed)
+    run_rule_test(
+        model, (*size, 1), epsilons=(10.0**log_epsilon,), modes=("local", "paper"), count=60, seed=seed
+    )
+
+
+@settings(max_examples=8)
+@given(
+    scale=st.sampled_from([2.0**-40, 1e-3, 1.0, 1e3, 2.0**40]),
+    seed=st.integers(0, 1000),
+    epsilon=st.sampled_from([0.0, 1e-6, 0.1, 1e3]),
+)
+def test_extreme_weights_and_radii(scale, seed, epsilon):
+    model = model_of(lambda x: ClippedMaxMin()(layers.Dense(6)(ops.relu(layers.Dense(8)(x)))), FLAT)
+    for weight in model.trainable_weights[:2]:
+        weight.assign(numpy(weight) * scale)
+    run_rule_test(model, FLAT, epsilons=(epsilon,), modes=("local", "paper", "global"), count=60, seed=seed)
+
+
+def test_local_is_tighter_than_global_and_nested_in_epsilon():
+    epsilons = [0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0, 10.0]
+    for name, mode in [(n, m) for n in ("residual", "different balls") for m in ("local", "paper")]:
+        shape, build = GRAPHS[name]
+        model = model_of(build, shape, seed=3)
+        x = np.random.default_rng(5).uniform(size=(8, *shape)).astype("float32")
+        passes = [bound(model, x, epsilon, mode) for epsilon in epsilons]
+        for epsilon, small, large in zip(epsilons[1:], passes, passes[1:], strict=False):
+            for a, b in zip(small.masks, large.masks, strict=True):
+                assert (a <= b).all()
+            for a, b in zip(small.gains, large.gains, strict=True):
+                assert (a <= b * (1 + 1e-4) + 1e-7).all()
+            assert (small.lipschitz <= large.lipschitz * (1 + 1e-4) + 1e-7).all()
+            assert (small.margin >= large.margin - 1e-4 * (1 + np.abs(large.margin))).all()
+            assert_tighter(large, bound(model, x, epsilon, "global"))
+        np.testing.assert_allclose(passes[0].worst, passes[0].logits, rtol=1e-5, atol=1e-5)
+
+
+def test_power_iterations_reach_the_singular_values():
+    for name in ("residual", "different balls"):
+        shape, build = GRAPHS[name]
+        model = model_of(build, shape, seed=3)
+        x = np.random.default_rng(5).uniform(size=(3, *shape)).astype("float32")
+        for mode in ("local", "global", "paper"):
+            exact, found = bound(model, x, 0.2, mode), bound(model, x, 0.2, mode, power_iterations=60)
+            for a, b in zip(exact.gains, found.gains, strict=True):
+                np.testing.assert_allclose(b, a, rtol=5e-3)
+            np.testing.assert_allclose(found.lipschitz, exact.lipschitz, rtol=5e-3)
+            np.testing.assert_allclose(found.worst, exact.worst, rtol=5e-3, atol=5e-3)
+
+
+def test_estimate_is_the_converged_bound():
+    model = model_of(residual, IMAGE, seed=3)
+    x = np.random.default_rng(5).uniform(size=(3, *IMAGE)).astype("float32")
+    for mode in ("local", "global"):
+        found = model.estimate(x, epsilon=0.2, bound=mode, power_iterations=60)
+        exact = bound(model, x, 0.2, mode)
+        np.testing.assert_allclose(found.lipschitz, exact.lipschitz, rtol=5e-3)
+        np.testing.assert_allclose(found.margin, exact.margin, rtol=5e-3, atol=5e-3)
+        np.testing.assert_array_equal(found.label, exact.label)
+
+
+def test_epsilon_of_every_sample():
+    model = model_of(three_branches, FLAT)
+    x = np.random.default_rng(5).uniform(size=(3, *FLAT)).astype("float32")
+    together = bound(model, x, [0.05, 0.1, 0.3])
+    for s, epsilon in enumerate((0.05, 0.1, 0.3)):
+        alone = bound(model, x, epsilon)
+        np.testing.assert_allclose(together.worst[s], alone.worst[s], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(together.masks[0][s], alone.masks[0][s])
+
+
+@pytest.mark.parametrize("where", range(3))
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("act", ["relu", "theta", "maxmin"])
+def test_weights_that_are_not_finite_certify_nothing(where, bad, act):
+    def build(x):
+        one = {"relu": layers.ReLU, "theta": ClippedReLU, "maxmin": ClippedMaxMin}[act]
+        return one()(layers.Dense(8)(one()(layers.Dense(8)(x))))
+
+    model = model_of(build, FLAT)
+    kernel = [w for w in model.trainable_weights if w.name == "kernel"][where]
+    broken = numpy(kernel)
+    broken[0, 0] = bad
+    kernel.assign(broken)
+    x = np.random.default_rng(5).uniform(0.1, 1, size=(3, *FLAT)).astype("float32")
+    for mode in ("local", "global", "paper"):
+        assert not (bound(model, x, 0.1, mode, power_iterations=2).margin > 0).any()

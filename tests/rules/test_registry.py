@@ -1,0 +1,116 @@
+"""Which layers have a rule, and what is said of the others."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keraslip
+from keraslip.bounds.maps import DiagonalMap
+from keraslip.rules import LinearRule, Rule, UnsupportedLayerError, register_rule, rule_for
+from tests.harness import bound, run_rule_test
+
+
+def test_a_subclass_needs_a_rule_of_its_own():
+    class Doubled(layers.Dense):
+        def call(self, x):
+            return 2.0 * super().call(x)
+
+    class Same(keraslip.layers.ClippedReLU):
+        pass
+
+    for layer in (Doubled(3), Same()):
+        with pytest.raises(NotImplementedError, match=type(layer).__name__):
+            rule_for(layer)
+
+
+def test_unknown_layer_names_layer_path_and_remedy():
+    inputs = keras.Input((4,))
+    inner_inputs = keras.Input((4,))
+    inner = keras.Model(inner_inputs, layers.LayerNormalization(name="norm")(inner_inputs), name="inner")
+    model = keraslip.LocalLipschitzModel(inputs, layers.Dense(2)(inner(inputs)))
+    with pytest.raises(NotImplementedError) as caught:
+        bound(model, np.zeros((1, 4), "float32"), 0.1)
+    for part in ("LayerNormalization", "inner/norm", "@keraslip.register_rule", "Received: "):
+        assert part in str(caught.value)
+    with pytest.raises(NotImplementedError, match="inner/norm"):
+        model.compile(epsilon=0.1)
+
+
+def test_a_bare_operation_without_rule():
+    inputs = keras.Input((4,))
+    model = keraslip.LocalLipschitzModel(inputs, layers.Dense(2)(ops.exp(inputs)))
+    with pytest.raises(NotImplementedError, match="Exp"):
+        bound(model, np.zeros((1, 4), "float32"), 0.1)
+
+
+def test_no_layer_gets_two_rules():
+    for taken in (layers.Dense, keraslip.layers.ClippedReLU):
+        with pytest.raises(ValueError, match=f"{taken.__name__} already has.*Received: "):
+
+            @register_rule(taken)
+            class Another(Rule):
+                def propagate(self, operation, context, *args, **kwargs):
+                    return args[0]
+
+
+def test_a_rule_of_ones_own():
+    class Negate(layers.Layer):
+        def call(self, x):
+            return -x
+
+    @keraslip.register_rule(Negate)
+    class NegateRule(LinearRule):
+        def linear_map(self, layer, in_shape):
+            return DiagonalMap(ops.full((1,), -1.0), in_shape)
+
+    model = run_rule_test(lambda x: keraslip.layers.ClippedReLU()(Negate()(layers.Dense(5)(x))), (4,))
+    assert len(model.layers) == 5
+
+
+@pytest.mark.parametrize(
+    "layer, word",
+    [
+        (lambda: layers.Dense(3, activity_regularizer="l2"), "regularizer"),
+        (lambda: keraslip.layers.MaskedLipschitzConv2D(3, 3, activity_regularizer="l1"), "regularizer"),
+        (lambda: layers.Dense(3, activation="tanh"), "tanh"),
+        (lambda: layers.Conv2D(3, 3, activation="gelu"), "gelu"),
+        (lambda: layers.Dense(3, activation=layers.LeakyReLU()), "LeakyReLU|leaky"),
+        (lambda: layers.Activation("softmax"), "softmax"),
+        (lambda: layers.Activation("tanh"), "tanh"),
+        (lambda: layers.ReLU(negative_slope=0.1), "negative_slope"),
+        (lambda: layers.ReLU(threshold=0.1), "threshold"),
+        (lambda: layers.LeakyReLU(), "LeakyReLU"),
+        (lambda: layers.Softmax(), "Softmax"),
+        (lambda: layers.MaxPooling2D(2), "MaxPooling2D"),
+        (lambda: layers.BatchNormalization(), "BatchNormalization"),
+        (lambda: layers.Lambda(lambda x: 3.0 * x), "Lambda"),
+    ],
+)  # fmt: skip
+def test_refused_settings(layer, word):
+    made = layer()
+    with pytest.raises(NotImplementedError, match=word):
+        rule_for(made, "some/path")
+    with pytest.raises(UnsupportedLayerError, match="some/path"):
+        rule_for(made, "some/path")
+
+
+def test_every_layer_of_the_issue_has_a_rule():
+    known = [
+        layers.InputLayer((4,)), layers.Flatten(), layers.Reshape((2, 2)), layers.Permute((2, 1)),
+        layers.Dropout(0.1), layers.Activation("linear"), layers.Activation("relu"), layers.ReLU(),
+        layers.ZeroPadding2D(), layers.Rescaling(2.0), layers.Normalization(), layers.Dense(2),
+        layers.Conv2D(2, 3), layers.AveragePooling2D(2), layers.GlobalAveragePooling2D(), layers.Add(),
+        keraslip.layers.MaskedLipschitzDense(2), keraslip.layers.MaskedLipschitzConv2D(2, 3),
+        keraslip.layers.ClippedReLU(), keraslip.layers.ClippedMaxMin(), keraslip.layers.MaxMin(),
+    ]  # fmt: skip
+    for layer in known:
+        assert isinstance(rule_for(layer), Rule)
+
+
+def test_quantized_layers_are_refused():
+    layer = layers.Dense(4)
+    layer.build((None, 4))
+    layer.quantize("int8")
+    with pytest.raises(NotImplementedError, match="int8"):
+        rule_for(layer)
