@@ -88,9 +88,7 @@ class FixedVectors:
 class ExactNorms(Propagation):
     """A pass whose norms are the largest singular values of the masked dense matrices."""
 
-    def _norm(
-        self, index: int, pending: Any, columns: Any, rows: Any, learn: bool = True
-    ) -> Any:
+    def _norm(self, index: int, pending: Any, columns: Any, rows: Any, learn: bool = True) -> Any:
         size = int(np.prod(pending.in_shape))
         images = pending.forward(tensor(np.eye(size).reshape(size, *pending.in_shape)))
         matrix = ops.reshape(images, (1, size, -1))
@@ -104,9 +102,7 @@ class ExactNorms(Propagation):
 class NoNorms(Propagation):
     """A pass for the activations alone."""
 
-    def _norm(
-        self, index: int, pending: Any, columns: Any, rows: Any, learn: bool = True
-    ) -> Any:
+    def _norm(self, index: int, pending: Any, columns: Any, rows: Any, learn: bool = True) -> Any:
         return ops.ones((1,))
 
 
@@ -262,7 +258,13 @@ def samples_of_ball(
     if pgd and epsilon > 0:
         found = [
             keraslip.attacks.pgd_l2(
-                model, x, None, epsilon, steps=25, input_range=None, verbose=0,
+                model,
+                x,
+                None,
+                epsilon,
+                steps=25,
+                input_range=None,
+                verbose=0,
                 targets=np.full(len(x), target),
             )  # fmt: skip
             for target in range(result.logits.shape[1])

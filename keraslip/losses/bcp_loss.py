@@ -37,8 +37,12 @@ class BCPLoss(RobustLoss):
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.kappa = LinearRamp(1.0, 0.0) if kappa is None else kappa
-        if not isinstance(self.kappa, Schedule) and not 0.0 <= float(self.kappa) <= 1.0:
-            raise ValueError(f"kappa must lie in [0, 1]. Received: kappa={kappa}")
+        if not isinstance(self.kappa, Schedule):
+            number = isinstance(self.kappa, int | float) and not isinstance(self.kappa, bool)
+            if not number or not 0.0 <= self.kappa <= 1.0:
+                raise ValueError(
+                    f"kappa must be a number in [0, 1] or a schedule. Received: kappa={kappa!r}"
+                )
 
     def per_sample(self, y: Tensor, logits: Tensor, worst: Tensor) -> Tensor:
         kappa = current(self.kappa)

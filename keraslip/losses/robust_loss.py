@@ -1,6 +1,6 @@
 """Base of the losses on clean and worst-case logits."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ from keras import ops
 Tensor = Any
 
 
-class RobustLoss(keras.losses.Loss):
+class RobustLoss(keras.losses.Loss, ABC):
     """A Keras loss on `(y, (logits, worst-case logits))`: override `per_sample`.
 
     Labels may be class indices `(batch,)` or `(batch, 1)`, or one-hot `(batch, K)`. Losses are per sample:

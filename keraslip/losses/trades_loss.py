@@ -1,5 +1,6 @@
 """Clean cross-entropy plus a divergence to the worst case."""
 
+import math
 from typing import Any
 
 import keras
@@ -37,8 +38,8 @@ class TradesLoss(RobustLoss):
 
     def __init__(self, beta: float = 1.0, name: str = "trades_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        if not float(beta) >= 0.0:
-            raise ValueError(f"beta must be >= 0. Received: beta={beta}")
+        if not isinstance(beta, int | float) or not 0.0 <= beta < math.inf:
+            raise ValueError(f"beta must be a finite number >= 0. Received: beta={beta!r}")
         self.beta = float(beta)
 
     def per_sample(self, y: Tensor, logits: Tensor, worst: Tensor) -> Tensor:

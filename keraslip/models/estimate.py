@@ -75,6 +75,9 @@ def estimate(
     """See `LocalLipschitzModel.estimate`."""
     if bound not in BOUNDS:
         raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
+    for name, value in (("power_iterations", power_iterations), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an integer >= 1. Received: {name}={value!r}")
     x = np.asarray(x, dtype="float32")
     shape = tuple(model.inputs[0].shape[1:])
     if x.ndim != len(shape) + 1 or x.shape[1:] != shape or not len(x):
@@ -82,6 +85,8 @@ def estimate(
     check_images(x)
     if y is not None:
         y = np.asarray(y)
+        if y.ndim and len(y) != len(x):
+            raise ValueError(f"x and y differ in length. Received: {len(x)} and {len(y)}")
         check_labels(y, model.outputs[0].shape[-1])
         y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
     call = _bound_function(model, bound, power_iterations)

@@ -12,10 +12,13 @@ from keraslip.models.callbacks import RunProgress, StuckWarning
 from keraslip.models.estimate import Estimate, estimate
 from keraslip.models.explain import LayerBound, explain, print_table
 from keraslip.models.options import RobustOptions
-from keraslip.models.state import RunState, WarmStarts
+from keraslip.models.state import RunState, WarmStarts, seed_states
 from keraslip.models.train_step import RobustTrainStep
 from keraslip.models.validation import check_bounded, check_data, check_epsilon
 from keraslip.schedules import Schedule
+
+#: Begins the names of random generators in a saved model.
+_SEED = "seed_generator_"
 
 
 @keras.saving.register_keras_serializable(package="keraslip")
@@ -81,7 +84,7 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
         Args:
             optimizer: As for `keras.Model.compile`.
             epsilon: L2 radius to certify, in raw input units; a number >= 0.
-            loss: A loss on `(y, (logits, worst-case logits))`; default `keraslip.losses.BCPLoss()`.
+            loss: A loss on `(y, (logits, worst-case logits))`; default `keraslip.losses.GloRoLoss()`.
             metrics: Metrics on the clean logits.
             train_epsilon: Epsilon while training, a number or schedule. Default: from 0 to
                 `1.1 * epsilon` over the first half of the run.
@@ -100,6 +103,8 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
             epsilon, loss, train_epsilon, sparsity, power_iterations, bound, input_range
         )
         check_bounded(self)
+        if isinstance(metrics, str | dict):
+            raise ValueError(f"metrics must be a list or tuple. Received: metrics={metrics!r}")
         super().compile(optimizer=optimizer, metrics=list(metrics or []), **kwargs)
         self.run_state.epsilon.assign(options.epsilon)
         self.robust_loss = options.loss
@@ -129,6 +134,21 @@ class LocalLipschitzModel(RobustTrainStep, keras.Model):
             config["input_range"] = tuple(config["input_range"])
         self.compile(**config)
         self.optimizer.build(self.trainable_variables)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the model's own weights and, unlike Keras, where its random generators stand."""
+        super().save_own_variables(store)
+        for number, state in enumerate(seed_states(self)):
+            store[f"{_SEED}{number}"] = state
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads what `save_own_variables` saved; the place in the run stays this model's own."""
+        place = self.run_state.place()
+        super().load_own_variables({k: store[k] for k in store.keys() if not k.startswith(_SEED)})
+        self.run_state.set(*place)
+        for number, state in enumerate(seed_states(self)):
+            if f"{_SEED}{number}" in store.keys():
+                state.assign(store[f"{_SEED}{number}"])
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains, as `keras.Model.fit`; logs also certified_accuracy, lipschitz, epsilon and varying.

@@ -68,13 +68,14 @@ def bound_pass(model: Any, x: Tensor, y: Tensor | None, context: Propagation) ->
     classes = logits.shape[-1]
     y = one_hot_labels(ops.argmax(logits, axis=-1) if y is None else y, classes)
     worst = worst_case_logits(form, y, context.epsilon)
-    lipschitz = logits_lipschitz(form, context)
     none = ops.zeros_like(logits[:, 0])
+    lipschitz = logits_lipschitz(form, context) + none
+    margin = label_margin(logits, worst, y)
     return Outcome(
         logits=logits,
         worst=worst,
-        margin=label_margin(logits, worst, y),
-        lipschitz=lipschitz + none,
+        margin=ops.where(ops.isfinite(lipschitz), margin, ops.full_like(margin, float("nan"))),
+        lipschitz=lipschitz,
         varying=varying_share(context.records),
         penalty=context.penalty + none,
         epsilon=context.epsilon,

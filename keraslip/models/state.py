@@ -38,6 +38,12 @@ class RunState:
         """Counts one training step."""
         self.step.assign(self.step + self.increment)
 
+    def place(self) -> tuple[float, float, float]:
+        """Step, length and increment, as `set` takes them."""
+        numbers = (self.step, self.length, self.increment)
+        step, length, increment = (float(ops.convert_to_numpy(number)) for number in numbers)
+        return step, length, increment
+
     def set(self, step: float, length: float, increment: float) -> None:
         """Puts the run at a step."""
         self.step.assign(float(step))
@@ -54,6 +60,11 @@ def _scalar(model: Any, name: str) -> Any:
         dtype="float32",
         aggregation="only_first_replica",
     )
+
+
+def seed_states(model: Any) -> list[Any]:
+    """States of a model's random generators (dropout), which Keras counts as variables, not weights."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
 
 class WarmStarts:

@@ -165,20 +165,30 @@ def _first_batch(stream: Any) -> tuple[Any, Any]:
         except StopIteration:
             raise ValueError("The data set is empty. Received: an exhausted generator") from None
         return first, _chained(first, stream)
+    if hasattr(stream, "dtype") or not hasattr(stream, "__iter__"):
+        raise ValueError(f"Labels are missing: pass y. Received: x of type {type(stream).__name__}")
     if isinstance(stream, keras.utils.PyDataset):
         if stream.num_batches == 0:
             raise ValueError("The data set is too small for one batch: it has none.")
         return stream[0], stream
     if hasattr(stream, "collate_fn") and hasattr(stream.dataset, "__getitem__"):
-        # A loader: its samples are read directly, for an iterator would advance the shuffling.
-        size = min(stream.batch_size or 1, len(stream.dataset))
-        return stream.collate_fn([stream.dataset[i] for i in range(size)]), stream
-    if not hasattr(stream, "__iter__"):
-        raise ValueError(f"Labels are missing: pass y. Received: x of type {type(stream).__name__}")
-    first = next(iter(stream.take(1) if hasattr(stream, "take") else stream), None)
+        first = _first_of_loader(stream)
+    else:
+        first = next(iter(stream.take(1) if hasattr(stream, "take") else stream), None)
     if first is None:
         raise ValueError("The data set is too small for one batch: it yields none.")
     return first, stream
+
+
+def _first_of_loader(loader: Any) -> Any:
+    """A batch of a PyTorch loader of indexed samples, `None` if it has none."""
+    # The samples are read directly, for an iterator would advance the shuffling.
+    if len(loader) == 0:
+        return None
+    if loader.batch_sampler is None:
+        return loader.collate_fn(loader.dataset[0])
+    size = min(loader.batch_size or 1, len(loader.dataset))
+    return loader.collate_fn([loader.dataset[i] for i in range(size)])
 
 
 def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """Values that change over a training run, as functions of its progress."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ class PiecewiseLinear(Schedule):
         values: The value at each position.
 
     Raises:
-        ValueError: if positions do not increase within [0, 1], or lengths differ.
+        ValueError: if positions do not increase within [0, 1], lengths differ, or a value is not finite.
 
     Example:
 
@@ -79,11 +80,11 @@ class PiecewiseLinear(Schedule):
         self.values = [float(v) for v in values]
         increasing = all(a < b for a, b in zip(self.positions, self.positions[1:], strict=False))
         inside = all(0.0 <= p <= 1.0 for p in self.positions)
-        if not (
-            self.positions and increasing and inside and len(self.values) == len(self.positions)
-        ):
+        finite = all(math.isfinite(v) for v in self.values)
+        paired = len(self.values) == len(self.positions)
+        if not (self.positions and increasing and inside and paired and finite):
             raise ValueError(
-                "positions must increase within [0, 1], with one value each. "
+                "positions must increase within [0, 1], with one finite value each. "
                 f"Received: positions={positions}, values={values}"
             )
 

@@ -17,7 +17,11 @@ from tests.harness import numpy, tensor
 def box_of(seed, n=8, spread=1.0, grid=False):
     """A center with a box around it; on a grid, so that ties and touching ends occur, if asked."""
     r = np.random.default_rng(seed)
-    z, below, above = r.normal(size=(1, n)), r.exponential(spread, (1, n)), r.exponential(spread, (1, n))
+    z, below, above = (
+        r.normal(size=(1, n)),
+        r.exponential(spread, (1, n)),
+        r.exponential(spread, (1, n)),
+    )
     if grid:
         z, below, above = (np.round(v * 2) / 2 for v in (z, below, above))
     return (v.astype("float32") for v in (z, z - below, z + above))

@@ -107,7 +107,9 @@ def test_without_box_or_mask_it_is_the_ball():
     rows = p["kernel"].T
     slopes = rows - rows[2]
     np.testing.assert_allclose(
-        gains(p, 2, 0.3, box=False), 0.3 * 0.8 * np.linalg.norm(slopes * p["mask"], axis=1), rtol=1e-5
+        gains(p, 2, 0.3, box=False),
+        0.3 * 0.8 * np.linalg.norm(slopes * p["mask"], axis=1),
+        rtol=1e-5,
     )
     np.testing.assert_allclose(
         gains(p, 2, 0.3, box=False, mask=False), 0.24 * np.linalg.norm(slopes, axis=1), rtol=1e-5

@@ -28,8 +28,12 @@ class SameNumbers(doctest.OutputChecker):
     def check_output(self, want, got, optionflags):
         if super().check_output(want, got, optionflags):
             return True
-        want, got = (re.sub(r"dtype=\w+|float\d+|shape=\([^)]*\)|grad_fn=.*", "", s) for s in (want, got))
-        numbers = [[float(n) for n in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", s)] for s in (want, got)]
+        want, got = (
+            re.sub(r"dtype=\w+|float\d+|shape=\([^)]*\)|grad_fn=.*", "", s) for s in (want, got)
+        )
+        numbers = [
+            [float(n) for n in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", s)] for s in (want, got)
+        ]
         return len(numbers[0]) == len(numbers[1]) and np.allclose(*numbers)
 
 

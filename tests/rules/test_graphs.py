@@ -116,7 +116,9 @@ def test_sums_of_one_ball_are_one_map():
     np.testing.assert_allclose(norm_of(lambda x: layers.Add()([x, x, x])), 3.0, rtol=1e-5)
     minus = -np.eye(6)
     assert norm_of(lambda x: x + layers.Dense(6)(x), kernel=minus) < 1e-6
-    np.testing.assert_allclose(norm_of(lambda x: layers.Add()([x, layers.Dense(6)(x), x]), kernel=minus), 1)
+    np.testing.assert_allclose(
+        norm_of(lambda x: layers.Add()([x, layers.Dense(6)(x), x]), kernel=minus), 1
+    )
     image = np.zeros((3, 3, 2, 2))
     image[1, 1] = -np.eye(2)
     assert norm_of(lambda x: x + conv()(x), IMAGE, image) < 1e-6
@@ -209,7 +211,12 @@ def test_random_nets(kinds, size, kernel, strides, padding, seed, log_epsilon):
 
     model = model_of(build, (*size, 1), seed=seed)
     run_rule_test(
-        model, (*size, 1), epsilons=(10.0**log_epsilon,), modes=("local", "paper"), count=60, seed=seed
+        model,
+        (*size, 1),
+        epsilons=(10.0**log_epsilon,),
+        modes=("local", "paper"),
+        count=60,
+        seed=seed,
     )
 
 
@@ -223,7 +230,9 @@ def test_extreme_weights_and_radii(scale, seed, epsilon):
     model = model_of(lambda x: ClippedMaxMin()(layers.Dense(6)(ops.relu(layers.Dense(8)(x)))), FLAT)
     for weight in model.trainable_weights[:2]:
         weight.assign(numpy(weight) * scale)
-    run_rule_test(model, FLAT, epsilons=(epsilon,), modes=("local", "paper", "global"), count=60, seed=seed)
+    run_rule_test(
+        model, FLAT, epsilons=(epsilon,), modes=("local", "paper", "global"), count=60, seed=seed
+    )
 
 
 def test_local_is_tighter_than_global_and_nested_in_epsilon():
@@ -250,7 +259,10 @@ def test_power_iterations_reach_the_singular_values():
         model = model_of(build, shape, seed=3)
         x = np.random.default_rng(5).uniform(size=(3, *shape)).astype("float32")
         for mode in ("local", "global", "paper"):
-            exact, found = bound(model, x, 0.2, mode), bound(model, x, 0.2, mode, power_iterations=60)
+            exact, found = (
+                bound(model, x, 0.2, mode),
+                bound(model, x, 0.2, mode, power_iterations=60),
+            )
             for a, b in zip(exact.gains, found.gains, strict=True):
                 np.testing.assert_allclose(b, a, rtol=5e-3)
             np.testing.assert_allclose(found.lipschitz, exact.lipschitz, rtol=5e-3)

@@ -164,7 +164,9 @@ def test_both_data_formats_agree(name):
     except Exception as error:  # noqa: BLE001 - the backend has no such kernel: nothing to compare
         if keras.backend.backend() != "tensorflow":
             raise
-        pytest.skip(f"TensorFlow without a kernel for channels-first on this machine: {error!r:.60}")
+        pytest.skip(
+            f"TensorFlow without a kernel for channels-first on this machine: {error!r:.60}"
+        )
     run_rule_test(first, (6, 5, 2), epsilons=(0.1,), modes=("local", "paper"))
 
 

@@ -93,7 +93,9 @@ def check(model, x, epsilon, mode):
 
 @pytest.mark.parametrize("mode", ["local", "paper"])
 @pytest.mark.parametrize("kind", ["relu", "clipped_relu", "maxmin", "clipped_maxmin"])
-@pytest.mark.parametrize("build, shape", [(dense_net, FLAT), (conv_net, IMAGE)], ids=["dense", "conv"])
+@pytest.mark.parametrize(
+    "build, shape", [(dense_net, FLAT), (conv_net, IMAGE)], ids=["dense", "conv"]
+)
 def test_agrees_with_the_transcription(build, shape, kind, mode):
     model = model_of(build(kind), shape, seed=2)
     x = np.random.default_rng(4).uniform(size=(3, *shape)).astype("float32")
@@ -115,13 +117,17 @@ def test_power_iterations_agree_with_the_transcription():
 
 
 def test_boxes_of_convolutions_without_padding_need_not_be_tight():
-    model = model_of(lambda x: act("clipped_relu")(Conv(4, 3)(act("clipped_relu")(Conv(4, 3)(x)))), IMAGE)
+    model = model_of(
+        lambda x: act("clipped_relu")(Conv(4, 3)(act("clipped_relu")(Conv(4, 3)(x)))), IMAGE
+    )
     x = np.random.default_rng(4).uniform(size=(2, *IMAGE)).astype("float32")
     reference = paper_numpy(*transcribed(model), x, 0.1)
     mine = bound(model, x, 0.1, "paper")
     for layer, box in zip(mine.layers, reference["pre_boxes"], strict=True):
         for found, expected in zip(layer.box_before, box, strict=True):
-            np.testing.assert_allclose(np.asarray(found).reshape(2, -1), expected, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(
+                np.asarray(found).reshape(2, -1), expected, rtol=1e-4, atol=1e-5
+            )
 
 
 def test_the_paper_differentiates_its_iterations():

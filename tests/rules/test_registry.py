@@ -27,7 +27,9 @@ def test_a_subclass_needs_a_rule_of_its_own():
 def test_unknown_layer_names_layer_path_and_remedy():
     inputs = keras.Input((4,))
     inner_inputs = keras.Input((4,))
-    inner = keras.Model(inner_inputs, layers.LayerNormalization(name="norm")(inner_inputs), name="inner")
+    inner = keras.Model(
+        inner_inputs, layers.LayerNormalization(name="norm")(inner_inputs), name="inner"
+    )
     model = keraslip.LocalLipschitzModel(inputs, layers.Dense(2)(inner(inputs)))
     with pytest.raises(NotImplementedError) as caught:
         bound(model, np.zeros((1, 4), "float32"), 0.1)
@@ -64,7 +66,9 @@ def test_a_rule_of_ones_own():
         def linear_map(self, layer, in_shape):
             return DiagonalMap(ops.full((1,), -1.0), in_shape)
 
-    model = run_rule_test(lambda x: keraslip.layers.ClippedReLU()(Negate()(layers.Dense(5)(x))), (4,))
+    model = run_rule_test(
+        lambda x: keraslip.layers.ClippedReLU()(Negate()(layers.Dense(5)(x))), (4,)
+    )
     assert len(model.layers) == 5
 
 

@@ -1,0 +1,181 @@
+"""Losses against their formulas in NumPy."""
+
+import keras
+import numpy as np
+import pytest
+from scipy.special import log_softmax, logsumexp
+
+from keraslip.losses import BCPLoss, GloRoLoss, RobustLoss, TradesLoss
+from keraslip.schedules import LinearRamp, at_progress
+
+N, K = 7, 4
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(N, K)).astype("float32") * 3
+Y = RNG.integers(0, K, N).astype("int32")
+RISE = np.where(np.eye(K)[Y] == 1, 0.0, RNG.uniform(0, 4, (N, K)))
+WORST = (LOGITS + RISE).astype("float32")
+
+
+def cross_entropy(logits):
+    return -log_softmax(logits.astype("float64"), axis=1)[range(N), Y]
+
+
+def uncertified():
+    return np.where(np.eye(K)[Y] == 1, -np.inf, WORST).max(axis=1, keepdims=True)
+
+
+def gloro():
+    extended = np.concatenate([LOGITS, uncertified()], axis=1).astype("float64")
+    return logsumexp(extended, axis=1) - LOGITS[range(N), Y]
+
+
+def trades(beta):
+    """CE plus KL(softmax([logits, -inf]) || softmax([logits, worst])), written out."""
+    p = np.exp(log_softmax(LOGITS.astype("float64"), axis=1))
+    extended = np.concatenate([LOGITS, uncertified()], axis=1).astype("float64")
+    q = np.exp(log_softmax(extended, axis=1))[:, :K]
+    return cross_entropy(LOGITS) + beta * (p * np.log(p / q)).sum(axis=1)
+
+
+FORMS = {
+    "bcp 0.3": (BCPLoss(0.3), lambda: 0.3 * cross_entropy(LOGITS) + 0.7 * cross_entropy(WORST)),
+    "bcp 0": (BCPLoss(0), lambda: cross_entropy(WORST)),
+    "bcp 1": (BCPLoss(1.0), lambda: cross_entropy(LOGITS)),
+    "bcp default": (BCPLoss(), lambda: cross_entropy(WORST)),
+    "gloro": (GloRoLoss(), gloro),
+    "trades": (TradesLoss(), lambda: trades(1.0)),
+    "trades 2.5": (TradesLoss(beta=2.5), lambda: trades(2.5)),
+    "trades 0": (TradesLoss(beta=0.0), lambda: cross_entropy(LOGITS)),
+}
+
+
+def value(loss, y=Y, worst=WORST, **kwargs):
+    tensors = [keras.ops.convert_to_tensor(a) for a in (LOGITS, worst)]
+    out = loss(keras.ops.convert_to_tensor(y), tuple(tensors), **kwargs)
+    return keras.ops.convert_to_numpy(out)
+
+
+def copied(loss, **changes):
+    return type(loss).from_config({**loss.get_config(), **changes})
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_values_are_those_of_the_formula(case):
+    loss, formula = FORMS[case]
+    np.testing.assert_allclose(value(copied(loss, reduction="none")), formula(), rtol=2e-5)
+    assert value(loss) == pytest.approx(formula().mean(), rel=2e-5)
+
+
+@pytest.mark.parametrize("case", FORMS)
+@pytest.mark.parametrize("shape", ["one-hot", "one-hot integers", "column"])
+def test_labels_of_every_form_give_the_same(case, shape):
+    loss, _ = FORMS[case]
+    y = {
+        "one-hot": np.eye(K, dtype="float32")[Y],
+        "one-hot integers": np.eye(K, dtype="int64")[Y],
+        "column": Y[:, None],
+    }[shape]
+    np.testing.assert_allclose(value(loss, y), value(loss), rtol=1e-6)
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_sample_weights_weigh_samples(case):
+    loss, formula = FORMS[case]
+    weights = np.array([0, 1, 2, 0.5, 0, 3, 1], "float32")
+    tensor = keras.ops.convert_to_tensor(weights)
+    expected = (weights * formula()).sum() / N
+    assert value(loss, sample_weight=tensor) == pytest.approx(expected, rel=2e-5)
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_reduction_sum(case):
+    loss, formula = FORMS[case]
+    total = value(copied(loss, reduction="sum"))
+    assert total == pytest.approx(formula().sum(), rel=2e-5)
+
+
+def test_losses_agree_where_nothing_can_change():
+    # At epsilon 0 the worst case is the clean one, and the divergence counts the second class twice.
+    np.testing.assert_allclose(
+        value(BCPLoss(0.4, reduction="none"), worst=LOGITS), cross_entropy(LOGITS), rtol=2e-5
+    )
+
+
+def test_gloros_added_class_wins_exactly_where_a_sample_is_not_certified():
+    y = np.eye(K)[Y] == 1
+    top = np.concatenate([LOGITS, uncertified()], axis=1).argmax(axis=1)
+    margin = LOGITS[y] - uncertified()[:, 0]
+    np.testing.assert_array_equal(top == Y, margin >= 0)
+
+
+def test_kappa_follows_its_schedule():
+    loss = BCPLoss(LinearRamp(1.0, 0.2, until=0.5))
+    for progress, kappa in [(0.0, 1.0), (0.25, 0.6), (0.5, 0.2), (1.0, 0.2)]:
+        with at_progress(progress):
+            mixed = kappa * cross_entropy(LOGITS) + (1 - kappa) * cross_entropy(WORST)
+            assert value(loss) == pytest.approx(mixed.mean(), rel=2e-5)
+    # Outside a run at its end.
+    assert value(loss) == pytest.approx(value(BCPLoss(0.2)), rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e30])
+@pytest.mark.parametrize("case", FORMS)
+def test_large_logits_give_no_nan(case, scale):
+    loss, _ = FORMS[case]
+    tensors = [keras.ops.convert_to_tensor(a * np.float32(scale)) for a in (LOGITS, WORST)]
+    out = keras.ops.convert_to_numpy(loss(keras.ops.convert_to_tensor(Y), tuple(tensors)))
+    assert np.isfinite(out)
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_nan_in_the_worst_case_is_not_hidden(case):
+    loss, _ = FORMS[case]
+    if case in ("bcp 1", "trades 0"):
+        pytest.skip("does not read the worst case")
+    worst = WORST.copy()
+    worst[2, (Y[2] + 1) % K] = np.nan
+    assert np.isnan(value(loss, worst=worst))
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_configs_and_serialisation_go_round(case):
+    loss, _ = FORMS[case]
+    for again in (
+        copied(loss),
+        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss)),
+        keras.losses.deserialize(keras.losses.serialize(loss)),
+    ):
+        assert type(again) is type(loss)
+        assert again.get_config() == loss.get_config()
+        assert value(again) == value(loss)
+
+
+def test_a_schedule_in_a_loss_is_serialised():
+    loss = BCPLoss(LinearRamp(0.9, 0.1, begin=0.2, until=0.7), name="mine", reduction="sum")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert again.kappa.get_config() == loss.kappa.get_config()
+    assert (again.name, again.reduction) == ("mine", "sum")
+
+
+@pytest.mark.parametrize("kappa", [-0.1, 1.5, float("nan"), "half"], ids=repr)
+def test_kappa_must_be_a_share(kappa):
+    with pytest.raises(ValueError, match="kappa"):
+        BCPLoss(kappa)
+
+
+@pytest.mark.parametrize("beta", [-1.0, float("nan"), float("inf"), "one"], ids=repr)
+def test_beta_must_not_be_negative(beta):
+    with pytest.raises(ValueError, match="beta"):
+        TradesLoss(beta=beta)
+
+
+def test_a_loss_of_ones_own_overrides_one_method():
+    class Margin(RobustLoss):
+        def per_sample(self, y, logits, worst):
+            label = keras.ops.sum(y * logits, axis=-1)
+            return keras.ops.max(worst, axis=-1) - label
+
+    expected = (WORST.max(axis=1) - LOGITS[range(N), Y]).mean()
+    assert value(Margin(name="margin")) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(TypeError):
+        RobustLoss(name="abstract")

@@ -1,0 +1,242 @@
+"""Bad input gets a clear error, before anything is trained."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import keraslip
+from tests.models.nets import (
+    CLASSES,
+    FEATURES,
+    compiled,
+    dense_net,
+    samples,
+    weights_of,
+)
+
+X, Y = samples(16)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return compiled(dense_net())
+
+
+def changed(array, index, value):
+    array = np.array(array)
+    array[index] = value
+    return array
+
+
+BAD_DATA = {
+    "label too large": (X, changed(Y, 13, CLASSES), r"0\.\.2.*labels from 0 to 3"),
+    "label negative": (X, changed(Y, 13, -1), "0..2"),
+    "float labels": (X, Y.astype("float32"), "integers.*float32"),
+    "labels of another shape": (X, np.zeros((16, 2), "int32"), r"\(16, 2\)"),
+    "labels with three axes": (X, np.zeros((16, 1, 1), "int32"), "shape"),
+    "rows that are not one-hot": (X, np.full((16, CLASSES), 1 / 3, "float32"), "one-hot"),
+    "rows with two ones": (X, changed(np.eye(3)[Y], 9, [1, 1, 0]), "one-hot"),
+    "NaN in the inputs": (changed(X, (11, 2), np.nan), Y, "NaN.*index 11"),
+    "infinity in the inputs": (changed(X, (3, 0), np.inf), Y, "infinity.*index 3"),
+    "another number of features": (X[:, :4], Y, r"\(batch, 6\).*\(16, 4\)"),
+    "another number of axes": (X[:, :, None], Y, r"\(16, 6, 1\)"),
+    "lengths that differ": (X, Y[:9], "16 and 9"),
+    "empty arrays": (X[:0], Y[:0], "empty"),
+    "no labels": (X, None, "[Ll]abels"),
+}
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_arrays_are_checked_whole(model, case, method):
+    x, y, message = BAD_DATA[case]
+    before = weights_of(model)
+    with pytest.raises(ValueError, match=message):
+        getattr(model, method)(x, y, batch_size=8, verbose=0)
+    for a, b in zip(before, weights_of(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_validation_data_are_checked_before_training(model, case):
+    x, y, message = BAD_DATA[case]
+    before = weights_of(model)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y, batch_size=8, verbose=0, validation_data=(x, y))
+    for a, b in zip(before, weights_of(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class _Batches(keras.utils.PyDataset):
+    def __init__(self, *batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+def _tf_data(x, y):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+
+
+def _loader(x, y):
+    torch = pytest.importorskip("torch")
+    data = torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(np.asarray(y)))
+    return torch.utils.data.DataLoader(data, batch_size=8)
+
+
+STREAMS = {
+    "PyDataset": lambda x, y: _Batches((x, y)),
+    "generator": lambda x, y: (batch for batch in [(x, y)]),
+    "tf.data": _tf_data,
+    "DataLoader": _loader,
+}
+IN_FIRST_BATCH = {
+    "label out of range": (X, changed(Y, 1, 7), "labels from"),
+    "float labels": (X, Y.astype("float32"), "integers"),
+    "NaN": (changed(X, (2, 0), np.nan), Y, "NaN.*index 2"),
+    "another shape": (X[:, :5], Y, r"\(batch, 6\)"),
+}
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("case", IN_FIRST_BATCH)
+def test_streams_are_checked_on_their_first_batch(model, stream, case):
+    x, y, message = IN_FIRST_BATCH[case]
+    with pytest.raises(ValueError, match=message):
+        model.fit(STREAMS[stream](x, y), shuffle=False, verbose=0)
+
+
+def test_a_stream_without_labels(model):
+    with pytest.raises(ValueError, match="[Ll]abels"):
+        model.fit(_Batches(X[:8]), verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["PyDataset", "generator", "tf.data", "DataLoader", "drop_last"])
+def test_a_data_set_too_small_for_one_batch(model, kind):
+    if kind in ("tf.data", "drop_last"):
+        pytest.importorskip({"tf.data": "tensorflow", "drop_last": "torch"}[kind])
+    if kind == "tf.data":
+        data = _tf_data(X[:5], Y[:5]).unbatch().batch(8, drop_remainder=True)
+    elif kind in ("DataLoader", "drop_last"):
+        torch = pytest.importorskip("torch")
+        count = 5 if kind == "drop_last" else 0
+        parts = torch.from_numpy(X[:count]), torch.from_numpy(Y[:count])
+        data = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(*parts), batch_size=8, drop_last=kind == "drop_last"
+        )
+    else:
+        data = _Batches() if kind == "PyDataset" else (batch for batch in ())
+    with pytest.raises(ValueError, match="too small for one batch|empty"):
+        model.fit(data, shuffle=False, verbose=0)
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, math.nan, math.inf, "0.1", True, [0.1], None], ids=repr)
+def test_epsilon_must_be_a_number_that_is_not_negative(epsilon):
+    with pytest.raises(ValueError, match="epsilon"):
+        dense_net().compile("sgd", epsilon=epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [0, 1, 0.5, np.float32(0.25), np.int64(2)], ids=repr)
+def test_numbers_of_every_kind_are_an_epsilon(epsilon):
+    model = dense_net()
+    model.compile("sgd", epsilon=epsilon)
+    assert model.epsilon_value == float(epsilon)
+    assert model.estimate(X, Y, epsilon=epsilon, power_iterations=2).epsilon == float(epsilon)
+
+
+BAD_OPTIONS = {
+    "bound": ({"bound": "lokal"}, "local.*lokal"),
+    "power_iterations 0": ({"power_iterations": 0}, ">= 1"),
+    "power_iterations True": ({"power_iterations": True}, ">= 1"),
+    "power_iterations 1.5": ({"power_iterations": 1.5}, ">= 1"),
+    "loss by name": ({"loss": "bcp"}, "GloRoLoss.*bcp"),
+    "loss of Keras": (
+        {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+        "worst-case logits",
+    ),
+    "sparsity": ({"sparsity": -1.0}, "sparsity"),
+    "train_epsilon": ({"train_epsilon": -0.5}, "train_epsilon"),
+    "train_epsilon by name": ({"train_epsilon": "ramp"}, "train_epsilon"),
+    "input_range": ({"input_range": (1.0, 0.0)}, "input_range"),
+    "metrics by a bare name": ({"metrics": "accuracy"}, "metrics"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_bad_options_of_compile(case):
+    options, message = BAD_OPTIONS[case]
+    with pytest.raises(ValueError, match=message):
+        dense_net().compile("sgd", epsilon=0.1, **options)
+
+
+BAD_ESTIMATES = {
+    "epsilon": ({"epsilon": -1.0}, "epsilon"),
+    "bound": ({"bound": "tight"}, "bound"),
+    "power_iterations": ({"power_iterations": 0}, "power_iterations"),
+    "batch_size": ({"batch_size": 0}, "batch_size"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ESTIMATES)
+def test_bad_options_of_estimate(model, case):
+    options, message = BAD_ESTIMATES[case]
+    with pytest.raises(ValueError, match=message):
+        model.estimate(X, Y, **options)
+
+
+@pytest.mark.parametrize("case", [case for case in BAD_DATA if case != "no labels"])
+def test_estimate_checks_its_data(model, case):
+    x, y, message = BAD_DATA[case]
+    with pytest.raises(ValueError):
+        model.estimate(x, y)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_compile_comes_first(method):
+    with pytest.raises(ValueError, match="compile"):
+        getattr(dense_net(), method)(X, Y, verbose=0)
+
+
+def ending_in(*layers):
+    inputs = keras.Input((FEATURES,))
+    x = keraslip.layers.MaskedLipschitzDense(CLASSES)(inputs)
+    for layer in layers:
+        x = layer(x)
+    return keraslip.LocalLipschitzModel(inputs, x)
+
+
+NOT_LINEAR = {
+    "fused softmax": lambda: ending_in(keras.layers.Dense(3, activation="softmax")),
+    "Softmax": lambda: ending_in(keras.layers.Softmax()),
+    "Activation": lambda: ending_in(keras.layers.Activation("softmax")),
+    "fused relu": lambda: ending_in(keras.layers.Dense(3, activation="relu")),
+    "ReLU": lambda: ending_in(keras.layers.ReLU()),
+    "ClippedReLU": lambda: ending_in(keraslip.layers.ClippedReLU()),
+}
+
+
+@pytest.mark.parametrize("case", NOT_LINEAR)
+def test_the_last_layer_must_be_linear(case):
+    with pytest.raises(ValueError, match="must end in a linear layer"):
+        NOT_LINEAR[case]().compile("sgd", epsilon=0.1)
+
+
+def test_one_logit_is_no_classifier():
+    with pytest.raises(ValueError, match="two classes"):
+        ending_in(keras.layers.Dense(1)).compile("sgd", epsilon=0.1)
+
+
+def test_an_image_of_unknown_size_is_refused():
+    inputs = keras.Input((None, None, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3)(inputs))
+    net = keraslip.LocalLipschitzModel(inputs, keras.layers.Dense(3)(x))
+    with pytest.raises(NotImplementedError, match="size"):
+        net.compile("sgd", epsilon=0.1)

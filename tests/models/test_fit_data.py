@@ -1,0 +1,156 @@
+"""`fit`, `evaluate` and `predict` take every kind of data that Keras takes."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from tests.models.nets import LOGS, SAMPLES, compiled, dense_net, samples
+
+BATCH = 8
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of arrays, with or without sample weights."""
+
+    def __init__(self, *arrays):
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self):
+        return math.ceil(len(self.arrays[0]) / BATCH)
+
+    def __getitem__(self, index):
+        return tuple(a[index * BATCH : (index + 1) * BATCH] for a in self.arrays)
+
+
+def endless(x, y):
+    while True:
+        for i in range(0, len(x), BATCH):
+            yield x[i : i + BATCH], y[i : i + BATCH]
+
+
+def tf_data(x, y, weights=None):
+    tf = pytest.importorskip("tensorflow")
+    parts = (x, y) if weights is None else (x, y, weights)
+    return tf.data.Dataset.from_tensor_slices(parts).batch(BATCH)
+
+
+def loader(x, y, **kwargs):
+    torch = pytest.importorskip("torch")
+    data = torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y.astype("int64")))
+    return torch.utils.data.DataLoader(data, batch_size=BATCH, **kwargs)
+
+
+SOURCES = {
+    "tf.data": (tf_data, {}),
+    "DataLoader": (loader, {}),
+    "DataLoader, shuffled": (lambda x, y: loader(x, y, shuffle=True, drop_last=True), {}),
+    "PyDataset": (Batches, {}),
+    "generator": (endless, {"steps_per_epoch": SAMPLES // BATCH}),
+}
+
+
+def fresh(**kwargs):
+    keras.utils.set_random_seed(1)
+    return compiled(dense_net(), **kwargs)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_stream_trains_evaluates_and_predicts_like_arrays(name):
+    x, y = samples()
+    make, steps = SOURCES[name]
+    ordered = "shuffled" not in name
+    expected = fresh().fit(x, y, batch_size=BATCH, epochs=2, shuffle=False, verbose=0).history
+
+    model = fresh()
+    history = model.fit(make(x, y), epochs=2, shuffle=False, verbose=0, **steps).history
+
+    assert set(history) == LOGS
+    if ordered:
+        for key in LOGS:
+            np.testing.assert_allclose(history[key], expected[key], rtol=1e-4, atol=1e-6)
+    else:
+        np.testing.assert_allclose(history["epsilon"], expected["epsilon"], rtol=1e-5)
+    steps = {"steps": SAMPLES // BATCH} if steps else {}
+    by_stream = model.evaluate(make(x, y), return_dict=True, verbose=0, **steps)
+    by_array = model.evaluate(x, y, batch_size=BATCH, return_dict=True, verbose=0)
+    if ordered:
+        assert by_stream == pytest.approx(by_array, rel=1e-4, abs=1e-6)
+        logits = model.predict(make(x, y), verbose=0, **steps)
+        np.testing.assert_allclose(logits, model.predict(x, verbose=0), atol=1e-5)
+
+
+def test_the_first_batch_of_a_generator_is_looked_at_and_not_lost():
+    x, y = samples()
+    seen = []
+
+    def once():
+        for batch in [(x[:8], y[:8]), (x[8:16], y[8:16]), (x[16:], y[16:])]:
+            seen.append(len(batch[0]))
+            yield batch
+
+    model, other = fresh(), fresh()
+    model.fit(once(), epochs=1, shuffle=False, verbose=0)
+    other.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+
+    assert seen == [8, 8, 8]
+    # Progress is counted in epochs here, so only epsilon differs: both runs took three steps.
+    assert int(model.optimizer.iterations) == int(other.optimizer.iterations) == 3
+
+
+def test_unknown_cardinality_counts_progress_in_epochs():
+    tf = pytest.importorskip("tensorflow")
+    x, y = samples()
+    data = tf_data(x, y).filter(lambda x, y: tf.constant(True))
+    assert int(data.cardinality()) == -2
+
+    history = fresh(train_epsilon=None).fit(data, epochs=4, shuffle=False, verbose=0).history
+
+    # 1.1 * 0.1 reached at half the run: epochs stand at 0, 1/4, 1/2, 3/4 of it.
+    np.testing.assert_allclose(history["epsilon"], [0.0, 0.055, 0.11, 0.11], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind", ["arrays", "weighted arrays", "tf.data", "DataLoader", "PyDataset"]
+)
+def test_validation_data_of_every_kind(kind):
+    x, y = samples()
+    weights = np.linspace(0, 1, SAMPLES).astype("float32")
+    held_out = {
+        "arrays": lambda: (x, y),
+        "weighted arrays": lambda: (x, y, weights),
+        "tf.data": lambda: tf_data(x, y),
+        "DataLoader": lambda: loader(x, y),
+        "PyDataset": lambda: Batches(x, y),
+    }[kind]()
+    model = fresh()
+    history = model.fit(x, y, batch_size=BATCH, validation_data=held_out, verbose=0).history
+
+    assert set(history) == LOGS | {f"val_{key}" for key in LOGS}
+    weighted = weights if kind == "weighted arrays" else None
+    after = model.evaluate(
+        x, y, batch_size=BATCH, sample_weight=weighted, return_dict=True, verbose=0
+    )
+    assert {k: v[-1] for k, v in history.items() if k[:4] == "val_"} == pytest.approx(
+        {f"val_{k}": v for k, v in after.items()}, rel=1e-4, abs=1e-6
+    )
+
+
+def test_validation_split_holds_out_the_last_samples():
+    x, y = samples()
+    model = fresh()
+    history = model.fit(x, y, batch_size=BATCH, validation_split=1 / 3, verbose=0).history
+    kept = model.evaluate(x[16:], y[16:], batch_size=BATCH, return_dict=True, verbose=0)
+
+    assert set(history) == LOGS | {f"val_{key}" for key in LOGS}
+    assert history["val_loss"][-1] == pytest.approx(kept["loss"], rel=1e-4)
+
+
+def test_integer_images_and_labels_in_a_column_train():
+    x, y = samples()
+    model = fresh()
+    history = model.fit((4 * x).astype("uint8"), y[:, None], batch_size=BATCH, verbose=0).history
+    assert set(history) == LOGS
+    assert np.isfinite(history["loss"]).all()

@@ -1,0 +1,88 @@
+"""A layer without a rule: the constructor and `check_model` take it, training does not."""
+
+import io
+
+import keras
+import pytest
+from rich.console import Console
+
+import keraslip
+from tests.models.nets import CLASSES, FEATURES, conv_net, samples
+
+
+class Squared(keras.layers.Layer):
+    """Not 1-Lipschitz, and without a rule."""
+
+    def call(self, x):
+        return x * x
+
+
+class Doubled(keraslip.layers.MaskedLipschitzDense):
+    """A subclass with another `call`: its parent's rule would be wrong."""
+
+    def call(self, x, training=None):
+        return 2.0 * super().call(x, training=training)
+
+
+def net_with(layer):
+    inputs = keras.Input((FEATURES,))
+    x = layer(keraslip.layers.MaskedLipschitzDense(5)(inputs))
+    return keraslip.LocalLipschitzModel(inputs, keraslip.layers.MaskedLipschitzDense(CLASSES)(x))
+
+
+LAYERS = {
+    "Squared": lambda: Squared(name="square"),
+    "Doubled": lambda: Doubled(4, name="square"),
+    "tanh": lambda: keras.layers.Dense(4, activation="tanh", name="square"),
+    "leaky": lambda: keras.layers.LeakyReLU(name="square"),
+    "shifted": lambda: keras.layers.ReLU(threshold=0.5, name="square"),
+}
+
+
+def printed(model):
+    text = io.StringIO()
+    complete = keraslip.check_model(model, Console(file=text, width=200))
+    return complete, text.getvalue()
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_compile_names_the_layer_and_check_model_prints_it(case):
+    model = net_with(LAYERS[case]())
+    with pytest.raises(NotImplementedError, match="square"):
+        model.compile("sgd", epsilon=0.1)
+    complete, text = printed(model)
+    assert complete is False
+    assert "none: " in text and "square" in text
+
+
+def test_the_message_names_type_and_remedy():
+    with pytest.raises(NotImplementedError, match="Squared at 'square'.*register_rule"):
+        net_with(Squared(name="square")).compile("sgd", epsilon=0.1)
+
+
+def test_fit_does_not_train_it():
+    x, y = samples(8)
+    model = net_with(Squared())
+    with pytest.raises(NotImplementedError):
+        model.compile("sgd", epsilon=0.1)
+    with pytest.raises((NotImplementedError, ValueError), match="compile|rule"):
+        model.fit(x, y, verbose=0)
+
+
+def test_a_nested_layer_is_named_by_its_path():
+    inner_input = keras.Input((5,))
+    inner = keras.Model(inner_input, Squared(name="square")(inner_input), name="block")
+    model = net_with(inner)
+    with pytest.raises(NotImplementedError, match="block/square"):
+        model.compile("sgd", epsilon=0.1)
+    assert "block/square" in printed(model)[1]
+
+
+def test_a_complete_model_is_printed_with_its_rules():
+    model = conv_net()
+    complete, text = printed(model)
+    assert complete is True
+    assert "none" not in text
+    for layer in model.layers:
+        assert layer.name in text
+    assert "Conv2DRule" in text and "(None, 4, 4, 4)" in text
