@@ -1,0 +1,157 @@
+"""The command line: runs, resume, refusals, one-line errors."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import keraslip
+from keraslip import datasets
+from keraslip.cli import pictures, training
+from keraslip.cli.app import app
+from keraslip.cli.run_folder import BEST, LAST, LOG, STATE, Checkpoint, RunFolder
+from keraslip.cli.training import Settings, train
+
+GIVEN = {"application": "digits_2c2f", "epochs": 3, "batch_size": 32, "activation": "maxmin"}
+
+
+@pytest.fixture(scope="module")
+def data():
+    digits = datasets.load("digits")
+    return replace(
+        digits,
+        x_train=digits.x_train[:80],
+        y_train=digits.y_train[:80],
+        x_val=digits.x_val[:30],
+        y_val=digits.y_val[:30],
+    )
+
+
+def weights(path):
+    return keras.models.load_model(path).get_weights()
+
+
+def run(data, out, **options):
+    folder = RunFolder(out)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    train(Settings.resolve(GIVEN), data, folder, Console(quiet=True), **options)
+    return folder
+
+
+def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not(data, tmp_path, monkeypatch):
+    whole = run(data, tmp_path / "whole")
+
+    class Interrupted(Checkpoint):
+        def on_train_batch_end(self, batch, logs=None):
+            if len(self.rows) == 1 and batch == 1:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "Checkpoint", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(data, tmp_path / "stopped")
+    stopped = RunFolder(tmp_path / "stopped")
+    assert stopped.read_json(STATE)["epochs_done"] == 1
+    run(data, tmp_path / "stopped")
+    assert stopped.read_json(STATE) == whole.read_json(STATE)
+    for a, b in zip(weights(whole.path / LAST), weights(stopped.path / LAST), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+    assert [row["epoch"] for row in stopped.history()] == [1, 2, 3]
+    best = max(row["val_certified_accuracy"] for row in stopped.history())
+    assert stopped.read_json(STATE)["best"] == best
+    assert (stopped.path / BEST).exists() and (stopped.path / LOG).exists()
+
+
+def test_resume_refuses_changed_settings():
+    stored = Settings.resolve(GIVEN).__dict__
+    assert Settings.resolve({"epochs": 3, "seed": None}, stored) == Settings(**stored)
+    with pytest.raises(ValueError, match="cannot change.*epochs"):
+        Settings.resolve({"epochs": 4}, stored)
+
+
+def test_a_folder_with_results_is_not_overwritten(tmp_path):
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="--resume.*--overwrite"):
+        RunFolder(tmp_path).create()
+    RunFolder(tmp_path).create(overwrite=True)
+    assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"application": "resnet"}, "mnist_4c3f"),
+        ({"application": "digits_2c2f", "loss": "hinge"}, "gloro"),
+    ],
+)
+def test_unknown_names_list_the_known_ones(given, message):
+    with pytest.raises(ValueError, match=message):
+        Settings.resolve(given)
+
+
+def test_demo_writes_model_report_and_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "MULTIPLES", (0.0, 1.0))
+    out = tmp_path / "demo"
+    result = CliRunner().invoke(app, ["demo", "--epochs", "1", "--out", str(out), "--seed", "3"])
+    assert result.exit_code == 0, result.output
+    report = json.loads((out / "report.json").read_text())
+    assert report["epsilon"] == pytest.approx(0.25) and report["seed"] == 3
+    assert report["samples"] == 360 and "estimate" in report["guarantee"]
+    clean, attacked = report["clean_accuracy"], report["pgd_accuracy"]
+    local, uniform = report["certified_accuracy"], report["certified_accuracy_global"]
+    assert 0 <= uniform <= local <= attacked <= clean <= 1
+    assert isinstance(keras.models.load_model(out / "model.keras"), keraslip.LocalLipschitzModel)
+    for picture in ("curve.png", "images.png", "training.png"):
+        assert (out / picture).stat().st_size > 10_000
+    for word in ("clean", "attacked", "certified, local bound", "certified, global bound"):
+        assert word in result.output
+
+
+def test_check_names_the_layer_without_rule(tmp_path):
+    inputs = keras.Input((4,))
+    x = keras.layers.LayerNormalization(name="odd_one")(inputs)
+    keras.Model(inputs, keras.layers.Dense(3)(x)).save(tmp_path / "model.keras")
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "model.keras")])
+    assert result.exit_code == 1
+    assert "odd_one" in result.output and "none" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["train", "--application", "resnet", "--out", "never"], ["--application", "mnist_4c3f"]),
+        (["--backend", "theano", "demo"], ["--backend", "theano", "torch"]),
+        (["check", "missing.keras"], ["missing.keras"]),
+    ],
+    ids=["application", "backend", "file"],
+)
+def test_an_error_is_one_line_and_exit_code_2(arguments, words, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "keraslip", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert all(word in line for word in words)
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_backend_that_is_not_installed_is_named_with_its_extra(tmp_path):
+    hide = (
+        "import importlib.util as u, sys\n"
+        "found = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'jax' else found(name, *a)\n"
+        "sys.argv = ['keraslip', '--backend', 'jax', 'demo']\n"
+        "import keraslip\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hide], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "keraslip[jax]" in done.stderr and "Traceback" not in done.stderr
