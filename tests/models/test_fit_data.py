@@ -82,6 +82,8 @@ def test_a_stream_trains_evaluates_and_predicts_like_arrays(name):
         np.testing.assert_allclose(logits, model.predict(x, verbose=0), atol=1e-5)
 
 
+# Keras says so wherever a stream of unknown length ends.
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
 def test_the_first_batch_of_a_generator_is_looked_at_and_not_lost():
     x, y = samples()
     seen = []
@@ -100,6 +102,8 @@ def test_the_first_batch_of_a_generator_is_looked_at_and_not_lost():
     assert int(model.optimizer.iterations) == int(other.optimizer.iterations) == 3
 
 
+# Keras says so wherever a stream of unknown length ends.
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
 def test_unknown_cardinality_counts_progress_in_epochs():
     tf = pytest.importorskip("tensorflow")
     x, y = samples()

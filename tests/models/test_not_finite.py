@@ -58,7 +58,9 @@ def test_one_bad_number_in_any_weight_certifies_nothing(model, value):
     try:
         for index, name in enumerate(names):
             # An infinite threshold clips nothing; everything else must be finite.
-            harmless = np.isinf(value) and any(k in name for k in ("threshold", "upper", "lower"))
+            harmless = np.isinf(value) and any(
+                k in name for k in ("threshold", "theta", "upper", "lower")
+            )
             if name not in (*trained, *vectors) or harmless:
                 continue
             bad = [np.array(w) for w in good]

@@ -75,6 +75,8 @@ def test_very_short_runs_train(length):
     assert set(run(model_with(), epochs=length)) == LOGS
 
 
+# A learning rate of 0 is stuck, as it should be.
+@pytest.mark.filterwarnings("ignore:Training is stuck:UserWarning")
 def test_kappa_falls_within_a_fit_and_is_at_its_end_outside():
     """The loss of a step is that of the mixture at the step's own kappa."""
     x, y = samples(8)

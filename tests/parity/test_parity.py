@@ -37,7 +37,7 @@ def test_predictions_and_certificates_agree(steps):
         assert found[key].shape == (SAMPLES,)
         assert (found[key] != expected[key]).sum() <= 1, key
         # Neither none nor all: a comparison of constants would show nothing.
-        assert 0.02 < expected[key].mean() < 0.98
+        assert 0.02 < expected[key].mean() < 0.99
 
 
 def test_the_reference_is_small():
