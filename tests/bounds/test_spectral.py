@@ -81,7 +81,7 @@ def test_converges_to_the_largest_singular_value(name):
     for a, b in ((columns, rows), (columns, None), (None, rows)):
         found, reached = masked_norm(
             linear_map, start_for(linear_map), *(None if m is None else tensor(m) for m in (a, b)),
-            power_iterations=300,
+            power_iterations=200,
         )  # fmt: skip
         true = true_norms(linear_map, a, b)
         assert found.shape == (4,)
@@ -89,7 +89,7 @@ def test_converges_to_the_largest_singular_value(name):
         assert (numpy(found) <= true * (1 + 1e-5)).all()
         assert tuple(reached.shape) == (1, *linear_map.out_shape)
         np.testing.assert_allclose(np.linalg.norm(numpy(reached)), 1.0, rtol=1e-5)
-    found, _ = masked_norm(linear_map, start_for(linear_map), power_iterations=300)
+    found, _ = masked_norm(linear_map, start_for(linear_map), power_iterations=200)
     assert found.shape == (1,)
     np.testing.assert_allclose(
         numpy(found)[0], np.linalg.svd(matrix_of(linear_map), compute_uv=False)[0], rtol=1e-3
@@ -157,7 +157,7 @@ def test_ill_conditioned_with_an_unfortunate_start(largest, start):
             np.testing.assert_allclose(numpy(found), [largest, 1.0, largest, 0.0], rtol=1e-3)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 10**6),
     spread=st.integers(0, 8),
@@ -171,7 +171,7 @@ def test_random_spectra(seed, spread, share, unit):
     linear_map = DenseMap(tensor(kernel), (6,))
     columns, rows = masks_for(linear_map, share=share, seed=seed)
     found, _ = masked_norm(
-        linear_map, start_for(linear_map, seed), tensor(columns), tensor(rows), 300
+        linear_map, start_for(linear_map, seed), tensor(columns), tensor(rows), 100
     )
     true = true_norms(linear_map, columns, rows)
     noise = 1e-6 * np.linalg.norm(kernel)

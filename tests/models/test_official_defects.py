@@ -171,7 +171,7 @@ def test_box_radii_of_a_converged_pass_hold_for_sampled_points():
     assert isinstance(form.terms[0][1], DenseMap)
     ball = form.terms[0][0]
     mask = keras.ops.convert_to_numpy(ball.varying)
-    hidden = keras.Model(model.inputs, model.get_layer("clip").output)
+    hidden = keras.Model(model.inputs[0], model.get_layer("clip").output)
     center = hidden.predict(x, verbose=0)
     assert 0.0 < mask.mean() < 1.0
     rng = np.random.default_rng(0)
