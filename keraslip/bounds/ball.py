@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
+
+from keras import ops
 
 from keraslip.bounds.maps import Identity, LinearMap, Sum, compose
 
@@ -49,6 +51,42 @@ class Ball:
         return lower - self.center, upper - self.center
 
 
+def moved(ball: Ball, move: Callable[[Tensor], Tensor]) -> Ball:
+    """A ball whose entries were moved.
+
+    Args:
+        ball: The ball.
+        move: An isometry that moves entries and may add zeros.
+    """
+    box = ball.box
+    return Ball(
+        move(ball.center),
+        ball.gain,
+        None if ball.varying is None else move(ball.varying),
+        None if box is None else lambda: tuple(move(side) for side in box()),
+        ball.global_gain,
+    )
+
+
+def dropped(ball: Ball, kept: Tensor, growth: float) -> Ball:
+    """A ball after dropout.
+
+    Args:
+        ball: The ball.
+        kept: 0 for dropped units, `growth` for the others, `(batch, *shape)`.
+        growth: `1 / (1 - rate)`.
+    """
+    box = ball.box
+    alive = ops.cast(kept > 0.0, kept.dtype)
+    return Ball(
+        ball.center * kept,
+        ball.gain * growth,
+        alive if ball.varying is None else ball.varying * alive,
+        None if box is None else lambda: tuple(side * kept for side in box()),
+        None if ball.global_gain is None else ball.global_gain * growth,
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class AffineForm:
     """A tensor written as its center plus linear maps of balls: `center + sum_s L_s (z_s - c_s)`.
@@ -63,6 +101,8 @@ class AffineForm:
 
     center: Tensor
     terms: tuple[tuple[Ball, LinearMap], ...]
+    #: Tells forms from constants among the arguments of an operation.
+    is_form: ClassVar[bool] = True
 
     @classmethod
     def closed(cls, ball: Ball) -> "AffineForm":

@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from keraslip.bounds.activations import ActivationBounds, clipped_maxmin, clipped_maxmin_bounds
+from keraslip.bounds.activation_kinds import MaxMinKind
+from keraslip.bounds.activations import clipped_maxmin
 from keraslip.layers.clipped_relu import finite_number, threshold_weight
 from keraslip.layers.maxmin import MaxMin
 from keraslip.rules.linear import full_precision
@@ -76,7 +77,6 @@ class ClippedMaxMin(MaxMin):
 class ClippedMaxMinRule(ActivationRule):
     """Constant where the maximum stays above M, or the minimum below m."""
 
-    def bounds(self, layer: Any, z: Tensor, lower: Tensor, upper: Tensor) -> ActivationBounds:
-        thresholds = (full_precision(layer.upper_threshold), full_precision(layer.lower_threshold))
-        axis = layer.channel_axis(len(z.shape))
-        return clipped_maxmin_bounds(z, lower, upper, thresholds, axis)
+    def kind(self, layer: Any) -> MaxMinKind:
+        upper, lower = full_precision(layer.upper_threshold), full_precision(layer.lower_threshold)
+        return MaxMinKind(upper, lower, layer.split_axis)

@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from keraslip.bounds.activations import ActivationBounds, clipped_relu, clipped_relu_bounds
+from keraslip.bounds.activation_kinds import ClippedReLUKind
+from keraslip.bounds.activations import clipped_relu
 from keraslip.rules.linear import full_precision
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import ActivationRule
@@ -68,8 +69,8 @@ class ClippedReLU(keras.layers.Layer):
 class ClippedReLURule(ActivationRule):
     """Constant below 0 and above theta."""
 
-    def bounds(self, layer: Any, z: Tensor, lower: Tensor, upper: Tensor) -> ActivationBounds:
-        return clipped_relu_bounds(z, lower, upper, full_precision(layer.theta))
+    def kind(self, layer: Any) -> ClippedReLUKind:
+        return ClippedReLUKind(full_precision(layer.theta))
 
 
 def finite_number(name: str, value: Any) -> float:

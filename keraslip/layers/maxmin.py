@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from keraslip.bounds.activations import ActivationBounds, clipped_maxmin, clipped_maxmin_bounds
+from keraslip.bounds.activation_kinds import MaxMinKind
+from keraslip.bounds.activations import clipped_maxmin
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import ActivationRule
 
@@ -54,6 +55,11 @@ class MaxMin(keras.layers.Layer):
         """The axis that is halved, for inputs of a rank (batch included)."""
         return 1 if self.data_format == "channels_first" and rank > 2 else rank - 1
 
+    @property
+    def split_axis(self) -> int:
+        """The same axis for inputs of every rank: 1 is the last one of a batch of vectors."""
+        return 1 if self.data_format == "channels_first" else -1
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         channels = input_shape[self.channel_axis(len(input_shape))]
         if channels is None or channels % 2:
@@ -76,6 +82,5 @@ class MaxMin(keras.layers.Layer):
 class MaxMinRule(ActivationRule):
     """A pair is constant only if both its inputs are."""
 
-    def bounds(self, layer: Any, z: Tensor, lower: Tensor, upper: Tensor) -> ActivationBounds:
-        axis = layer.channel_axis(len(z.shape))
-        return clipped_maxmin_bounds(z, lower, upper, (None, None), axis)
+    def kind(self, layer: Any) -> MaxMinKind:
+        return MaxMinKind(None, None, layer.split_axis)

@@ -4,8 +4,7 @@ from typing import Any
 
 import keras
 
-from keraslip.bounds.ball import AffineForm, add_forms
-from keraslip.rules.propagation import Propagation
+from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import Rule, UnsupportedLayerError
 
@@ -14,22 +13,17 @@ from keraslip.rules.rule import Rule, UnsupportedLayerError
 class AddRule(Rule):
     """Sum of branches: maps from the same ball are added before they are bounded."""
 
-    def propagate(
-        self, operation: Any, context: Propagation, *args: Any, **kwargs: Any
-    ) -> AffineForm:
-        return _add(list(args[0]))
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
+        return _add(context, list(args[0]))
 
 
-def _add(forms: list[AffineForm]) -> AffineForm:
+def _add(context: Interpreter, forms: list[Form]) -> Form:
     shapes = {form.shape for form in forms}
     if len(shapes) != 1:
         raise UnsupportedLayerError(
             f"A sum whose branches are broadcast has no rule; give them one shape. Received: {shapes}"
         )
-    center = forms[0].center
-    for form in forms[1:]:
-        center = center + form.center
-    return add_forms(center, forms)
+    return context.add(forms)
 
 
 def _add_operation() -> type:
@@ -42,18 +36,16 @@ def _add_operation() -> type:
 class AddOperationRule(Rule):
     """A bare `x + y` in the graph, of two branches or of a branch and a constant."""
 
-    def propagate(
-        self, operation: Any, context: Propagation, *args: Any, **kwargs: Any
-    ) -> AffineForm:
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
         terms = [*args, *kwargs.values()]
-        forms = [term for term in terms if isinstance(term, AffineForm)]
+        forms = [term for term in terms if hasattr(term, "is_form")]
         if len(forms) == len(terms):
-            return _add(forms)
-        constants = [term for term in terms if not isinstance(term, AffineForm)]
-        center = forms[0].center + constants[0]
-        if tuple(center.shape[1:]) != forms[0].shape:
+            return _add(context, forms)
+        constant = next(term for term in terms if not hasattr(term, "is_form"))
+        shape = keras.KerasTensor((1, *forms[0].shape)) + constant
+        if tuple(shape.shape[1:]) != forms[0].shape:
             raise UnsupportedLayerError(
                 "A sum with a constant that enlarges the tensor has no rule; give the constant the "
-                f"tensor's shape. Received: {forms[0].shape} -> {tuple(center.shape[1:])}"
+                f"tensor's shape. Received: {forms[0].shape} -> {tuple(shape.shape[1:])}"
             )
-        return forms[0].shifted(center)
+        return context.shift(forms[0], constant)

@@ -1,19 +1,17 @@
 """One pass of the bound through a network: epsilon, masks, norms, and what is learnt on the way."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from keras import ops
 
-from keraslip.bounds.activations import ActivationBounds
-from keraslip.bounds.ball import AffineForm, Ball
+from keraslip.bounds.activation_kinds import Activation
+from keraslip.bounds.ball import AffineForm, Ball, add_forms, dropped, moved
 from keraslip.bounds.maps import LinearMap
 from keraslip.bounds.numerics import per_sample
 from keraslip.bounds.spectral import masked_norm
 
 Tensor = Any
-Activation = Callable[[Tensor, Tensor, Tensor], ActivationBounds]
 
 #: Names of the ways to bound, in the order of the documentation.
 BOUNDS = ("local", "global", "paper")
@@ -59,18 +57,52 @@ class Propagation:
         """Whether constant units are left out of the norms."""
         return self.bound != "global"
 
+    def linear(
+        self, form: AffineForm, linear_map: LinearMap, bias: Tensor | None = None
+    ) -> AffineForm:
+        """The form after a linear layer: its map stays pending."""
+        center = linear_map.forward(form.center)
+        return form.mapped(center if bias is None else center + bias, linear_map)
+
+    def move(self, form: AffineForm, linear_map: LinearMap) -> AffineForm:
+        """The form after entries were moved: a closed ball stays closed."""
+        if form.ball is None:
+            return self.linear(form, linear_map)
+        return AffineForm.closed(moved(form.ball, linear_map.forward))
+
+    def add(self, forms: list[AffineForm]) -> AffineForm:
+        """The sum of forms of one shape."""
+        center = forms[0].center
+        for form in forms[1:]:
+            center = center + form.center
+        return add_forms(center, forms)
+
+    def shift(self, form: AffineForm, constant: Tensor) -> AffineForm:
+        """The form after a constant was added."""
+        return form.shifted(form.center + constant)
+
+    def dropout(self, form: AffineForm, layer: Any) -> AffineForm:
+        """Identity at inference; while training the very mask that was drawn."""
+        if not self.training:
+            self._announce(form)
+            return form
+        ball = self.close(form)
+        kept = layer(ops.ones_like(ball.center), training=True)  # 0 or 1 / (1 - rate)
+        # Kept units grow by one and the same factor, so that is the norm of the map.
+        return AffineForm.closed(dropped(ball, kept, 1.0 / (1.0 - layer.rate)))
+
     def activate(self, form: AffineForm, activation: Activation) -> AffineForm:
         """Closes a form by an activation.
 
         Args:
             form: The activation's input.
-            activation: Its bounds, see `ActivationRule`.
+            activation: What closes it, see `ActivationRule`.
 
         Returns:
             The closed form of the output.
         """
         lower, upper = self._box(form)
-        known = activation(form.center, lower, upper)
+        known = activation.bounds(form.center, lower, upper)
         if self.penalized:
             self.penalty = self.penalty + known.penalty()
         if not self.masked:
@@ -97,7 +129,7 @@ class Propagation:
         self._closed(form, ball)
         return ball
 
-    def announce(self, form: AffineForm) -> None:
+    def _announce(self, form: AffineForm) -> None:
         """Names the norms that closing a form here would take, for a layer that closes in training only.
 
         Warm starts are made for the norms of a pass at inference: they must know these too.

@@ -1,15 +1,14 @@
 """What a rule is: how one layer type carries the bound."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keraslip.bounds.activations import ActivationBounds, clipped_relu_bounds
-from keraslip.bounds.ball import AffineForm
+from keraslip.bounds.activation_kinds import Activation, ActivationKind, ClippedReLUKind
+from keraslip.bounds.activations import ActivationBounds
 from keraslip.bounds.maps import LinearMap
-from keraslip.rules.propagation import Propagation
+from keraslip.rules.interpreter import Form, Interpreter
 
 Tensor = Any
 
@@ -38,19 +37,17 @@ class Rule(ABC):
             )
 
     @abstractmethod
-    def propagate(
-        self, operation: Any, context: Propagation, *args: Any, **kwargs: Any
-    ) -> AffineForm:
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
         """Carries the bound through one operation.
 
         Args:
             operation: The layer or bare operation.
-            context: Epsilon, masks and norms of this pass.
-            *args: The operation's positional arguments, with an `AffineForm` for every tensor.
+            context: The pass: its methods are the steps that a bound can take.
+            *args: The operation's positional arguments, with a form for every tensor.
             **kwargs: Its keyword arguments.
 
         Returns:
-            The `AffineForm` of the output.
+            The form of the output.
         """
 
 
@@ -74,22 +71,24 @@ class LinearRule(Rule):
         super().check(operation)
         fused_activation(operation)
 
-    def propagate(
-        self, operation: Any, context: Propagation, *args: Any, **kwargs: Any
-    ) -> AffineForm:
-        form: AffineForm = args[0]
-        linear_map = self.linear_map(operation, form.shape)
-        center = linear_map.forward(form.center)
-        bias = self.bias(operation)
-        form = form.mapped(center if bias is None else center + bias, linear_map)
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
+        linear_map = self.linear_map(operation, args[0].shape)
+        form = context.linear(args[0], linear_map, self.bias(operation))
         activation = fused_activation(operation)
         return form if activation is None else context.activate(form, activation)
 
 
 class ActivationRule(Rule):
-    """Base for activations that are 1-Lipschitz in L2: override `bounds`."""
+    """Base for activations that are 1-Lipschitz in L2: override `kind`, or `bounds`.
 
-    @abstractmethod
+    A `kind` is enough for training and certificates. An activation that is none of the kinds overrides
+    `bounds`: it trains, but no certificate can pass it.
+    """
+
+    def kind(self, layer: Any) -> ActivationKind | None:
+        """What the activation is: a kind of `keraslip.bounds.activation_kinds`, or `None`."""
+        return None
+
     def bounds(self, layer: Any, z: Tensor, lower: Tensor, upper: Tensor) -> ActivationBounds:
         """Output and constant units when the input lies in `[lower, upper]`.
 
@@ -99,22 +98,22 @@ class ActivationRule(Rule):
             lower: Smallest input.
             upper: Largest input.
         """
+        kind = self.kind(layer)
+        if kind is None:
+            raise NotImplementedError(f"{type(self).__name__} must override kind or bounds.")
+        return kind.bounds(z, lower, upper)
 
-    def propagate(
-        self, operation: Any, context: Propagation, *args: Any, **kwargs: Any
-    ) -> AffineForm:
-        return context.activate(
-            args[0], lambda z, lower, upper: self.bounds(operation, z, lower, upper)
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
+        activation = Activation(
+            lambda z, lower, upper: self.bounds(operation, z, lower, upper),
+            self.kind(operation),
+            operation.name,
         )
+        return context.activate(args[0], activation)
 
 
-def relu_bounds(z: Tensor, lower: Tensor, upper: Tensor) -> ActivationBounds:
-    """Bounds of the plain ReLU."""
-    return clipped_relu_bounds(z, lower, upper, None)
-
-
-def fused_activation(layer: Any) -> Callable[..., ActivationBounds] | None:
-    """The bounds of a layer's `activation` argument; `None` if it is linear.
+def fused_activation(layer: Any) -> Activation | None:
+    """A layer's `activation` argument; `None` if it is linear.
 
     Raises:
         UnsupportedLayerError: for any activation but linear and relu.
@@ -123,7 +122,7 @@ def fused_activation(layer: Any) -> Callable[..., ActivationBounds] | None:
     if activation is None or activation is keras.activations.linear:
         return None
     if activation is keras.activations.relu:
-        return relu_bounds
+        return Activation.of(ClippedReLUKind(), f"{layer.name} (relu)")
     name = getattr(activation, "__name__", repr(activation))
     raise UnsupportedLayerError(
         f"its activation {name!r} has no rule; use 'linear' or 'relu', "

@@ -5,9 +5,8 @@ from typing import Any
 
 import keras
 
-from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.bounds.maps import LinearMap, PermuteMap, ReshapeMap, ZeroPadMap, compose
-from keraslip.rules.propagation import Propagation
+from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import LinearRule, Rule
 
@@ -17,23 +16,8 @@ Shape = tuple[int, ...]
 class MovingRule(LinearRule):
     """Base for layers that move entries: a closed ball stays closed."""
 
-    def propagate(
-        self, operation: Any, context: Propagation, *args: Any, **kwargs: Any
-    ) -> AffineForm:
-        form: AffineForm = args[0]
-        ball = form.ball
-        if ball is None:
-            return super().propagate(operation, context, *args, **kwargs)
-        move = self.linear_map(operation, form.shape).forward
-        box = ball.box
-        moved = Ball(
-            move(ball.center),
-            ball.gain,
-            None if ball.varying is None else move(ball.varying),
-            None if box is None else lambda: tuple(move(side) for side in box()),
-            ball.global_gain,
-        )
-        return AffineForm.closed(moved)
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
+        return context.move(args[0], self.linear_map(operation, args[0].shape))
 
 
 @register_rule(keras.layers.Flatten)
@@ -82,7 +66,5 @@ class ZeroPadding2DRule(MovingRule):
 class InputRule(Rule):
     """The model's input; the walk starts here."""
 
-    def propagate(
-        self, operation: Any, context: Propagation, *args: Any, **kwargs: Any
-    ) -> AffineForm:
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
         return args[0]

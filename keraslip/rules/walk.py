@@ -8,6 +8,7 @@ import keras
 from keras import ops, tree
 
 from keraslip.bounds.ball import AffineForm, Ball
+from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.registry import rule_for
 from keraslip.rules.rule import UnsupportedLayerError
@@ -50,7 +51,8 @@ def propagate(model: Any, x: Tensor, context: Propagation) -> AffineForm:
     one = ops.ones((1,), dtype=x.dtype)
     paper = context.bound == "paper"
     ball = Ball(x, one, global_gain=one if paper else None)
-    return _run(model, AffineForm.closed(ball), context, "")
+    result: AffineForm = walk(model, AffineForm.closed(ball), context)
+    return result
 
 
 def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
@@ -96,9 +98,23 @@ def _nodes(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}" + (f":{seen[name]}" if seen[name] > 1 else ""), node
 
 
-def _run(model: Any, form: AffineForm, context: Propagation, prefix: str) -> AffineForm:
+def walk(model: Any, form: Form, context: Interpreter, prefix: str = "") -> Form:
+    """Carries a form through a functional model by the rules of its layers.
+
+    Args:
+        model: A functional or sequential Keras model with one input and one output.
+        form: The input's form.
+        context: What the rules' steps mean.
+        prefix: Path of the model inside another.
+
+    Returns:
+        The output's form.
+
+    Raises:
+        UnsupportedLayerError: at a layer without a rule.
+    """
     graph = _graph(model)
-    forms: dict[int, AffineForm] = {id(tree.flatten(graph.inputs)[0]): form}
+    forms: dict[int, Form] = {id(tree.flatten(graph.inputs)[0]): form}
     for path, node in _nodes(model, prefix):
         if node.is_input:
             continue
@@ -107,7 +123,7 @@ def _run(model: Any, form: AffineForm, context: Propagation, prefix: str) -> Aff
             (node.arguments.args, node.arguments.kwargs),
         )
         if _is_graph(node.operation):
-            result = _run(node.operation, args[0], context, f"{path}/")
+            result = walk(node.operation, args[0], context, f"{path}/")
         else:
             context.key = path
             rule = rule_for(node.operation, path)

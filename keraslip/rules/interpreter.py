@@ -1,0 +1,46 @@
+"""What a rule may ask for: the same rules serve the training pass and the certifier."""
+
+from typing import Any, Protocol
+
+from keraslip.bounds.activation_kinds import Activation
+from keraslip.bounds.maps import LinearMap
+
+Tensor = Any
+#: A tensor on its way through the network; all that a rule may read of it is `shape`, without the batch.
+Form = Any
+
+
+class Interpreter(Protocol):
+    """Carries forms through the steps that layers are made of.
+
+    `keraslip.rules.Propagation` bounds a batch with `keras.ops`, as training does;
+    `keraslip.certify.network.Trace` writes the network down for the certifier.
+    """
+
+    #: Path of the operation at hand, set by the walk.
+    key: str
+    training: bool
+
+    def linear(self, form: Form, linear_map: LinearMap, bias: Tensor | None = None) -> Form:
+        """`W x + bias`."""
+        ...
+
+    def move(self, form: Form, linear_map: LinearMap) -> Form:
+        """A map that only moves entries, or adds zeros."""
+        ...
+
+    def activate(self, form: Form, activation: Activation) -> Form:
+        """An activation that is 1-Lipschitz."""
+        ...
+
+    def add(self, forms: list[Form]) -> Form:
+        """The sum of branches of one shape."""
+        ...
+
+    def shift(self, form: Form, constant: Tensor) -> Form:
+        """A constant added that broadcasts to the form's shape."""
+        ...
+
+    def dropout(self, form: Form, layer: Any) -> Form:
+        """Dropout, which is active in training only."""
+        ...
