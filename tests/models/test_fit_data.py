@@ -6,7 +6,17 @@ import keras
 import numpy as np
 import pytest
 
-from tests.models.nets import LOGS, SAMPLES, compiled, dense_net, samples
+from tests.models.nets import (
+    CLASSES,
+    FEATURES,
+    LOGS,
+    SAMPLES,
+    assert_same,
+    compiled,
+    dense_net,
+    samples,
+    weights_of,
+)
 
 BATCH = 8
 
@@ -82,20 +92,40 @@ def test_a_stream_trains_evaluates_and_predicts_like_arrays(name):
         np.testing.assert_allclose(logits, model.predict(x, verbose=0), atol=1e-5)
 
 
+def three_batches(x, y, seen):
+    for i in range(0, len(x), BATCH):
+        seen.append(len(x[i : i + BATCH]))
+        yield x[i : i + BATCH], y[i : i + BATCH]
+
+
 # Keras says so wherever a stream of unknown length ends.
 @pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
-def test_the_first_batch_of_a_generator_is_looked_at_and_not_lost():
-    x, y = samples()
-    seen = []
-
-    def once():
-        for batch in [(x[:8], y[:8]), (x[8:16], y[8:16]), (x[16:], y[16:])]:
-            seen.append(len(batch[0]))
-            yield batch
-
-    fresh().fit(once(), epochs=1, shuffle=False, verbose=0)
+def test_the_first_batch_of_a_generator_is_looked_at_and_trained_on_once():
+    (x, y), seen = samples(), []
+    # A fixed epsilon: a ramp counts a stream of unknown length in epochs, arrays in steps.
+    model, expected = fresh(train_epsilon=0.1), fresh(train_epsilon=0.1)
+    model.fit(three_batches(x, y, seen), epochs=1, shuffle=False, verbose=0)
+    expected.fit(x, y, batch_size=BATCH, epochs=1, shuffle=False, verbose=0)
 
     assert seen == [8, 8, 8]
+    assert_same(weights_of(model), weights_of(expected), 1e-6)
+
+
+# Keras says so wherever a stream of unknown length ends.
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
+def test_a_generator_of_three_batches_makes_as_many_steps_as_in_keras(backend):
+    x, y = samples()
+    # Compiled, TensorFlow also counts the step that finds the stream at its end: in plain Keras as here.
+    model = fresh(run_eagerly=backend == "tensorflow")
+    model.fit(three_batches(x, y, []), epochs=1, shuffle=False, verbose=0)
+    assert int(model.optimizer.iterations) == 3
+
+    model = fresh()
+    plain = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(CLASSES)])
+    plain.compile("sgd", keras.losses.SparseCategoricalCrossentropy(), jit_compile=False)
+    for each in (model, plain):
+        each.fit(three_batches(x, y, []), epochs=1, shuffle=False, verbose=0)
+    assert int(model.optimizer.iterations) == int(plain.optimizer.iterations)
 
 
 # Keras says so wherever a stream of unknown length ends.
