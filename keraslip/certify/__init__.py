@@ -1,0 +1,1 @@
+"""Certificates: proved bounds of a trained network around one input."""

@@ -1,0 +1,139 @@
+"""Norm of a zero-padded convolution from the symbol of a circular one."""
+
+import math
+
+import numpy as np
+
+from keraslip.certify.norms.geometry import Pair
+from keraslip.certify.norms.proof import prove_each
+from keraslip.certify.norms.rounding import (
+    SLACK,
+    exponent_of,
+    gamma,
+    is_finite,
+    mixed_bound,
+    times_power,
+    unscaled,
+)
+from keraslip.certify.norms.symbol import Symbol, conv_symbol
+
+#: Entries of the symbols and Gram matrices that are held at one time, 64 MiB.
+_CHUNK = 2**22
+_POWER_STEPS = 8
+_ATTEMPTS = 3
+
+
+def conv_norm(
+    kernel: np.ndarray,
+    image: Pair,
+    strides: Pair,
+    left: Pair,
+    dilation: Pair,
+    groups: int,
+    out_image: Pair,
+) -> float:
+    """Proved upper bound of the spectral norm of a zero-padded two-dimensional convolution.
+
+    The convolution is part of a circular one, on a torus just large enough, whose norm is the largest over
+    frequencies of the norm of a `channels_out x (channels_in * phases)` matrix. Above the norm itself by
+    0.1 to 3 % for images of 14 pixels and more, further for tiny ones.
+
+    Args:
+        kernel: Shape `(kernel_height, kernel_width, channels_in / groups, channels_out)`, as in Keras.
+        image: Height and width of the input.
+        strides: Step along height and width.
+        left: Rows above and columns left of the image that are padding.
+        dilation: Distance of the taps along height and width.
+        groups: Number of independent channel groups.
+        out_image: Height and width of the output, which imply the padding on the other side: output p reads
+            input `p * stride + tap * dilation - left`.
+
+    Returns:
+        The bound: it scales exactly with powers of two, is 0.0 if nothing of the image is read, and infinite
+        if a weight is not finite.
+
+    Reference:
+
+    - Sedghi, Gupta, Long, 2019, The singular values of convolutional layers, arXiv 1805.10408.
+    - Rump, 2006, Verification of positive definiteness, BIT 46, 433-452.
+    """
+    kernel = np.asarray(kernel, dtype=np.float64)
+    if kernel.size == 0:
+        return 0.0
+    if not is_finite(kernel):
+        return math.inf
+    exponent = exponent_of(kernel)
+    scaled = times_power(kernel, -exponent)
+    symbol = conv_symbol(scaled, image, strides, left, dilation, groups, out_image)
+    if symbol is None or not symbol.weights.any():
+        return 0.0
+    # Again, for the largest weight may be of a tap that counts for nothing.
+    level, magnitude = largest_gram(symbol), symbol.magnitude()
+    gram_error = gamma(4 * (max(symbol.shape()) + 2)) * 1.01 * magnitude**2
+    bound = (math.sqrt(level + gram_error) + symbol.error()) * SLACK
+    return unscaled(min(bound, _simple(symbol.weights)), exponent)
+
+
+def largest_gram(symbol: Symbol) -> float:
+    """Level that no eigenvalue of a computed Gram matrix of the symbol exceeds, proved."""
+    rows, columns = symbol.shape()
+    entries = symbol.weights.shape[1] * (2 * rows * columns + 3 * min(rows, columns) ** 2)
+    frequencies = symbol.frequencies()
+    level = 0.0
+    for chunk in np.array_split(frequencies, -(-len(frequencies) * entries // _CHUNK)):
+        level = _raise_level(_grams(symbol.at(chunk)), level)
+    return level
+
+
+def _grams(matrices: np.ndarray) -> np.ndarray:
+    """Gram matrices on the smaller side of a batch."""
+    conjugate = np.conj(np.swapaxes(matrices, -1, -2))
+    rows, columns = matrices.shape[-2:]
+    return np.asarray(matrices @ conjugate if rows <= columns else conjugate @ matrices)
+
+
+def _raise_level(grams: np.ndarray, level: float) -> float:
+    """The least level, from the one given upwards, that can be proved for every matrix of a batch."""
+    estimates = _estimates(grams)
+    if estimates.max() > level:
+        level = _above(grams[estimates.argmax()][None], level)
+    for _ in range(_ATTEMPTS):
+        grams = grams[_upper(grams) > level]
+        grams = grams[~prove_each(grams, level)]
+        if not len(grams):
+            return level
+        level = _above(grams, level)
+    return math.inf
+
+
+def _above(grams: np.ndarray, level: float) -> float:
+    """A level just above the largest eigenvalue, with room for the shift of the proof."""
+    size = grams.shape[-1]
+    room = 1e-9 + 4.0 * size * gamma(4 * (size + 2))
+    return max(level * (1.0 + 1e-6), float(np.linalg.eigvalsh(grams).max()) * (1.0 + room))
+
+
+def _estimates(grams: np.ndarray) -> np.ndarray:
+    """Lower estimates of the largest eigenvalues, by a few power iterations."""
+    vectors = np.random.default_rng(0).standard_normal(grams.shape[-1])[None, :, None]
+    norms = np.ones((len(grams), 1, 1))
+    for _ in range(_POWER_STEPS):
+        vectors = grams @ vectors
+        norms = np.asarray(np.linalg.norm(vectors, axis=1, keepdims=True))
+        vectors = np.divide(vectors, norms, out=vectors, where=norms > 0.0)
+    return norms[:, 0, 0]
+
+
+def _upper(grams: np.ndarray) -> np.ndarray:
+    """Cheap upper bounds of the largest eigenvalues: trace and row sums, whichever is smaller."""
+    trace = np.trace(grams, axis1=-2, axis2=-1).real
+    rows = np.abs(grams).sum(axis=-1).max(axis=-1)
+    return np.asarray(np.minimum(trace, rows) * SLACK)
+
+
+def _simple(weights: np.ndarray) -> float:
+    """Bound `sqrt(|A|_1 |A|_inf)` from the taps that count."""
+    magnitude = np.abs(weights)
+    into_one = magnitude.sum(axis=(0, 3)).max()
+    from_one = magnitude.sum(axis=(0, 2)).max()
+    return mixed_bound(float(from_one), float(into_one), weights.size) * SLACK

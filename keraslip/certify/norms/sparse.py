@@ -1,0 +1,111 @@
+"""Norm of a sparse matrix."""
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from keraslip.certify.norms.dense import gram_norm, prove_level
+from keraslip.certify.norms.lanczos import top_eigenvalue
+from keraslip.certify.norms.proof import prove_band_below
+from keraslip.certify.norms.rounding import (
+    SLACK,
+    exponent_of,
+    frobenius_bound,
+    gamma,
+    is_finite,
+    mixed_bound,
+    times_power,
+    unscaled,
+)
+from keraslip.certify.norms.sparse_gram import find_blocks, lower_gram
+
+#: Entries of the largest Gram matrix that is built, 1 GiB; the proof needs as much again.
+_LIMIT = 2**27
+_STEPS = 24
+
+
+def sparse_norm(matrix: Any, order: np.ndarray | None = None) -> float:
+    """Proved upper bound of the spectral norm of a sparse matrix, within about 0.2 % of it.
+
+    The Gram matrix is built on the side with fewer units that are not zero. It is a band where units that
+    share an entry are near each other, as in `conv_matrix`; the cost grows with the bandwidth squared.
+
+    Args:
+        matrix: Any `scipy.sparse` matrix.
+        order: Permutation of the rows (or else of the columns: its length says) that brings units that
+            share an entry near each other. The Gram matrix is then built on that side. By default the
+            order is as given.
+
+    Returns:
+        The bound: it scales exactly with powers of two, is 0.0 for zero and empty matrices, and infinite
+        if an entry is not finite. `sqrt(|A|_1 |A|_inf)` or the Frobenius norm where the Gram matrix would
+        not fit into memory.
+
+    Raises:
+        ValueError: If order has neither as many entries as there are rows nor as columns.
+
+    Reference:
+
+    - Rump, 2006, Verification of positive definiteness, BIT 46, 433-452.
+    """
+    tall = _tall(sparse.csr_matrix(matrix, dtype=np.float64), order)
+    if tall.nnz == 0:
+        return 0.0
+    if not is_finite(tall.data):
+        return math.inf
+    exponent = exponent_of(tall.data)
+    tall.data = times_power(tall.data, -exponent)
+    tall = _without_zeros(tall)
+    if tall.nnz == 0:
+        return 0.0
+    if order is None and tall.shape[0] < tall.shape[1]:
+        tall = tall.T.tocsr()
+    return unscaled(_norm(tall), exponent)
+
+
+def _tall(matrix: Any, order: np.ndarray | None) -> Any:
+    """A copy with the units of the Gram matrix as columns, in order."""
+    if order is not None:
+        order = np.asarray(order)
+        if len(order) == matrix.shape[0]:
+            matrix = matrix.T.tocsr()
+        if len(order) != matrix.shape[1]:
+            raise ValueError(
+                "order must permute the rows or the columns. "
+                f"Received: len(order)={len(order)}, matrix.shape={matrix.shape}"
+            )
+        matrix = matrix[:, order]
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _without_zeros(matrix: Any) -> Any:
+    """Drops rows and columns that are zero. Stored zeros elsewhere stay: they keep patterns equal."""
+    magnitude = abs(matrix)
+    rows = np.flatnonzero(np.asarray(magnitude.sum(axis=1)).ravel())
+    columns = np.flatnonzero(np.asarray(magnitude.sum(axis=0)).ravel())
+    return matrix[rows][:, columns]
+
+
+def _norm(matrix: Any) -> float:
+    """Bound for a `csr_matrix` with columns to form the Gram matrix of, scaled, without zero rows."""
+    magnitude = abs(matrix)
+    columns, rows = magnitude.sum(axis=0).max(), magnitude.sum(axis=1).max()
+    simple = mixed_bound(float(columns), float(rows), max(matrix.shape)) * SLACK
+    squares = float(np.square(matrix.data).sum())
+    simple = min(simple, frobenius_bound(squares, matrix.nnz) * SLACK)
+    store = lower_gram(find_blocks(matrix), _LIMIT)
+    if store is None:
+        return simple
+    # An entry of the Gram matrix sums at most as many products as the column has entries.
+    terms = int(np.bincount(matrix.indices).max())
+    error = gamma(terms) * mixed_bound(float(columns), float(rows), max(matrix.shape)) ** 2 * SLACK
+    if store.band is None:
+        lower = np.tril(store.entries)
+        return min(gram_norm(lower + np.tril(lower, -1).T, error), simple)
+    band = store.band
+    estimate = top_eigenvalue(lambda x: matrix.T @ (matrix @ x), matrix.shape[1], _STEPS)
+    level = prove_level(estimate, lambda t: prove_band_below(band, t), exact=False)
+    return min(math.sqrt(level + error) * SLACK, simple)
