@@ -58,5 +58,5 @@ def conv_matrix(
     data = np.broadcast_to(taps[None], shape)[stored]
     size = (len(counts), image[0] * image[1] * in_channels)
     matrix = sparse.csr_matrix((data, index[stored], starts), shape=size)
-    matrix.has_sorted_indices = True
+    matrix.has_canonical_format = True
     return matrix

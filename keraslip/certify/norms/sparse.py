@@ -21,7 +21,7 @@ from keraslip.certify.norms.rounding import (
 )
 from keraslip.certify.norms.sparse_gram import find_blocks, lower_gram
 
-#: Entries of the largest Gram matrix that is built, 1 GiB; the proof needs as much again.
+#: Entries of the largest band that is built, 1 GiB; the proof needs as much again.
 _LIMIT = 2**27
 _STEPS = 24
 
@@ -77,7 +77,9 @@ def _tall(matrix: Any, order: np.ndarray | None) -> Any:
                 f"Received: len(order)={len(order)}, matrix.shape={matrix.shape}"
             )
         matrix = matrix[:, order]
-    matrix.sum_duplicates()
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()  # the arrays may be the caller's
+        matrix.sum_duplicates()
     return matrix
 
 
@@ -86,7 +88,9 @@ def _without_zeros(matrix: Any) -> Any:
     magnitude = abs(matrix)
     rows = np.flatnonzero(np.asarray(magnitude.sum(axis=1)).ravel())
     columns = np.flatnonzero(np.asarray(magnitude.sum(axis=0)).ravel())
-    return matrix[rows][:, columns]
+    if len(rows) < matrix.shape[0]:
+        matrix = matrix[rows]
+    return matrix[:, columns] if len(columns) < matrix.shape[1] else matrix
 
 
 def _norm(matrix: Any) -> float:
@@ -103,8 +107,7 @@ def _norm(matrix: Any) -> float:
     terms = int(np.bincount(matrix.indices).max())
     error = gamma(terms) * mixed_bound(float(columns), float(rows), max(matrix.shape)) ** 2 * SLACK
     if store.band is None:
-        lower = np.tril(store.entries)
-        return min(gram_norm(lower + np.tril(lower, -1).T, error), simple)
+        return min(gram_norm(store.symmetric(), error), simple)
     band = store.band
     estimate = top_eigenvalue(lambda x: matrix.T @ (matrix @ x), matrix.shape[1], _STEPS)
     level = prove_level(estimate, lambda t: prove_band_below(band, t), exact=False)

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+#: Above this many pairs of pieces to add, a sparse product is quicker.
+_PIECES = 100_000
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -73,19 +76,27 @@ class LowerGram:
     entries: np.ndarray
     band: np.ndarray | None
 
+    def symmetric(self) -> np.ndarray:
+        """The full matrix, for full storage."""
+        lower = np.tril(self.entries)
+        return lower + np.tril(lower, -1).T
 
-def allocate(size: int, bandwidth: int, above: int) -> LowerGram:
-    """Zeros: full where a band is no smaller, else a band with room for `above` diagonals above."""
+
+def allocate(size: int, bandwidth: int, above: int, limit: int) -> LowerGram | None:
+    """Zeros: full where a band is hardly smaller, else a band with room for `above` diagonals above."""
     depth = bandwidth + 1 + above
-    if 2 * depth >= size:
+    full = 2 * depth >= size
+    # A full matrix is copied more often on its way through the proof.
+    if size * (4 * size if full else depth) > limit:
+        return None
+    if full:
         return LowerGram(np.zeros((size, size)), None)
-    # Entry (i, j) lies at i - j + above + j * depth: one step in i is 1, one in j is depth - 1. The view
-    # reaches beyond the memory outside the band, where nothing is read or written.
-    memory = np.zeros(size * depth + size)
+    # Entry (i, j) lies at i - j + above + j * depth: one step in i is 1, one in j is depth - 1. Outside the
+    # band the view shows other entries.
+    memory = np.zeros(size * depth)
     step = memory.itemsize
     entries = as_strided(memory[above:], (size, size), (step, (depth - 1) * step))
-    band = memory[: size * depth].reshape(size, depth).T[above:]
-    return LowerGram(entries, band)
+    return LowerGram(entries, memory.reshape(size, depth).T[above:])
 
 
 def lower_gram(blocks: Blocks, limit: int) -> LowerGram | None:
@@ -98,19 +109,34 @@ def lower_gram(blocks: Blocks, limit: int) -> LowerGram | None:
     Returns:
         The triangle (a block's own corner of the upper one may be written too), `None` above the limit.
     """
-    size = blocks.matrix.shape[1]
     columns = [blocks.columns(group) for group in range(len(blocks))]
-    bandwidth = max(int(each[-1] - each[0]) for each in columns)
     ranges = [runs(each) for each in columns]
+    bandwidth = max(int(each[-1] - each[0]) for each in columns)
     above = max(stop - start for each in ranges for start, stop in each) - 1
-    if min(size, bandwidth + 1 + above) * size > limit:
+    store = allocate(blocks.matrix.shape[1], bandwidth, above, limit)
+    if store is None:
         return None
-    store = allocate(size, bandwidth, above)
+    if sum(len(each) ** 2 for each in ranges) > _PIECES:
+        _fill_entries(store, blocks.matrix)
+        return store
     for group, (places, pieces) in enumerate(zip(columns, ranges, strict=True)):
-        gram = blocks.gram(group)
-        for index, (row, row_stop) in enumerate(pieces):
-            for column, column_stop in pieces[: index + 1]:
-                i, j = int(places[row]), int(places[column])
-                target = store.entries[i : i + row_stop - row, j : j + column_stop - column]
-                target += gram[row:row_stop, column:column_stop]
+        _add_block(store, blocks.gram(group), places, pieces)
     return store
+
+
+def _add_block(
+    store: LowerGram, gram: np.ndarray, places: np.ndarray, pieces: list[tuple[int, int]]
+) -> None:
+    """Adds the Gram matrix of one group, piece by piece of consecutive columns."""
+    for index, (row, row_stop) in enumerate(pieces):
+        for column, column_stop in pieces[: index + 1]:
+            i, j = int(places[row]), int(places[column])
+            target = store.entries[i : i + row_stop - row, j : j + column_stop - column]
+            target += gram[row:row_stop, column:column_stop]
+
+
+def _fill_entries(store: LowerGram, matrix: Any) -> None:
+    """For matrices without blocks: the sparse product, entry by entry."""
+    gram = (matrix.T @ matrix).tocoo()
+    lower = gram.row >= gram.col
+    store.entries[gram.row[lower], gram.col[lower]] = gram.data[lower]
