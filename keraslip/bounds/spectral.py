@@ -42,8 +42,8 @@ def masked_norm(
         differentiate: Let gradients run through every iteration, as the published algorithm does.
 
     Returns:
-        The norms, `(batch,)` (`(1,)` without masks), and the mean of the directions reached,
-        `(1, *out_shape)` without gradient: the next shared start.
+        The norms, `(batch,)` (`(1,)` without masks), NaN from a start that is not finite, and the mean
+        of the directions reached, `(1, *out_shape)` without gradient: the next shared start.
 
     Reference:
 
@@ -64,8 +64,15 @@ def masked_norm(
     start = _iterate(frozen, start, in_mask, out_mask, unit, power_iterations - 1)
     u = _input_vector(frozen, start, in_mask, out_mask, unit)
     image = _masked(linear_map.forward(u if differentiate else ops.stop_gradient(u)), out_mask)
-    length = euclidean(image)
+    length = _unless_bad(euclidean(image), vector)
     return unit * length, _next_start(ops.stop_gradient(image), ops.stop_gradient(length), vector)
+
+
+def _unless_bad(length: Tensor, vector: Tensor) -> Tensor:
+    """The length, or NaN where the start was not finite."""
+    # XLA computes a product with a mask as a selection: NaN * 0 is 0 there, and NaN elsewhere.
+    finite = ops.isfinite(ops.sum(vector, axis=tuple(range(1, len(vector.shape)))))
+    return ops.where(finite, length, ops.full_like(length, float("nan")))
 
 
 def _input_vector(

@@ -38,9 +38,9 @@ class AveragePoolMap(LinearMap):
         # to 1, so what is constant along the other axis stays so.
         rows = ops.reshape(ops.eye(height), (height, height, 1, 1)) * ops.ones((1, 1, width, 1))
         columns = ops.reshape(ops.eye(width), (width, 1, width, 1)) * ops.ones((1, height, 1, 1))
-        self._along_height = self._pool(rows)[:, :, 0, 0]  # (height, out height)
-        self._along_width = self._pool(columns)[:, 0, :, 0]
-        outputs = (self._along_height.shape[1], self._along_width.shape[1])
+        self.along_height = self._pool(rows)[:, :, 0, 0]  # (height, out height)
+        self.along_width = self._pool(columns)[:, 0, :, 0]
+        outputs = (self.along_height.shape[1], self.along_width.shape[1])
         super().__init__(in_shape, (*outputs, channels))
 
     def _pool(self, x: Tensor) -> Tensor:
@@ -50,18 +50,18 @@ class AveragePoolMap(LinearMap):
         return self._pool(x)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return ops.einsum("bpqc,hp,wq->bhwc", y, self._along_height, self._along_width)
+        return ops.einsum("bpqc,hp,wq->bhwc", y, self.along_height, self.along_width)
 
     def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:
         high, wide = (
             ops.sqrt(ops.sum(ops.square(side), axis=0))
-            for side in (self._along_height, self._along_width)
+            for side in (self.along_height, self.along_width)
         )
         return ops.reshape(high, (1, -1, 1, 1)) * ops.reshape(wide, (1, 1, -1, 1))
 
     def norm_bound(self) -> Tensor:
         # Rows of the map sum to 1; the exact norm where windows are disjoint.
-        columns = [ops.sum(side, axis=1) for side in (self._along_height, self._along_width)]
+        columns = [ops.sum(side, axis=1) for side in (self.along_height, self.along_width)]
         return safe_sqrt(ops.max(columns[0]) * ops.max(columns[1]))
 
     def constant(self) -> LinearMap:

@@ -1,0 +1,127 @@
+"""The composite bound: class differences carried backwards through the slopes of the activations."""
+
+import numpy as np
+
+from keraslip.certify.network import ActivationNode
+from keraslip.certify.operators import Operator
+from keraslip.certify.propagation import ProvedBall, Reach, SoundPass, View
+from keraslip.certify.rounding import FLOAT64, gamma, l2, up
+
+
+def composite(found: SoundPass, samples: np.ndarray, label: np.ndarray, rival: np.ndarray) -> Reach:
+    """Upper bound of how far the ball closes the gap between label and rival.
+
+    The difference of two rows of the last layer goes back through the anchored slopes; what the slopes
+    leave open is bounded by the radii that the pass knows. Stopping at any layer gives a bound; the smallest
+    counts, so it is never worse than the product of norms.
+
+    Args:
+        found: A pass with soft slopes.
+        samples: Rows of the pass, one for each pair, `(pairs,)`.
+        label: Class y of each pair.
+        rival: Class j of each pair.
+
+    Returns:
+        The bound as a `Reach` of `(pairs,)`; only the rounding of `logit_y - logit_j` itself is left out.
+    """
+    return _Backward(found, samples).run(label, rival)
+
+
+class _Backward:
+    def __init__(self, found: SoundPass, samples: np.ndarray) -> None:
+        self.found, self.samples = found, samples
+        self.epsilon = found.epsilon[samples]
+        none = np.zeros(len(samples))
+        self.nothing = Reach(none, none)
+        #: Coefficients on the balls that are not passed yet.
+        self.front: dict[int, np.ndarray] = {}
+        #: Balls that nothing goes back through: the input, and activations that mix units.
+        self.stopped: set[int] = {0}
+
+    def run(self, label: np.ndarray, rival: np.ndarray) -> Reach:
+        network, pairs = self.found.network, np.arange(len(label))
+        errors = self.found.logits_error[self.samples]
+        rest = self.nothing.plus_rounding(errors[pairs, label] + errors[pairs, rival])
+        for ball, head in network.heads.items():
+            shape = self.found.centers[ball].shape[1:]
+            self.front[ball] = (head[label] - head[rival]).reshape(-1, *shape)
+            size = l2(np.abs(head[label]) + np.abs(head[rival]))
+            rest = rest + self._lost(ball, size, network.logits.terms[ball].terms)
+        best = rest + self._stop()
+        activations = {n.index: n for n in network.nodes if isinstance(n, ActivationNode)}
+        while waiting := [index for index in self.front if index not in self.stopped]:
+            # Highest first: all that reads a ball has been passed by then.
+            rest = rest + self._pass(activations[max(waiting)])
+            best = best.least(rest + self._stop(), self.epsilon)
+        return best
+
+    def _times(self, view: View, norm: np.ndarray) -> Reach:
+        return view.reach.of(self.samples).times(norm)
+
+    def _lost(self, ball: int, size: np.ndarray, terms: int) -> Reach:
+        """The rounding of coefficients of this size that a sum of so many products made."""
+        return self._times(self.found.balls[ball].views[0], size * gamma(terms + 2, FLOAT64))
+
+    def _stop(self) -> Reach:
+        """The bound if everything in front is bounded by the balls' radii."""
+        total = self.nothing
+        for ball, c in self.front.items():
+            bounds = [
+                self._times(view, l2(c if view.columns is None else c * view.columns[self.samples]))
+                for view in self.found.balls[ball].views
+            ]
+            total = total + _smallest(bounds, self.epsilon)
+        return total
+
+    def _pass(self, node: ActivationNode) -> Reach:
+        """Carries the coefficients through an activation; returns what is left open on the way."""
+        ball, rows = self.found.balls[node.index], self.samples
+        assert ball.z is not None and ball.rho is not None
+        assert ball.slopes is not None and ball.error is not None
+        c = self.front[node.index]
+        support = node.activation.support(c, ball.z[rows], ball.rho[rows], ball.slopes.of(rows))
+        if support is None:
+            self.stopped.add(node.index)
+            return self.nothing
+        del self.front[node.index]
+        slope, open_part = support
+        rest = self._open(node, ball, np.abs(c) * open_part)
+        ahead = c * slope
+        rest = rest.plus_rounding(_sum(np.abs(ahead) * ball.error[rows]))
+        for source, operator in node.sources[0].terms.items():
+            self.front[source] = operator.adjoint(ahead) + self.front.get(source, 0.0)
+            rest = rest + self._lost_in(source, operator, ahead)
+        return rest
+
+    def _lost_in(self, source: int, operator: Operator, ahead: np.ndarray) -> Reach:
+        """The rounding of the product that carries coefficients back."""
+        size = l2(operator.absolute.adjoint(np.abs(ahead)))
+        # However it is summed, no entry adds up more products than there are outputs. Two more for sums.
+        return self._lost(source, size, operator.outputs + 2)
+
+    def _open(self, node: ActivationNode, ball: ProvedBall, weight: np.ndarray) -> Reach:
+        """Smallest bound of `sum weight |z' - z|` over the ball."""
+        assert ball.slopes is not None and ball.slopes.high is not None
+        behind, before = ball.views
+        high = ball.slopes.high[self.samples]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled = np.where(weight == 0.0, 0.0, weight / high)
+        gain, rounding = self.found.box_line(node.sources[0])
+        rows = self.samples
+        bounds = [
+            self._times(before, l2(weight)),
+            self._times(behind, l2(scaled)),
+            Reach(up(_sum(weight * gain[rows])), up(_sum(weight * rounding[rows]))),
+        ]
+        return _smallest(bounds, self.epsilon)
+
+
+def _sum(x: np.ndarray) -> np.ndarray:
+    return up(x.reshape(len(x), -1).sum(axis=1))
+
+
+def _smallest(bounds: list[Reach], epsilon: np.ndarray) -> Reach:
+    best = bounds[0]
+    for bound in bounds[1:]:
+        best = best.least(bound, epsilon)
+    return best

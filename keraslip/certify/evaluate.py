@@ -1,0 +1,118 @@
+"""Margins of a set of samples at given radii, in chunks of bounded memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keraslip.certify.composite import composite
+from keraslip.certify.margins import Margins, margins_of
+from keraslip.certify.network import Network
+from keraslip.certify.propagation import Execution, Norms, SoundPass, global_norms
+from keraslip.certify.rounding import FLOAT64, gamma, up
+
+#: Bytes that one chunk of a pass may take, about.
+_MEMORY = 2**28
+#: Pairs of classes that go back through the network at once.
+_PAIRS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a pass says of every sample.
+
+    Args:
+        margins: Margins against every class.
+        lipschitz: Bound on the Lipschitz constant of the logits, `(n,)`.
+        logits: Logits in float64, `(n, classes)`.
+        error: How far executed logits at the center may be from these, `(n, classes)`.
+    """
+
+    margins: Margins
+    lipschitz: np.ndarray
+    logits: np.ndarray
+    error: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Bounds samples of one network.
+
+    Args:
+        network: The network.
+        execution: How it is executed.
+        batch_size: Samples at a time, at most.
+    """
+
+    network: Network
+    execution: Execution
+    batch_size: int = 256
+
+    def __call__(
+        self,
+        x: np.ndarray,
+        label: np.ndarray,
+        epsilon: np.ndarray,
+        norms: Norms = global_norms,
+        backwards: bool = False,
+        hard: bool = False,
+    ) -> Evaluation:
+        """Margins at epsilon.
+
+        Args:
+            x: Inputs `(n, *shape)`.
+            label: Classes, `(n,)`.
+            epsilon: Radii, `(n,)`.
+            norms: Where norms come from.
+            backwards: Whether classes that are still open get the composite bound.
+            hard: Weights 0 and 1 only, see `SoundPass`.
+        """
+        size = max(1, min(self.batch_size, _MEMORY // (96 * self.network.widest)))
+        parts = []
+        for first in range(0, len(x), size):
+            rows = slice(first, first + size)
+            found = SoundPass(
+                self.network, x[rows].astype("float64"), epsilon[rows], norms, self.execution, hard
+            )
+            margins = margins_of(found, label[rows])
+            if backwards:
+                margins = _backwards(found, margins, label[rows])
+            parts.append(_evaluation(found, margins))
+        return _joined(parts)
+
+
+def _evaluation(found: SoundPass, margins: Margins) -> Evaluation:
+    gain, moved = np.zeros(len(found.logits)), np.zeros_like(found.logits)
+    for index, operator in found.network.logits.terms.items():
+        view = found.balls[index].views[0]
+        gain = up(gain + view.reach.gain * found.norms(operator, None, view.columns))
+        rows = operator.row_norms(view.columns)
+        moved = up(moved + view.reach.rounding[:, None] * rows)
+    return Evaluation(margins, gain, found.logits, up(found.logits_error + moved))
+
+
+def _backwards(found: SoundPass, margins: Margins, label: np.ndarray) -> Margins:
+    """The margins with the composite bound where a class is open."""
+    samples, rivals = np.nonzero(~(margins.each > 0.0) & np.isfinite(margins.gap))
+    gain, rounding = margins.gain.copy(), margins.rounding.copy()
+    for first in range(0, len(samples), _PAIRS):
+        rows, classes = samples[first : first + _PAIRS], rivals[first : first + _PAIRS]
+        bound = composite(found, rows, label[rows], classes)
+        logits, gap = found.logits[rows, classes], margins.gap[rows, classes]
+        subtracted = gamma(2, FLOAT64) * (np.abs(logits) + np.abs(gap))
+        total = up(bound.rounding + subtracted)
+        epsilon = found.epsilon[rows]
+        better = (
+            bound.gain * epsilon + total < gain[rows, classes] * epsilon + rounding[rows, classes]
+        )
+        at = rows[better], classes[better]
+        gain[at], rounding[at] = bound.gain[better], total[better]
+    return Margins(margins.gap, gain, rounding, margins.epsilon)
+
+
+def _joined(parts: list[Evaluation]) -> Evaluation:
+    def join(name: str, of: str | None = None) -> np.ndarray:
+        pieces = [getattr(part if of is None else getattr(part, of), name) for part in parts]
+        return np.concatenate(pieces)
+
+    margins = Margins(*(join(name, "margins") for name in ("gap", "gain", "rounding", "epsilon")))
+    return Evaluation(margins, join("lipschitz"), join("logits"), join("error"))

@@ -1,0 +1,109 @@
+"""Margins of the last layer: how much of the gap to each class the ball can close."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keraslip.certify.propagation import Reach, SoundPass
+from keraslip.certify.rounding import FLOAT64, INFLATION, gamma, up
+
+#: Numbers in one chunk of class differences: memory stays bounded for many classes.
+_CHUNK = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class Margins:
+    """Lower bounds of `logit_y - logit_j` in the ball, for every class j.
+
+    Args:
+        gap: `logit_y - logit_j` at the center, `(batch, classes)`; infinite at y itself.
+        gain: How fast the ball closes it, a Lipschitz constant of the difference.
+        rounding: What rounding may have added.
+        epsilon: Radii, `(batch,)`.
+    """
+
+    gap: np.ndarray
+    gain: np.ndarray
+    rounding: np.ndarray
+    epsilon: np.ndarray
+
+    @property
+    def each(self) -> np.ndarray:
+        """The margin against every class, `(batch, classes)`."""
+        return self.gap - up(self.gain * self.epsilon[:, None] + self.rounding)
+
+    @property
+    def least(self) -> np.ndarray:
+        """The smallest margin, `(batch,)`; NaN where any number is NaN."""
+        return self.each.min(axis=1)
+
+    @property
+    def radius(self) -> np.ndarray:
+        """Where these lines would cross zero, `(batch,)`; 0 if there is no such radius.
+
+        Masks and slopes hold at every radius up to epsilon, so `min(radius, epsilon)` is certified. Gains
+        grow with epsilon, so no radius above `max(radius, epsilon)` can be certified by these bounds.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            each = (self.gap - self.rounding) / self.gain / INFLATION
+            each = np.where(self.gap - self.rounding <= 0.0, 0.0, each)
+            each = np.where(np.isnan(self.each), 0.0, each)
+            # Nothing closes the gap: every radius.
+            each = np.where((self.gain == 0.0) & (self.gap > self.rounding), np.inf, each)
+        return each.min(axis=1)
+
+
+def margins_of(found: SoundPass, label: np.ndarray) -> Margins:
+    """Margins from the pairs of rows of the last layer; class pairs are never built.
+
+    Args:
+        found: A pass.
+        label: Classes y, `(batch,)`.
+    """
+    logits, samples = found.logits, np.arange(len(label))
+    gap = logits[samples, label][:, None] - logits
+    # Subtracting rounds once.
+    rounding = found.logits_error + found.logits_error[samples, label][:, None]
+    rounding = up(rounding + gamma(2, FLOAT64) * (np.abs(logits) + np.abs(gap)))
+    gain = np.zeros_like(gap)
+    for ball, head in found.network.heads.items():
+        extra_gain, extra_rounding = _closed_by(found, ball, head, label)
+        gain, rounding = up(gain + extra_gain), up(rounding + extra_rounding)
+    gap[samples, label] = np.where(np.isnan(logits).any(axis=1), np.nan, np.inf)
+    gain[samples, label], rounding[samples, label] = 0.0, 0.0
+    return Margins(gap, gain, rounding, found.epsilon)
+
+
+def _closed_by(
+    found: SoundPass, ball: int, head: np.ndarray, label: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gain and rounding, `(batch, classes)`, that one ball adds: the smaller of its views."""
+    bounds = []
+    for view in found.balls[ball].views:
+        norms = _difference_norms(head, label, view.columns)
+        gain, rounding = (part[:, None] for part in (view.reach.gain, view.reach.rounding))
+        bounds.append(Reach(up(norms * gain), up(norms * rounding)))
+    best = bounds[0]
+    for bound in bounds[1:]:
+        best = best.least(bound, found.epsilon[:, None])
+    return best.gain, best.rounding
+
+
+def _difference_norms(
+    head: np.ndarray, label: np.ndarray, columns: np.ndarray | None
+) -> np.ndarray:
+    """`||(w_y - w_j) columns||` for every sample and class, rounded up."""
+    classes, entries = head.shape
+    weights = None if columns is None else np.square(columns.reshape(len(label), -1))
+    norms = np.empty((len(label), classes))
+    # Samples of one label share the differences, so that a product of matrices does the work.
+    for y in np.unique(label):
+        rows = np.flatnonzero(label == y)
+        step = max(1, _CHUNK // entries)
+        for first in range(0, classes, step):
+            squares = np.square(head[y] - head[first : first + step])
+            if weights is None:
+                norms[rows, first : first + step] = squares.sum(axis=1)
+            else:
+                norms[rows, first : first + step] = weights[rows] @ squares.T
+    return up(np.sqrt(norms))

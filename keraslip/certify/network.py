@@ -1,0 +1,189 @@
+"""The network as the certifier sees it: steps in float64 NumPy, apart from every backend."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from keraslip.bounds.activation_kinds import Activation
+from keraslip.bounds.maps import LinearMap
+from keraslip.certify.operators import (
+    MovingOperator,
+    Operator,
+    add,
+    as_float64,
+    compose,
+    operator_of,
+)
+from keraslip.certify.slopes import ProvedActivation, proved_activation
+from keraslip.rules import UnsupportedLayerError
+from keraslip.rules.walk import walk
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One step of the network; its output is `center + sum_b L_b (z_b - c_b)` over balls b.
+
+    Args:
+        index: Its place; sources come first.
+        name: Path of the layer in the model.
+        shape: Shape of the output, without the batch axis.
+        sources: Steps that it reads.
+        terms: The pending operator from every ball, by the ball's index.
+    """
+
+    index: int
+    name: str
+    shape: Shape
+    sources: tuple["Node", ...]
+    terms: dict[int, Operator]
+    is_form: ClassVar[bool] = True
+
+    @property
+    def is_ball(self) -> bool:
+        """Whether the step closes a ball of its own."""
+        return self.index in self.terms
+
+
+@dataclass(frozen=True, eq=False)
+class LinearNode(Node):
+    """`W x + bias`; the bias has the shape `(1, ...)` and broadcasts."""
+
+    operator: Operator
+    bias: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class SumNode(Node):
+    """The sum of its sources, and of a constant."""
+
+    constant: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationNode(Node):
+    """An activation; it closes a ball."""
+
+    activation: ProvedActivation
+
+
+class Trace:
+    """Writes down the steps that the layers' rules ask for; a `keraslip.rules.interpreter.Interpreter`."""
+
+    training = False
+
+    def __init__(self) -> None:
+        self.key = ""
+        self.nodes: list[Node] = []
+
+    def start(self, shape: Shape) -> Node:
+        """The network's input: the first ball."""
+        return self._keep(Node(0, "input", shape, (), {0: MovingOperator(shape, shape)}))
+
+    def linear(self, form: Node, linear_map: LinearMap, bias: Any = None) -> Node:
+        """`W x + bias`."""
+        try:
+            operator = operator_of(linear_map)
+        except NotImplementedError as error:
+            raise UnsupportedLayerError(f"No certificate can pass {self.key!r}: {error}.") from None
+        shape = operator.out_shape
+        return self._keep(
+            LinearNode(
+                len(self.nodes),
+                self.key,
+                shape,
+                (form,),
+                {ball: compose(operator, pending) for ball, pending in form.terms.items()},
+                operator,
+                None if bias is None else _broadcastable(bias, len(shape)),
+            )
+        )
+
+    def move(self, form: Node, linear_map: LinearMap) -> Node:
+        """A map that only moves entries, or adds zeros."""
+        return self.linear(form, linear_map)
+
+    def activate(self, form: Node, activation: Activation) -> Node:
+        """Closes a ball."""
+        index, shape = len(self.nodes), form.shape
+        terms: dict[int, Operator] = {index: MovingOperator(shape, shape)}
+        proved = proved_activation(activation)
+        return self._keep(ActivationNode(index, self.key, shape, (form,), terms, proved))
+
+    def add(self, forms: list[Node]) -> Node:
+        """The sum of branches; maps from one ball are added before they are bounded."""
+        gathered: dict[int, list[Operator]] = {}
+        for form in forms:
+            for ball, operator in form.terms.items():
+                gathered.setdefault(ball, []).append(operator)
+        terms = {ball: add(operators) for ball, operators in gathered.items()}
+        index = len(self.nodes)
+        return self._keep(SumNode(index, self.key, forms[0].shape, tuple(forms), terms, None))
+
+    def shift(self, form: Node, constant: Any) -> Node:
+        """A constant added."""
+        number = _broadcastable(constant, len(form.shape))
+        index = len(self.nodes)
+        return self._keep(SumNode(index, self.key, form.shape, (form,), form.terms, number))
+
+    def dropout(self, form: Node, layer: Any) -> Node:
+        """Nothing: a certificate is about the network at inference."""
+        return form
+
+    def _keep(self, node: Any) -> Any:
+        self.nodes.append(node)
+        return node
+
+
+def _broadcastable(tensor: Any, rank: int) -> np.ndarray:
+    array = as_float64(tensor)
+    return array.reshape((1,) * (rank + 1 - array.ndim) + array.shape)
+
+
+class Network:
+    """The steps of a model, with the weights that it has now.
+
+    Args:
+        model: A functional Keras model onto logits.
+
+    Raises:
+        UnsupportedLayerError: at a layer that no certificate can pass.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.in_shape = tuple(model.inputs[0].shape[1:])
+        trace = Trace()
+        self.logits: Node = walk(model, trace.start(self.in_shape), trace)
+        self.nodes = _needed(trace.nodes, self.logits)
+        self.classes = self.logits.shape[-1]
+        #: Rows of the logits, for every ball that they depend on, `(classes, entries)`.
+        self.heads = {
+            ball: operator.adjoint(np.eye(self.classes)).reshape(self.classes, -1)
+            for ball, operator in self.logits.terms.items()
+        }
+
+    def operators(self) -> Iterator[tuple[str, Operator]]:
+        """The operator of every norm that the bound takes, with the layer that closes it."""
+        for node in self.nodes:
+            if isinstance(node, ActivationNode):
+                for operator in node.sources[0].terms.values():
+                    yield node.name, operator
+        for operator in self.logits.terms.values():
+            yield "logits", operator
+
+    @property
+    def widest(self) -> int:
+        """Number of entries of the largest tensor."""
+        return max(int(np.prod(node.shape)) for node in self.nodes)
+
+
+def _needed(nodes: list[Node], last: Node) -> list[Node]:
+    """The steps that the logits depend on, in order."""
+    wanted = {last.index}
+    for node in reversed(nodes):
+        if node.index in wanted:
+            wanted.update(source.index for source in node.sources)
+    return [node for node in nodes if node.index in wanted]

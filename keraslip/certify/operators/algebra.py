@@ -1,0 +1,209 @@
+"""Compositions and sums of operators, folded into one kernel where that is exact."""
+
+from functools import cached_property
+
+import numpy as np
+
+from keraslip.bounds.maps.algebra import Composition, Sum
+from keraslip.certify.norms import dense_norm
+from keraslip.certify.operators.convolution import ConvOperator
+from keraslip.certify.operators.dense import DenseOperator, DiagonalOperator
+from keraslip.certify.operators.moving import MovingOperator
+from keraslip.certify.operators.operator import Operator, operator_of, register_operator
+from keraslip.certify.rounding import FLOAT64, INFLATION, gamma, up
+
+#: A chain or sum of operators is written out for its norm up to this many coefficients.
+_WRITTEN_OUT = 2_000_000
+#: Rounding of a kernel that was scaled or added in float64.
+_FOLDED = 4 * FLOAT64
+
+
+class _Written(Operator):
+    """Base of chains and sums: small ones are written out as a matrix for a tight norm."""
+
+    @cached_property
+    def _rows(self) -> tuple[np.ndarray, float] | None:
+        """The matrix `(outputs, inputs)` and an upper bound of its error's norm."""
+        if self.inputs * self.outputs > _WRITTEN_OUT:
+            return None
+        basis = np.eye(self.outputs).reshape(self.outputs, *self.out_shape)
+        rows = self.adjoint(basis).reshape(self.outputs, self.inputs)
+        magnitude = self.absolute.adjoint(basis)
+        error = gamma(self.terms + 2, FLOAT64) * float(np.linalg.norm(magnitude)) * INFLATION
+        return rows, error
+
+    def _from_parts(self) -> float:
+        raise NotImplementedError
+
+    def build_norm(self) -> float:
+        bound = self._from_parts()
+        if self._rows is None:
+            return bound
+        rows, error = self._rows
+        return min(bound, dense_norm(rows) + error)
+
+    def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
+        bound = super().local_norm(rows, columns)
+        if self._rows is None:
+            return bound
+        matrix, error = self._rows
+        block = matrix * rows.reshape(-1, 1) * columns.reshape(1, -1)
+        return min(bound, (dense_norm(block) + error) * (1.0 + self.slack) * INFLATION)
+
+
+class Chain(_Written):
+    """`outer` after `inner`; use `compose`, which simplifies.
+
+    Args:
+        outer: The map applied last.
+        inner: The map applied first.
+    """
+
+    def __init__(self, outer: Operator, inner: Operator) -> None:
+        slack = (1.0 + outer.slack) * (1.0 + inner.slack) * INFLATION - 1.0
+        slack = slack if outer.slack or inner.slack else 0.0
+        super().__init__(inner.in_shape, outer.out_shape, outer.terms + inner.terms, slack)
+        self.outer, self.inner = outer, inner
+        self.moves = outer.moves and inner.moves
+        self.costly = outer.costly or inner.costly
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        return self.outer.forward(self.inner.forward(x))
+
+    def adjoint(self, y: np.ndarray) -> np.ndarray:
+        return self.inner.adjoint(self.outer.adjoint(y))
+
+    def build_absolute(self) -> Operator:
+        return Chain(self.outer.absolute, self.inner.absolute)
+
+    def _from_parts(self) -> float:
+        return self.outer.norm * self.inner.norm
+
+    @property
+    def norm(self) -> float:
+        if self.outer.moves or self.inner.moves:
+            return self._from_parts()
+        return self._own_norm
+
+    @cached_property
+    def _own_norm(self) -> float:
+        return self.build_norm() * (1.0 + self.slack) * INFLATION
+
+    def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
+        if self.outer.moves:
+            inner = self.inner.row_norms(columns)
+            return self.outer.forward(np.broadcast_to(inner, (len(inner), *self.inner.out_shape)))
+        if self.inner.moves:
+            return self.outer.row_norms(None if columns is None else self.inner.forward(columns))
+        return up(self.outer.row_norms() * self.inner.norm)
+
+    def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
+        if self.outer.moves:
+            return self.inner.local_norm(self.outer.adjoint(rows[None])[0], columns)
+        if self.inner.moves:
+            return self.outer.local_norm(rows, self.inner.forward(columns[None])[0])
+        return super().local_norm(rows, columns)
+
+
+class Total(_Written):
+    """A sum of operators with one input and output shape; use `add`, which simplifies.
+
+    Args:
+        parts: The summands.
+    """
+
+    def __init__(self, parts: list[Operator]) -> None:
+        terms = sum(max(part.terms, 1) for part in parts)
+        first = parts[0]
+        super().__init__(first.in_shape, first.out_shape, terms, max(p.slack for p in parts))
+        self.parts = parts
+        self.costly = any(part.costly for part in parts)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        return sum(part.forward(x) for part in self.parts)  # type: ignore[return-value]
+
+    def adjoint(self, y: np.ndarray) -> np.ndarray:
+        return sum(part.adjoint(y) for part in self.parts)  # type: ignore[return-value]
+
+    def build_absolute(self) -> Operator:
+        return Total([part.absolute for part in self.parts])
+
+    def _from_parts(self) -> float:
+        return float(sum(part.norm for part in self.parts))
+
+    def build_norm(self) -> float:
+        # The slack of a part is relative to that part, which cancellation in the sum can leave small.
+        return super().build_norm() if self.slack == 0.0 else self._from_parts()
+
+    def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
+        bound = sum(part.local_norm(rows, columns) for part in self.parts) * INFLATION
+        return min(bound, super().local_norm(rows, columns)) if self.slack == 0.0 else bound
+
+    def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
+        return up(sum(part.row_norms(columns) for part in self.parts))  # type: ignore[arg-type]
+
+
+def compose(outer: Operator, inner: Operator) -> Operator:
+    """`outer` after `inner`, with the scale of each channel folded into the next kernel.
+
+    Args:
+        outer: The map applied last.
+        inner: The map applied first.
+    """
+    if isinstance(inner, MovingOperator) and inner.plain and inner.in_shape == inner.out_shape:
+        return outer
+    if isinstance(outer, MovingOperator) and outer.plain and outer.in_shape == outer.out_shape:
+        return inner
+    if isinstance(inner, DiagonalOperator) and inner.channel_scale is not None:
+        slack = (1.0 + inner.slack) * (1.0 + outer.slack) * (1.0 + _FOLDED) - 1.0
+        scale = inner.channel_scale
+        if isinstance(outer, DenseOperator):
+            return DenseOperator(scale[:, None] * outer.kernel, outer.in_shape, slack)
+        if isinstance(outer, ConvOperator) and outer.geometry.groups == 1:
+            return outer.with_kernel(outer.kernel * scale[:, None], slack)
+    return Chain(outer, inner)
+
+
+def add(parts: list[Operator]) -> Operator:
+    """A sum, with `x + conv(x)` folded into one convolution.
+
+    Args:
+        parts: The summands, of one input and one output shape.
+    """
+    convolutions = [part for part in parts if isinstance(part, ConvOperator)]
+    plain = [part for part in parts if isinstance(part, MovingOperator) and part.plain]
+    if len(convolutions) == 1 and len(plain) == len(parts) - 1:
+        folded = _with_identity(convolutions[0], len(plain))
+        if folded is not None:
+            return folded
+    return parts[0] if len(parts) == 1 else Total(parts)
+
+
+def _with_identity(conv: ConvOperator, times: int) -> Operator | None:
+    """`times * x + conv(x)` as a convolution, if its kernel has a tap on the pixel itself."""
+    geometry = conv.geometry
+    if geometry.strides != (1, 1) or geometry.groups != 1 or conv.in_shape != conv.out_shape:
+        return None
+    taps = [left / step for left, step in zip(conv.left, geometry.dilation, strict=True)]
+    if any(tap != int(tap) for tap in taps) or conv.slack:
+        return None
+    kernel = conv.kernel.copy()
+    kernel[int(taps[0]), int(taps[1])] += times * np.eye(kernel.shape[-1])
+    # The sum's rounding is relative to the larger of both, so it is given to the whole kernel.
+    return conv.with_kernel(kernel, 0.0) if _exact(kernel, conv.kernel, taps, times) else None
+
+
+def _exact(kernel: np.ndarray, before: np.ndarray, taps: list[float], times: int) -> bool:
+    """Whether adding the identity in float64 lost nothing; float32 weights are seldom too small."""
+    tap = kernel[int(taps[0]), int(taps[1])] - times * np.eye(kernel.shape[-1])
+    return bool((tap == before[int(taps[0]), int(taps[1])]).all())
+
+
+@register_operator(Composition)
+def _composition(linear_map: Composition) -> Operator:
+    return compose(operator_of(linear_map.outer), operator_of(linear_map.inner))
+
+
+@register_operator(Sum)
+def _sum(linear_map: Sum) -> Operator:
+    return add([operator_of(part) for part in linear_map.maps])

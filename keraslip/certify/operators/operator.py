@@ -1,0 +1,127 @@
+"""Linear maps in float64 NumPy with rigorous norms: what a proof needs of a layer."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from keraslip.bounds.maps import LinearMap
+from keraslip.certify.rounding import INFLATION
+
+Shape = tuple[int, ...]
+
+
+class Operator(ABC):
+    """A linear map without its bias.
+
+    Args:
+        in_shape: Shape of one input, without the batch axis.
+        out_shape: Shape of one output, without the batch axis.
+        terms: Largest number of products that one output adds up.
+        slack: Relative error of the coefficients here against those that the layer computes with.
+    """
+
+    #: Whether every output entry is one input entry, used once, or zero.
+    moves = False
+    #: Whether a local norm takes long.
+    costly = False
+
+    def __init__(self, in_shape: Shape, out_shape: Shape, terms: int, slack: float = 0.0) -> None:
+        self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)
+        self.terms, self.slack = terms, slack
+
+    @abstractmethod
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """`(batch, *in_shape)` to `(batch, *out_shape)`."""
+
+    @abstractmethod
+    def adjoint(self, y: np.ndarray) -> np.ndarray:
+        """The transposed map, `(batch, *out_shape)` to `(batch, *in_shape)`."""
+
+    @abstractmethod
+    def build_absolute(self) -> "Operator":
+        """The map with |W|."""
+
+    @abstractmethod
+    def build_norm(self) -> float:
+        """A proved upper bound of the spectral norm."""
+
+    @abstractmethod
+    def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
+        """Upper bounds of `||W_j diag(columns)||_2`, broadcastable to `(batch, *out_shape)`.
+
+        Args:
+            columns: Weights in [0, 1], `(batch, *in_shape)`, or `None`. A map may ignore them.
+        """
+
+    def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
+        """A proved upper bound of `||diag(rows) W diag(columns)||_2` for one sample.
+
+        Args:
+            rows: Weights in [0, 1], `out_shape`.
+            columns: Weights in [0, 1], `in_shape`.
+        """
+        return self.norm * float(rows.max()) * float(columns.max()) * INFLATION
+
+    @cached_property
+    def norm(self) -> float:
+        """A proved upper bound of the spectral norm, found once."""
+        return self.build_norm() * (1.0 + self.slack) * INFLATION
+
+    @cached_property
+    def absolute(self) -> "Operator":
+        """The map with |W|."""
+        return self.build_absolute()
+
+    @property
+    def outputs(self) -> int:
+        """Number of entries of one output."""
+        return math.prod(self.out_shape)
+
+    @property
+    def inputs(self) -> int:
+        """Number of entries of one input."""
+        return math.prod(self.in_shape)
+
+
+_BUILDERS: dict[type, Callable[[Any], Operator]] = {}
+
+
+def register_operator(linear_map: type) -> Callable[[Any], Any]:
+    """Decorator that registers how a `LinearMap` becomes an `Operator`.
+
+    Args:
+        linear_map: The exact type of the map.
+
+    Returns:
+        The decorator of a function from the map to an `Operator`.
+
+    Raises:
+        ValueError: if the type has one already.
+    """
+
+    def register(build: Callable[[Any], Operator]) -> Callable[[Any], Operator]:
+        if linear_map in _BUILDERS:
+            raise ValueError(f"{linear_map.__name__} already has an operator.")
+        _BUILDERS[linear_map] = build
+        return build
+
+    return register
+
+
+def operator_of(linear_map: LinearMap) -> Operator:
+    """The operator of a map.
+
+    Raises:
+        NotImplementedError: for a type that has none.
+    """
+    build = _BUILDERS.get(type(linear_map))
+    if build is None:
+        raise NotImplementedError(
+            f"no proved norm is known for the linear map {type(linear_map).__name__}; register one "
+            f"with @keraslip.certify.register_operator({type(linear_map).__name__})"
+        )
+    return build(linear_map)

@@ -1,0 +1,284 @@
+"""One sound pass: centers, rounding errors, boxes, slopes and radii of a batch, layer by layer."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
+from keraslip.certify.operators import Operator, compose
+from keraslip.certify.rounding import FLOAT64, SMALLEST, gamma, l2, per_sample, up
+from keraslip.certify.slopes import Slopes
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """A radius that grows with epsilon: `gain * epsilon + rounding`, each `(batch,)`.
+
+    At a distance t below epsilon `gain * t + rounding` holds, so that radii can be read off.
+
+    Args:
+        gain: Lipschitz part.
+        rounding: What rounding may have added.
+    """
+
+    gain: np.ndarray
+    rounding: np.ndarray
+
+    def at(self, epsilon: np.ndarray) -> np.ndarray:
+        """The radius at epsilon, `(batch,)`."""
+        return up(self.gain * epsilon + self.rounding)
+
+    def __add__(self, other: "Reach") -> "Reach":
+        return Reach(up(self.gain + other.gain), up(self.rounding + other.rounding))
+
+    def times(self, factor: np.ndarray) -> "Reach":
+        """The radius after a map of this norm."""
+        return Reach(up(self.gain * factor), up(self.rounding * factor))
+
+    def of(self, samples: np.ndarray) -> "Reach":
+        """The radii of some samples."""
+        return Reach(self.gain[samples], self.rounding[samples])
+
+    def least(self, other: "Reach", epsilon: np.ndarray) -> "Reach":
+        """For every sample the bound that is smaller at epsilon."""
+        mine = self.at(epsilon) <= other.at(epsilon)
+        return Reach(
+            np.where(mine, self.gain, other.gain), np.where(mine, self.rounding, other.rounding)
+        )
+
+    def plus_rounding(self, error: np.ndarray) -> "Reach":
+        """The radius with one more rounding error."""
+        return Reach(self.gain, up(self.rounding + error))
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One way to bound a ball: `h' - h = diag(columns) g` with `||g|| <= reach`.
+
+    Args:
+        reach: Radius of g.
+        columns: Weights in [0, 1], `(batch, *shape)`, or `None` for ones.
+    """
+
+    reach: Reach
+    columns: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class ProvedBall:
+    """What a pass knows of an activation, or of the input.
+
+    Args:
+        views: Ways to bound it. Masked norms use the first one.
+        z: The activation's input at the center, `None` for the network's input.
+        rho: Half width of its box.
+        error: Rounding error of z.
+        slopes: The activation's slopes.
+    """
+
+    views: tuple[View, ...]
+    z: np.ndarray | None = None
+    rho: np.ndarray | None = None
+    error: np.ndarray | None = None
+    slopes: Slopes | None = None
+
+
+class Norms(Protocol):
+    """Where the norms of a pass come from."""
+
+    def __call__(
+        self, operator: Operator, rows: np.ndarray | None, columns: np.ndarray | None
+    ) -> np.ndarray:
+        """Upper bounds of `||diag(rows) L diag(columns)||_2`, `(batch,)` or `(1,)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the network is executed.
+
+    Args:
+        unit: Unit roundoff; 0 for exact arithmetic.
+        smallest: Magnitude below which results may be flushed to zero.
+    """
+
+    unit: float
+    smallest: float
+
+    @classmethod
+    def of(cls, arithmetic: str) -> "Execution":
+        """The execution in `"float32"`, or the ideal network (`"float64"`)."""
+        return cls(2.0**-24, SMALLEST) if arithmetic == "float32" else cls(0.0, 0.0)
+
+
+class SoundPass:
+    """Bounds a batch at one radius a sample.
+
+    Invariant, by induction over the steps: for every x' with `||x' - x|| <= epsilon`, executed with the
+    given unit roundoff in any order of summation, a step's output is
+    `center + sum_b L_b (z_b' - c_b) + e` with `|e| <= error` entry by entry.
+
+    Args:
+        network: The network.
+        x: Inputs `(batch, *shape)`, float64.
+        epsilon: Radii `(batch,)`.
+        norms: Where norms come from.
+        execution: How the network is executed.
+        hard: Slopes 0 and 1 only, which hold between any two points of the ball.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        x: np.ndarray,
+        epsilon: np.ndarray,
+        norms: Norms,
+        execution: Execution,
+        hard: bool = False,
+    ) -> None:
+        self.network, self.epsilon, self.norms = network, epsilon, norms
+        self.execution, self.hard = execution, hard
+        self.centers: dict[int, np.ndarray] = {}
+        self.errors: dict[int, np.ndarray] = {}
+        self.balls: dict[int, ProvedBall] = {}
+        self._start(x)
+        for node in network.nodes[1:]:
+            if isinstance(node, LinearNode):
+                self._linear(node)
+            elif isinstance(node, SumNode):
+                self._sum(node)
+            elif isinstance(node, ActivationNode):
+                self._activate(node)
+        self.logits = self.centers[network.logits.index]
+        self.logits_error = self.errors[network.logits.index]
+
+    def _start(self, x: np.ndarray) -> None:
+        self.centers[0], self.errors[0] = x, np.zeros_like(x)
+        # A real-valued x' is rounded once when it enters the network.
+        rounded = up(self.execution.unit * (l2(x) + self.epsilon))
+        reach = Reach(np.ones(len(x)), rounded)
+        self.balls[0] = ProvedBall((View(reach, None),))
+
+    def box(self, node: Node) -> np.ndarray:
+        """How far every entry of a step's output can be from its center, `(batch, *shape)`."""
+        total = self.errors[node.index]
+        for ball, operator in node.terms.items():
+            total = total + self._entry_reach(self.balls[ball], operator)
+        return up(total)
+
+    def box_line(self, node: Node) -> tuple[np.ndarray, np.ndarray]:
+        """The box as a line in the distance: gain and rounding of every entry, `(batch, *shape)`."""
+        shape = self.centers[node.index].shape
+        gain, rounding = np.zeros(shape), self.errors[node.index]
+        for index, operator in node.terms.items():
+            view = self.balls[index].views[0]
+            norms = operator.row_norms(view.columns)
+            gain = gain + per_sample(view.reach.gain, norms) * norms
+            rounding = rounding + per_sample(view.reach.rounding, norms) * norms
+        return up(gain), up(rounding)
+
+    def _entry_reach(self, ball: ProvedBall, operator: Operator) -> np.ndarray:
+        reaches = []
+        for view in ball.views:
+            norms = operator.row_norms(view.columns)
+            reaches.append(per_sample(view.reach.at(self.epsilon), norms) * norms)
+        return np.minimum.reduce(reaches)
+
+    def _linear(self, node: LinearNode) -> None:
+        source, operator = node.sources[0], node.operator
+        x, error = self.centers[source.index], self.errors[source.index]
+        center = operator.forward(x)
+        if operator.moves:
+            self.centers[node.index], self.errors[node.index] = center, operator.forward(error)
+            return
+        magnitude = operator.absolute.forward(np.abs(x))
+        if node.bias is not None:
+            center, magnitude = center + node.bias, magnitude + np.abs(node.bias)
+        unit, own = self.execution.unit, gamma(operator.terms + 2, FLOAT64)
+        executed = gamma(operator.terms + 2, unit) + operator.slack
+        moved = self._moved(source, operator) if executed else 0.0
+        # An activation's own error is in its radius.
+        carried = 0.0 if closed_ball(source) is not None else operator.absolute.forward(error)
+        flushed = (operator.terms + 2) * self.execution.smallest
+        rounding = (executed + own) * magnitude + executed * moved
+        self.centers[node.index] = center
+        self.errors[node.index] = up(carried + rounding + flushed)
+
+    def _moved(self, source: Node, operator: Operator) -> np.ndarray:
+        """Upper bound of `|W| |z' - z|` for every output."""
+        index = closed_ball(source)
+        if index is None:
+            return operator.absolute.forward(self.box(source))
+        return self._entry_reach(self.balls[index], compose(operator, source.terms[index]))
+
+    def _sum(self, node: SumNode) -> None:
+        count = len(node.sources) + (node.constant is not None)
+        center = sum(self.centers[source.index] for source in node.sources)
+        error = sum(self.errors[source.index] for source in node.sources)
+        magnitude = sum(np.abs(self.centers[source.index]) for source in node.sources)
+        if node.constant is not None:
+            center, magnitude = center + node.constant, magnitude + np.abs(node.constant)
+        executed = gamma(count, self.execution.unit)
+        moved = sum(self.box(source) for source in node.sources) if executed else 0.0
+        rounding = (executed + gamma(count, FLOAT64)) * magnitude + executed * moved
+        self.centers[node.index] = np.asarray(center)
+        self.errors[node.index] = up(error + rounding + count * self.execution.smallest)
+
+    def _activate(self, node: ActivationNode) -> None:
+        source = node.sources[0]
+        z, error = self.centers[source.index], self.errors[source.index]
+        rho = self.box(source)
+        slopes = node.activation.slopes(z, rho, self.hard)
+        views = [
+            View(self._closed(source, slopes.rows, error, self.norms), _or_none(slopes.columns))
+        ]
+        if slopes.high is not None and not self.hard:
+            # The slopes once more, on the columns of the next map in place of the rows of this one.
+            varies = slopes.columns
+            plain = self._closed(source, varies, error, global_norms)
+            views.append(View(plain, slopes.high))
+        self.centers[node.index], self.errors[node.index] = slopes.output, np.zeros_like(z)
+        self.balls[node.index] = ProvedBall(tuple(views), z, rho, error, slopes)
+
+    def _closed(self, source: Node, rows: np.ndarray, error: np.ndarray, norms: Norms) -> Reach:
+        """Radius of `diag(rows) (z' - z)`."""
+        none = np.zeros(len(rows))
+        total = Reach(none, l2(rows * error))
+        for ball, operator in source.terms.items():
+            view = self.balls[ball].views[0]
+            norm = norms(operator, rows, view.columns)
+            total = total + view.reach.times(norm)
+        return total
+
+
+def closed_ball(node: Node) -> int | None:
+    """The ball that a step only moves entries of, or `None`."""
+    while isinstance(node, LinearNode) and node.operator.moves:
+        node = node.sources[0]
+    return node.index if node.is_ball else None
+
+
+def global_norms(
+    operator: Operator, rows: np.ndarray | None, columns: np.ndarray | None
+) -> np.ndarray:
+    """Norms without masks, but for the largest weight of rows and columns: nothing is computed.
+
+    Args:
+        operator: The operator.
+        rows: Weights in [0, 1], `(batch, *out_shape)`, or `None` for ones.
+        columns: Weights in [0, 1], `(batch, *in_shape)`, or `None` for ones.
+
+    Returns:
+        Upper bounds, `(batch,)` or `(1,)`.
+    """
+    norm = np.full(1, operator.norm)
+    for weights in (rows, columns):
+        if weights is not None:
+            norm = norm * weights.reshape(len(weights), -1).max(axis=1)
+    return up(norm)
+
+
+def _or_none(columns: np.ndarray) -> np.ndarray | None:
+    """`None` for weights that are all one: nothing to mask."""
+    return None if (columns == 1.0).all() else columns
