@@ -1,6 +1,7 @@
 """Norm of a zero-padded convolution from the symbol of a circular one."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -67,20 +68,26 @@ def conv_norm(
         return 0.0
     if not is_finite(kernel):
         return math.inf
-    exponent = exponent_of(kernel)
-    scaled = times_power(kernel, -exponent)
-    symbol = conv_symbol(scaled, image, strides, left, dilation, groups, out_image)
+    symbol = conv_symbol(kernel, image, strides, left, dilation, groups, out_image)
     if symbol is None or not symbol.weights.any():
         return 0.0
+    # The largest weight of a tap that counts: the others may be of any size.
+    exponent = exponent_of(symbol.weights)
+    symbol = replace(symbol, weights=times_power(symbol.weights, -exponent))
+    bound = unscaled(_torus_bound(symbol), exponent)
+    units = min(math.prod(image) * kernel.shape[2] * groups, math.prod(out_image) * kernel.shape[3])
+    if units <= _SMALL:  # the torus is far from a tiny image
+        matrix = conv_matrix(kernel, image, strides, left, dilation, groups, out_image)
+        bound = min(bound, sparse_norm(matrix))
+    return bound
+
+
+def _torus_bound(symbol: Symbol) -> float:
+    """Bound of the norm of the circular convolution, its weights scaled to one."""
     level, magnitude = largest_gram(symbol), symbol.magnitude()
     gram_error = gamma(4 * (max(symbol.shape()) + 2)) * 1.01 * magnitude**2
     bound = (math.sqrt(level + gram_error) + symbol.error()) * SLACK
-    bound = min(bound, _simple(symbol.weights))
-    units = min(math.prod(image) * kernel.shape[2] * groups, math.prod(out_image) * kernel.shape[3])
-    if units <= _SMALL:  # the torus is far from a tiny image
-        matrix = conv_matrix(scaled, image, strides, left, dilation, groups, out_image)
-        bound = min(bound, sparse_norm(matrix))
-    return unscaled(bound, exponent)
+    return min(bound, _simple(symbol.weights))
 
 
 def largest_gram(symbol: Symbol) -> float:
