@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from keraslip.models.validation import graph_problem
 from keraslip.rules import rule_for
 from keraslip.rules.walk import Visit, visits
 
@@ -17,7 +18,7 @@ def check_model(model: Any, console: Console | None = None) -> bool:
         console: Where to print; standard output if `None`.
 
     Returns:
-        Whether every layer has a rule.
+        Whether every layer has a rule, and the model computes what its graph says.
 
     Example:
 
@@ -25,7 +26,7 @@ def check_model(model: Any, console: Console | None = None) -> bool:
     keraslip.check_model(model)
     ```
     """
-    found = list(visits(model))
+    found = _visits(model)
     table = Table(title=f"{model.name}: how each layer carries the bound")
     for column in ("layer", "type", "output shape", "rule"):
         table.add_column(column, overflow="fold")
@@ -40,6 +41,13 @@ def check_model(model: Any, console: Console | None = None) -> bool:
         )
     (console or Console()).print(table)
     return all(visit.problem is None for visit in found)
+
+
+def _visits(model: Any) -> list[Visit]:
+    """Every operation, and before them the model itself where its graph is not what it computes."""
+    problem = graph_problem(model)
+    whole = [] if problem is None else [Visit(model.name, model, problem)]
+    return whole + (list(visits(model)) if hasattr(model, "inputs") else [])
 
 
 def _rule(visit: Visit) -> str:

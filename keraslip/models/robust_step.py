@@ -10,6 +10,7 @@ from keraslip.bounds.ball import AffineForm
 from keraslip.bounds.margins import label_margin, worst_case_logits
 from keraslip.losses.robust_loss import one_hot_labels
 from keraslip.models.state import logits_lipschitz
+from keraslip.models.validation import check_graph
 from keraslip.rules import Propagation
 from keraslip.rules.propagation import LayerRecord, varying_share
 from keraslip.rules.walk import propagate
@@ -61,7 +62,11 @@ def bound_pass(model: Any, x: Tensor, y: Tensor | None, context: Propagation) ->
 
     Returns:
         The `Outcome`.
+
+    Raises:
+        UnsupportedLayerError: at a layer without a rule, or for a model with a `call` of its own.
     """
+    check_graph(model)
     x = ops.cast(x, "float32") if "int" in str(x.dtype) or x.dtype == "bool" else x
     form = propagate(model, x, context)
     logits = form.center

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keraslip.rules import UnsupportedLayerError
+from keraslip.rules.walk import _is_graph as is_graph
 from keraslip.rules.walk import visits
 
 
@@ -35,9 +36,10 @@ def check_bounded(model: Any) -> None:
     """Raises for a model whose logits cannot be bounded.
 
     Raises:
-        UnsupportedLayerError: for a layer without a rule.
+        UnsupportedLayerError: for a layer without a rule, or a model with a `call` of its own.
         ValueError: if the last layer is not linear, or the outputs are not logits of two classes or more.
     """
+    check_graph(model)
     if _is_softmax(model.outputs[0]._keras_history.operation):
         raise ValueError(_not_linear(model))
     for visit in visits(model):
@@ -53,6 +55,31 @@ def check_bounded(model: Any) -> None:
         )
     if not model.warm_starts.ends_linear:
         raise ValueError(_not_linear(model))
+
+
+def check_graph(model: Any) -> None:
+    """Raises unless a model computes what its graph of layers says.
+
+    Raises:
+        UnsupportedLayerError: for a subclass with a `call` of its own, or a model without a graph.
+    """
+    problem = graph_problem(model)
+    if problem is not None:
+        raise UnsupportedLayerError(problem)
+
+
+def graph_problem(model: Any) -> str | None:
+    """Why the graph of a model is not what it computes, or `None`."""
+    named = f"{model.name!r} is a {type(model).__name__}"
+    if not hasattr(model, "inputs"):
+        return f"{named} without a graph: build it from keras.Input, which the bound starts at"
+    if is_graph(model):
+        return None
+    return (
+        f"{named} with a call() of its own: the bound follows the graph of layers from inputs to outputs, "
+        "and would miss what call() does beside it. Put that into the graph instead, as a layer with a "
+        "rule (keraslip.register_rule)"
+    )
 
 
 def _not_linear(model: Any) -> str:

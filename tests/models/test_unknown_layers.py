@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 import keraslip
+from keraslip.rules import UnsupportedLayerError
 from tests.models.nets import CLASSES, FEATURES, conv_net, samples
 
 
@@ -28,6 +29,17 @@ def net_with(layer):
     inputs = keras.Input((FEATURES,))
     x = layer(keraslip.layers.MaskedLipschitzDense(5)(inputs))
     return keraslip.LocalLipschitzModel(inputs, keraslip.layers.MaskedLipschitzDense(CLASSES)(x))
+
+
+class Louder(keraslip.LocalLipschitzModel):
+    """Its graph says nothing of the factor."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 10.0 * super().call(inputs, training=training, mask=mask)
+
+
+class Renamed(keraslip.LocalLipschitzModel):
+    """A subclass that computes what its parent computes."""
 
 
 LAYERS = {
@@ -86,3 +98,58 @@ def test_a_complete_model_is_printed_with_its_rules():
     for layer in model.layers:
         assert layer.name in text
     assert "Conv2DRule" in text and "(None, 4, 4, 4)" in text
+
+
+def of(kind):
+    inputs = keras.Input((FEATURES,))
+    return kind(inputs, keraslip.layers.MaskedLipschitzDense(CLASSES)(inputs), name="whole")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model: model.compile("sgd", epsilon=0.1),
+        lambda model: model.estimate(samples(4)[0], epsilon=0.1),
+        lambda model: model.explain(samples(4)[0], epsilon=0.1),
+    ],
+    ids=["compile", "estimate", "explain"],
+)
+def test_a_model_with_its_own_call_is_refused_for_its_graph_is_not_what_it_computes(use):
+    use(of(Renamed))
+    with pytest.raises(UnsupportedLayerError, match=r"'whole' is a Louder with a call\(\)"):
+        use(of(Louder))
+
+
+class OwnSequence(keras.Sequential):
+    """A sequence with another `call`."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 2.0 * super().call(inputs, training=training, mask=mask)
+
+
+class Free(keras.Model):
+    """A model without a graph."""
+
+    def call(self, inputs):
+        return inputs
+
+
+@pytest.mark.parametrize(
+    "build, reason",
+    [
+        (lambda: of(Louder), "Louder with a call() of its own"),
+        (lambda: OwnSequence([keras.Input((3,)), keras.layers.Dense(3)]), "OwnSequence with"),
+        (lambda: keras.Sequential([keras.layers.Dense(3)]), "Sequential without a graph"),
+        (Free, "Free without a graph"),
+    ],
+    ids=["own call", "own sequence", "unbuilt", "subclassed"],
+)
+def test_check_model_shows_a_model_whose_graph_is_not_what_it_computes(build, reason):
+    complete, text = printed(build())
+    assert complete is False
+    assert "none: " in text
+    assert reason in " ".join(text.split())
+
+
+def test_check_model_takes_a_subclass_that_leaves_call_alone():
+    assert printed(of(Renamed))[0] is True
