@@ -77,7 +77,8 @@ def _component(delta: float, starts: int, size: int) -> float:
 def _one_start(
     forward: Operator, adjoint: Operator, start: np.ndarray, component: float, steps: int
 ) -> float:
-    image = forward(start / np.linalg.norm(start))
+    with np.errstate(all="ignore"):
+        image = forward(start / np.linalg.norm(start))
     if not np.isfinite(image).all():
         return math.inf
     if not image.any():
