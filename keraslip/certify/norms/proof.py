@@ -9,8 +9,8 @@ success proves t I - G >= 0. Failure proves nothing.
 gamma_(n+2) leaves room for a reciprocal in place of a division, and complex numbers count four times: a
 complex product of n terms is two real ones of 2 n terms, each good to gamma_2n, together within gamma_3n.
 
-This holds for IEEE arithmetic rounded to nearest, with or without fused multiply-add, in blocks and threads of
-any kind; not for products by Strassen's method or in emulated precision, which no BLAS of SciPy uses.
+This holds for IEEE arithmetic rounded to nearest, with or without fused multiply-add, in blocks and threads
+of any kind; not for products by Strassen's method or emulated from shorter numbers.
 
 Reference:
 
