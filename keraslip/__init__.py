@@ -15,14 +15,18 @@ _console_backend.choose()
 from keraslip import layers as layers
 from keraslip import losses as losses
 from keraslip import schedules as schedules
+from keraslip.certify import Certificates as Certificates
+from keraslip.certify import CertificateViolation as CertificateViolation
 from keraslip.models import LocalLipschitzModel as LocalLipschitzModel
 from keraslip.models.check import check_model as check_model
 from keraslip.rules import register_rule as register_rule
 from keraslip.version import __version__ as __version__
 
-_LAZY = ("applications", "attacks", "bounds", "cli", "datasets", "plots", "rules")
+_LAZY = ("applications", "attacks", "bounds", "certify", "cli", "datasets", "plots", "rules")
 
 __all__ = [
+    "CertificateViolation",
+    "Certificates",
     "LocalLipschitzModel",
     "__version__",
     "applications",

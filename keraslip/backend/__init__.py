@@ -20,7 +20,7 @@ else:
         f"set KERAS_BACKEND to one of them. Received: {_active}"
     )
 
-__all__ = ["compiled", "input_gradient"]
+__all__ = ["compiled", "input_gradient", "reduced_precision"]
 
 
 def input_gradient(
@@ -64,3 +64,9 @@ def compiled(
         The compiled function. It is traced once for each shape of its arguments.
     """
     return _backend.compiled(model, function)
+
+
+def reduced_precision() -> str | None:
+    """How to switch off products of less than float32 precision, or `None` if they are off."""
+    remedy: str | None = _backend.reduced_precision()
+    return remedy

@@ -45,3 +45,18 @@ def compiled(
         return [np.asarray(out) for out in step([v.value for v in model.variables], args)]
 
     return call
+
+
+def reduced_precision() -> str | None:
+    """See `keraslip.backend.reduced_precision`."""
+    # The default is full precision on CPUs, and TF32 or bfloat16 on accelerators.
+    precision = str(jax.config.jax_default_matmul_precision or "default").lower()
+    full = precision in ("highest", "float32")
+    if jax.default_backend() == "cpu":
+        full = full or precision in ("default", "high", "none")
+    if not full:
+        return (
+            "JAX may compute products in TF32 or bfloat16; switch that off with "
+            "jax.config.update('jax_default_matmul_precision', 'highest')."
+        )
+    return None

@@ -38,3 +38,14 @@ def compiled(
         return [out.numpy() for out in step(*(tf.convert_to_tensor(a) for a in args))]
 
     return call
+
+
+def reduced_precision() -> str | None:
+    """See `keraslip.backend.reduced_precision`."""
+    if tf.config.list_physical_devices("GPU"):
+        if tf.config.experimental.tensor_float_32_execution_enabled():
+            return (
+                "TensorFlow computes in TF32 on this GPU; switch it off with "
+                "tf.config.experimental.enable_tensor_float_32_execution(False)."
+            )
+    return None

@@ -36,3 +36,19 @@ def compiled(
         return [out.cpu().numpy() for out in outputs]
 
     return call
+
+
+def reduced_precision() -> str | None:
+    """See `keraslip.backend.reduced_precision`."""
+    reduced = torch.get_float32_matmul_precision() != "highest"
+    if torch.cuda.is_available():
+        reduced = (
+            reduced or torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
+        )
+    if reduced or torch.is_autocast_enabled():
+        return (
+            "PyTorch computes in TF32 or less; switch it off with "
+            "torch.set_float32_matmul_precision('highest'), torch.backends.cuda.matmul.allow_tf32 = False, "
+            "torch.backends.cudnn.allow_tf32 = False, and outside of torch.autocast."
+        )
+    return None

@@ -9,6 +9,7 @@ import numpy as np
 
 from keraslip.losses import RobustLoss
 from keraslip.models.callbacks import RunProgress, StuckWarning
+from keraslip.models.certification import Certification
 from keraslip.models.estimate import Estimate, estimate
 from keraslip.models.explain import LayerBound, explain, print_table
 from keraslip.models.options import RobustOptions
@@ -22,7 +23,7 @@ _SEED = "seed_generator_"
 
 
 @keras.saving.register_keras_serializable(package="keraslip")
-class LocalLipschitzModel(RobustTrainStep, keras.Model):
+class LocalLipschitzModel(Certification, RobustTrainStep, keras.Model):
     """A functional Keras model trained against its own local Lipschitz bound.
 
     It is built, fitted, evaluated and saved as every Keras model. Each training step propagates, with the

@@ -59,7 +59,7 @@ class DenseOperator(Operator):
         return self._restricted(rows, columns)
 
     def _restricted(self, rows: np.ndarray, columns: np.ndarray) -> float:
-        keep_in, keep_out = columns > 0, rows > 0
+        keep_in, keep_out = columns != 0.0, rows != 0.0  # NaN is kept, and makes the norm infinite
         block = self.kernel[np.ix_(keep_in, keep_out)]
         block = block * columns[keep_in, None] * rows[keep_out]
         return dense_norm(block) * (1.0 + self.slack)

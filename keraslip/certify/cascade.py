@@ -1,0 +1,312 @@
+"""The cascade: cheap bounds first, dear ones for what is still open, an attack in between."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keraslip.attacks import pgd_l2
+from keraslip.certify.certificates import CERTIFIED_BY
+from keraslip.certify.evaluate import Evaluation, Evaluator
+from keraslip.certify.execution import Executed, self_check
+from keraslip.certify.local_norms import LocalNorms, OneSample, optimistic_norms, proved
+from keraslip.certify.margins import Margins
+from keraslip.certify.network import Network
+from keraslip.certify.propagation import Execution, Norms, global_norms
+from keraslip.certify.radius import certified_radius
+from keraslip.certify.settings import Settings
+from keraslip.certify.violation import violated
+
+#: Steps of the attack on what is open, and share of the certified samples that is attacked as an alarm.
+_ATTACK_STEPS, _AUDITED = 20, 0.01
+#: Told after every stage: what has begun, and how many samples the last one settled.
+Report = Callable[[str, int], None]
+
+
+@dataclass(eq=False)
+class Findings:
+    """What is known so far of some samples; filled stage by stage.
+
+    Args:
+        label: The class of each sample, `(n,)`.
+        status: See `Certificates`; `"pending"` where no stage has settled it.
+        margin: Best lower bound yet.
+        lipschitz: Best upper bound yet.
+        radius: Certified radius.
+        counterexamples: Inputs that fool the model, by index.
+    """
+
+    label: np.ndarray
+    status: np.ndarray
+    margin: np.ndarray
+    lipschitz: np.ndarray
+    radius: np.ndarray
+    counterexamples: dict[int, np.ndarray]
+
+    @classmethod
+    def empty(cls, label: np.ndarray) -> "Findings":
+        """Nothing known."""
+        n = len(label)
+        unknown = np.full(n, -np.inf), np.full(n, np.inf), np.zeros(n)
+        return cls(label, np.full(n, "pending", dtype="U16"), *unknown, {})
+
+    @property
+    def open(self) -> np.ndarray:
+        """Indices of the samples that are not settled."""
+        return np.flatnonzero(self.status == "pending")
+
+
+class Cascade:
+    """Certifies blocks of samples of one model.
+
+    Args:
+        model: A `LocalLipschitzModel`.
+        network: Its steps.
+        settings: How to certify.
+        one: Local norm of one sample; the proved one by default.
+        executor: Works on several samples at once.
+        rng: Chooses what the alarm attacks.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        network: Network,
+        settings: Settings,
+        rng: np.random.Generator,
+        one: OneSample = proved,
+        executor: Executor | None = None,
+    ) -> None:
+        self.model, self.network, self.settings, self.rng = model, network, settings, rng
+        self.executed = Executed(model, settings.batch_size)
+        execution = Execution.of(settings.arithmetic)
+        self.evaluate = Evaluator(network, execution, settings.batch_size)
+        self.dense = LocalNorms(False, one, executor)
+        self.convolution = LocalNorms(True, one, executor)
+
+    def begin(self, x: np.ndarray, y: np.ndarray | None) -> tuple[Findings, np.ndarray]:
+        """Predictions of a block: what is wrong, tied or not finite is settled.
+
+        Args:
+            x: Inputs `(n, *shape)`.
+            y: Classes `(n,)`, or `None` for the predicted ones.
+
+        Returns:
+            The findings, and the executed logits.
+        """
+        logits = self.executed.logits(x)
+        predicted = logits.argmax(axis=1)
+        found = Findings.empty(predicted.astype("int64") if y is None else y)
+        top = logits.max(axis=1, keepdims=True)
+        found.status[(logits == top).sum(axis=1) > 1] = "tied"
+        found.status[predicted != found.label] = "misclassified"
+        found.status[~np.isfinite(logits).all(axis=1)] = "nonfinite"
+        return found, logits
+
+    def run(
+        self,
+        x: np.ndarray,
+        epsilon: np.ndarray,
+        found: Findings,
+        logits: np.ndarray,
+        report: Report,
+    ) -> None:
+        """Settles the open samples of a block.
+
+        Args:
+            x: Inputs `(n, *shape)`.
+            epsilon: Radii `(n,)`.
+            found: What `begin` returned; filled in place.
+            logits: Executed logits.
+            report: Told of the progress.
+
+        Raises:
+            CertificateViolation: if the alarm goes off.
+        """
+        conv = self.settings.conv
+        report("global norms", len(x) - len(found.open))
+        self._stage("global", global_norms, found, x, epsilon, logits, report)
+        if self.settings.effort == "full":
+            report("dense norms", 0)
+            self._stage("dense", self.dense, found, x, epsilon, logits, report)
+            report("attack", 0)
+            self._attack(found, x, epsilon, report)
+            if conv != "global":
+                report("convolution norms", 0)
+                rows = self._promising(found, x, epsilon) if conv == "auto" else found.open
+                self._stage(
+                    "convolution", self.convolution, found, x, epsilon, logits, report, rows
+                )
+        open_now = found.open
+        found.status[open_now] = np.where(np.isnan(found.margin[open_now]), "nonfinite", "unknown")
+        report("alarm", len(open_now))
+        self._alarm(found, x, epsilon)
+        if self.settings.radius:
+            report("radius", 0)
+            self._radius(found, x, epsilon)
+
+    def _stage(
+        self,
+        name: str,
+        norms: Norms,
+        found: Findings,
+        x: np.ndarray,
+        epsilon: np.ndarray,
+        logits: np.ndarray,
+        report: Report,
+        rows: np.ndarray | None = None,
+    ) -> None:
+        first = name == "global"
+        # The first stage gives a margin to the samples that are settled already, too.
+        chosen = np.arange(len(x)) if first else found.open if rows is None else rows
+        for part in np.array_split(chosen, -(-len(chosen) // self.settings.batch_size) or 1):
+            if not len(part):
+                continue
+            got = self.evaluate(
+                x[part], found.label[part], epsilon[part], norms, self.settings.backwards
+            )
+            report(name, self._settle(name, got, found, part, x, logits))
+
+    def _settle(
+        self,
+        name: str,
+        got: Evaluation,
+        found: Findings,
+        rows: np.ndarray,
+        x: np.ndarray,
+        logits: np.ndarray,
+    ) -> int:
+        least = got.margins.least
+        found.margin[rows] = np.maximum(found.margin[rows], least)  # NaN stays NaN
+        found.lipschitz[rows] = np.minimum(found.lipschitz[rows], got.lipschitz)
+        known = np.isfinite(got.lipschitz) & (least > 0.0)
+        settled = known & (found.status[rows] == "pending")
+        error = self._execution_error(x[rows[settled]], got, settled)
+        self_check(x[rows[settled]], logits[rows[settled]], got.logits[settled], error)
+        found.status[rows[settled]] = name
+        return int(settled.sum())
+
+    def _execution_error(self, x: np.ndarray, got: Evaluation, settled: np.ndarray) -> np.ndarray:
+        """How far executed logits may be from exact ones, always by float32."""
+        if self.settings.arithmetic == "float32" or not len(x):
+            return got.error[settled]
+        evaluate = Evaluator(self.network, Execution.of("float32"), self.settings.batch_size)
+        label = np.zeros(len(x), dtype="int64")
+        return evaluate(x, label, np.zeros(len(x))).error
+
+    def _promising(self, found: Findings, x: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
+        """Open samples that local norms of convolutions could certify at all."""
+        rows = found.open
+        if not len(rows) or not any(op.costly for _, op in self.network.operators()):
+            return rows[:0]
+        got = self.evaluate(x[rows], found.label[rows], epsilon[rows], optimistic_norms, True)
+        return rows[got.margins.least > 0.0]
+
+    def _attacked(self, x: np.ndarray, label: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
+        """Points that an attack found, padded so that few batch sizes are compiled."""
+        size = self.settings.batch_size
+        filled = np.resize(np.arange(len(x)), max(1, -(-len(x) // size)) * size)
+        given = self.model.input_range if self.model.compiled else (0.0, 1.0)
+        inside = given is None or (x.min() >= given[0] and x.max() <= given[1])
+        points = pgd_l2(
+            self.model,
+            x[filled],
+            label[filled],
+            epsilon[filled],
+            steps=_ATTACK_STEPS,
+            input_range=given if inside else None,
+            batch_size=size,
+            verbose=False,
+        )
+        return points[: len(x)]
+
+    def _attack(self, found: Findings, x: np.ndarray, epsilon: np.ndarray, report: Report) -> None:
+        rows = found.open[epsilon[found.open] > 0.0]
+        if not len(rows):
+            return
+        points = self._attacked(x[rows], found.label[rows], epsilon[rows])
+        fooled = self.executed.logits(points).argmax(axis=1) != found.label[rows]
+        found.status[rows[fooled]] = "attacked"
+        found.counterexamples |= {
+            int(i): p for i, p in zip(rows[fooled], points[fooled], strict=True)
+        }
+        report("attack", int(fooled.sum()))
+
+    def _alarm(self, found: Findings, x: np.ndarray, epsilon: np.ndarray) -> None:
+        """Attacks some certified samples; a hit, or a quotient above the bound, ends the program."""
+        certified = np.flatnonzero(np.isin(found.status, CERTIFIED_BY))
+        certified = certified[epsilon[certified] > 0.0]
+        if not len(certified):
+            return
+        count = max(1, round(_AUDITED * len(certified)))
+        rows = self.rng.choice(certified, count, replace=False)
+        points = self._attacked(x[rows], found.label[rows], epsilon[rows])
+        audit(self.executed, found, x, points, rows, epsilon)
+
+    def _radius(self, found: Findings, x: np.ndarray, epsilon: np.ndarray) -> None:
+        rows = np.flatnonzero(~np.isin(found.status, ("misclassified", "tied", "nonfinite")))
+        if not len(rows):
+            return
+        x, label = x[rows], found.label[rows]
+
+        def bound(norms: Norms, backwards: bool) -> Callable[[np.ndarray, np.ndarray], Margins]:
+            return lambda epsilon, i: (
+                self.evaluate(x[i], label[i], epsilon, norms, backwards).margins
+            )
+
+        thorough = bound(self.dense, True) if self.settings.effort == "full" else None
+        at_center = self.evaluate(x, label, np.zeros(len(x))).margins
+        steepest = max(self.steepest, np.finfo("float64").tiny)
+        start = np.maximum(at_center.least, 0.0) / steepest
+        radius = certified_radius(start, bound(global_norms, False), thorough)
+        # The search stops within a tolerance; what is certified at epsilon is so up to epsilon.
+        known = np.where(np.isin(found.status[rows], CERTIFIED_BY), epsilon[rows], 0.0)
+        found.radius[rows] = np.maximum(radius, known)
+
+    @property
+    def steepest(self) -> float:
+        """A global Lipschitz bound of the difference of two logits: product of all norms, doubled."""
+        norms = [operator.norm for _, operator in self.network.operators()]
+        return 2.0 * float(np.prod(norms))
+
+
+def audit(
+    executed: Executed,
+    found: Findings,
+    x: np.ndarray,
+    points: np.ndarray,
+    rows: np.ndarray,
+    epsilon: np.ndarray,
+) -> None:
+    """Holds attacked points against their certificates.
+
+    Args:
+        executed: Runs the model.
+        found: What was certified.
+        x: Inputs.
+        points: What the attack made of `x[rows]`.
+        rows: The samples.
+        epsilon: Radii.
+
+    Raises:
+        CertificateViolation: if one of them contradicts its certificate.
+    """
+    before, after = executed.logits(x[rows]), executed.logits(points)
+    label = found.label[rows]
+    for i, row in enumerate(rows):
+        apart = np.linalg.norm((points[i].astype("float64") - x[row]).reshape(-1))
+        inside = apart <= epsilon[row] * (1.0 + 1e-6)
+        moved = np.linalg.norm(after[i].astype("float64") - before[i])
+        # Executed logits carry rounding that the Lipschitz bound is not about.
+        rounding = 1e-3 * (1.0 + np.abs(before[i]).max())
+        flipped = inside and after[i].argmax() != label[i]
+        steep = moved > found.lipschitz[row] * apart + rounding
+        if flipped or steep:
+            what = (
+                "An attack changed a certified label."
+                if flipped
+                else ("The logits moved further than the Lipschitz bound allows.")
+            )
+            raise violated(what, x=x[row], attacked=points[i], label=label[i], epsilon=epsilon[row])

@@ -1,0 +1,168 @@
+"""What certification returns: one answer for every sample, and what it rests on."""
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: Version of the file format.
+FORMAT = 1
+#: Every status, in the order of the table. The first ones are certified, by the stage that settled them.
+CERTIFIED_BY = ("global", "dense", "convolution")
+STATUSES = (*CERTIFIED_BY, "attacked", "misclassified", "tied", "nonfinite", "unknown", "pending")
+
+
+@dataclass(frozen=True, eq=False)
+class Certificates:
+    """Certificates of `n` samples: for each, whether no perturbation up to epsilon changes the label.
+
+    A certificate holds for every real input in the ball, inside or outside the range of valid inputs.
+
+    Args:
+        label: The class the certificate is about, `(n,)` int64.
+        certified: Whether the label is proved constant in the ball, `(n,)` bool. All False at guarantee
+            `"estimate"`, whose flags are in `estimated`.
+        margin: Lower bound of `logit_label - logit_j` over the ball and all other classes, `(n,)` float64.
+        lipschitz: Bound on `||f(x') - f(x)|| / ||x' - x||` of the logits in the ball, `(n,)` float64.
+        radius: Certified radius in raw input units, `(n,)` float64, or `None` if it was not asked for.
+        status: What settled each sample, `(n,)`: the stage that certified it (`"global"`, `"dense"`,
+            `"convolution"`), or `"attacked"` (a perturbation that changes the label was found),
+            `"misclassified"`, `"tied"`, `"nonfinite"`, `"unknown"`, or `"pending"` after Ctrl-C.
+        epsilon: L2 radius of each ball in raw input units, `(n,)` float64.
+        guarantee: `"proved"`, `"probabilistic"` or `"estimate"`.
+        arithmetic: `"float32"` (the network as executed) or `"float64"` (the ideal network).
+        details: Everything else that the result rests on: effort, delta, seed, weight hash, versions.
+        counterexamples: Inputs that an attack found, by the sample's index.
+    """
+
+    label: np.ndarray
+    certified: np.ndarray
+    margin: np.ndarray
+    lipschitz: np.ndarray
+    radius: np.ndarray | None
+    status: np.ndarray
+    epsilon: np.ndarray
+    guarantee: str
+    arithmetic: str
+    details: dict[str, Any] = field(default_factory=dict)
+    counterexamples: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def estimated(self) -> np.ndarray:
+        """Flags of guarantee `"estimate"`, `(n,)` bool; what is proved is estimated too."""
+        return self.certified | (np.asarray(self.status) == "estimated")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample was settled; False after Ctrl-C."""
+        return not bool((self.status == "pending").any())
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the samples that each stage settled."""
+        found, counts = np.unique(self.status, return_counts=True)
+        shares = dict(zip(found.tolist(), (counts / max(len(self), 1)).tolist(), strict=True))
+        order = (*STATUSES, "estimated", "not estimated")
+        return {name: shares[name] for name in order if name in shares}
+
+    def certified_accuracy(self, y: Any) -> float:
+        """Share of the samples whose label is y and certified.
+
+        Args:
+            y: True classes `(n,)`.
+
+        Raises:
+            ValueError: if the number of labels differs.
+        """
+        return float(np.mean(self.certified & self._right(y)))
+
+    def curve(self, y: Any, epsilons: Sequence[float]) -> np.ndarray:
+        """Certified accuracy at several radii, from the certified radius of every sample.
+
+        Args:
+            y: True classes `(n,)`.
+            epsilons: L2 radii in raw input units.
+
+        Returns:
+            Array `(len(epsilons),)`.
+
+        Raises:
+            ValueError: if the certificates have no radius.
+        """
+        if self.radius is None:
+            raise ValueError(
+                "These certificates hold no radius; make them with certify(x, radius=True)."
+            )
+        right = self._right(y) & (self.radius > 0.0)
+        return np.array([np.mean(right & (self.radius >= epsilon)) for epsilon in epsilons])
+
+    def _right(self, y: Any) -> np.ndarray:
+        y = np.asarray(y)
+        y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
+        if len(y) != len(self):
+            raise ValueError(f"There are {len(self)} certificates. Received: {len(y)} labels")
+        return np.asarray(self.label == y)
+
+    def save(self, path: str | os.PathLike[str], **extra: np.ndarray) -> None:
+        """Writes the certificates to a `.npz` file, in one go.
+
+        Args:
+            path: The file.
+            **extra: Further arrays, such as what `python -m keraslip.certify.check` needs.
+        """
+        arrays = {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
+        for index, x in self.counterexamples.items():
+            arrays[f"counterexample_{index}"] = x
+        meta = {"format": FORMAT, "guarantee": self.guarantee, "arithmetic": self.arithmetic}
+        arrays["meta"] = np.array(json.dumps({**meta, "details": self.details}))
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.partial.npz")
+        np.savez_compressed(partial, **arrays, **extra)  # type: ignore[arg-type]
+        os.replace(partial, target)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Certificates":
+        """Reads what `save` wrote.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ValueError: if the file is none of certificates, or of a newer format.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                meta = json.loads(str(stored["meta"]))
+                arrays = {name: stored[name] for name in ARRAYS if name in stored}
+                prefix = "counterexample_"
+                examples = {
+                    int(name.removeprefix(prefix)): stored[name]
+                    for name in stored.files
+                    if name.startswith(prefix)
+                }
+        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} holds no certificates: {error}") from None
+        if meta["format"] > FORMAT:
+            raise ValueError(
+                f"{path} has format {meta['format']}, newer than this keraslip reads ({FORMAT}); "
+                "update keraslip."
+            )
+        given = {name: meta[name] for name in ("guarantee", "arithmetic", "details")}
+        return cls(**{"radius": None, **arrays, **given}, counterexamples=examples)
+
+    def __str__(self) -> str:
+        from keraslip.certify.table import as_text
+
+        return as_text(self)
+
+
+#: The arrays of a result, one entry a sample.
+ARRAYS = tuple(f.name for f in fields(Certificates))[:7]

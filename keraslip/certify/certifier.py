@@ -1,0 +1,245 @@
+"""Certification of many samples: blocks, progress, interruption, and the final result."""
+
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import scipy
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from keraslip.certify.cascade import Cascade, Findings, Report
+from keraslip.certify.certificates import ARRAYS, CERTIFIED_BY, Certificates
+from keraslip.certify.inputs import Block, blocks
+from keraslip.certify.local_norms import OneSample, probabilistic, proved
+from keraslip.certify.network import Network
+from keraslip.certify.precision import check_precision, check_weights, weight_hash
+from keraslip.certify.settings import Settings
+from keraslip.models.validation import check_bounded
+from keraslip.version import __version__
+
+#: Samples that go through the whole cascade before the next ones are read.
+_BLOCK = 1024
+
+
+def network_of(model: Any) -> tuple[Network, str]:
+    """The network of a model, with its norms, kept until the weights change.
+
+    Args:
+        model: A functional Keras model onto logits.
+
+    Returns:
+        The network and the hash of the weights.
+
+    Raises:
+        ValueError: for weights that are not finite, or less precision than float32.
+        UnsupportedLayerError: at a layer that no certificate can pass.
+    """
+    check_bounded(model)
+    check_precision(model)
+    check_weights(model)
+    digest = weight_hash(model)
+    known = model.__dict__.get("_keraslip_network")
+    if known is None or known[1] != digest:
+        known = (Network(model), digest)
+        model.__dict__["_keraslip_network"] = known
+    network, digest = known
+    return network, digest
+
+
+def certify(
+    model: Any,
+    x: Any,
+    y: Any,
+    epsilon: np.ndarray,
+    settings: Settings,
+    verbose: Any,
+    resume: Certificates | None,
+) -> Certificates:
+    """See `keraslip.LocalLipschitzModel.certify`."""
+    network, digest = network_of(model)
+    shape, classes = tuple(model.inputs[0].shape[1:]), network.classes
+    stream, count = blocks(x, y, _BLOCK, shape, classes)
+    seed = secrets.randbits(64)
+    rng = np.random.default_rng(seed)
+    details = _details(settings, digest, seed)
+    _check_resume(resume, details, settings)
+    done: list[Certificates] = []
+    with _progress(verbose, count) as report, ThreadPoolExecutor(settings.threads) as pool:
+        executor = pool if settings.threads > 1 else None
+        cascade = Cascade(model, network, settings, rng, _norm(network, settings, rng), executor)
+        first = 0
+        try:
+            for block in stream:
+                radii = _radii(epsilon, first, len(block.x), count)
+                before = None if resume is None else _part(resume, first, len(block.x))
+                first += len(block.x)
+                # The result is listed before it is filled: Ctrl-C keeps what it holds by then.
+                if before is not None and before.complete:
+                    done.append(before)
+                    report("resumed", len(block.x))
+                    continue
+                _one_block(cascade, block, radii, report, done, settings, details)
+        except KeyboardInterrupt:
+            if not done:
+                raise
+    if weight_hash(model) != digest:
+        raise RuntimeError(
+            "The model's weights changed while it was being certified; the result is void. Certify "
+            "again when training has stopped."
+        )
+    return _joined(done, settings, details)
+
+
+def _one_block(
+    cascade: Cascade,
+    block: Block,
+    radii: np.ndarray,
+    report: Report,
+    done: list[Certificates],
+    settings: Settings,
+    details: dict[str, Any],
+) -> None:
+    found, logits = cascade.begin(block.x, block.y)
+    try:
+        cascade.run(block.x, radii, found, logits, report)
+    finally:
+        done.append(_certificates(found, radii, settings, details))
+
+
+def _certificates(
+    found: Findings, epsilon: np.ndarray, settings: Settings, details: dict[str, Any]
+) -> Certificates:
+    return Certificates(
+        found.label,
+        np.isin(found.status, CERTIFIED_BY),
+        found.margin,
+        found.lipschitz,
+        found.radius if settings.radius else None,
+        found.status,
+        epsilon,
+        settings.guarantee,
+        settings.arithmetic,
+        details,
+        found.counterexamples,
+    )
+
+
+def _norm(network: Network, settings: Settings, rng: np.random.Generator) -> OneSample:
+    if settings.guarantee == "proved":
+        return proved
+    # Every norm that a sample may take gets its share of delta: two stages, and the radius search.
+    calls = sum(1 for _ in network.operators()) * (2 + 12 * settings.radius)
+    return probabilistic(settings.delta / calls, rng)
+
+
+def _radii(epsilon: np.ndarray, first: int, size: int, count: int | None) -> np.ndarray:
+    if epsilon.ndim == 0:
+        return np.full(size, float(epsilon))
+    if count is not None and len(epsilon) != count or first + size > len(epsilon):
+        raise ValueError(
+            f"epsilon must be one number or one for each sample. Received: {len(epsilon)} numbers"
+        )
+    return epsilon[first : first + size]
+
+
+def _details(settings: Settings, digest: str, seed: int) -> dict[str, Any]:
+    return {
+        **settings.describe(),
+        "seed": seed,
+        "weights": digest,
+        "backend": keras.backend.backend(),
+        "versions": {
+            "keraslip": __version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+    }
+
+
+def _check_resume(resume: Certificates | None, details: dict[str, Any], settings: Settings) -> None:
+    if resume is None:
+        return
+    same = resume.guarantee == settings.guarantee and resume.arithmetic == settings.arithmetic
+    same = same and (resume.radius is not None) == settings.radius
+    keys = ("weights", "effort", "conv")
+    if not same or any(resume.details.get(key) != details[key] for key in keys):
+        raise ValueError(
+            "These certificates cannot be resumed: they were made with other weights or options."
+        )
+
+
+def _part(certificates: Certificates, first: int, size: int) -> Certificates | None:
+    """The certificates of a block, `None` if there are not that many."""
+    if first + size > len(certificates):
+        return None
+    rows = slice(first, first + size)
+    examples = certificates.counterexamples.items()
+    arrays = {
+        name: getattr(certificates, name)[rows]
+        for name in ARRAYS
+        if getattr(certificates, name) is not None
+    }
+    kept = {i - first: x for i, x in examples if first <= i < first + size}
+    return replace(certificates, **arrays, counterexamples=kept)
+
+
+def _joined(parts: list[Certificates], settings: Settings, details: dict[str, Any]) -> Certificates:
+    if not parts:
+        raise ValueError("The data set is empty: there was no sample to certify.")
+
+    def join(name: str) -> Any:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    examples: dict[int, np.ndarray] = {}
+    first = 0
+    for part in parts:
+        examples |= {first + i: x for i, x in part.counterexamples.items()}
+        first += len(part)
+    return Certificates(
+        join("label"),
+        join("certified"),
+        join("margin"),
+        join("lipschitz"),
+        join("radius") if settings.radius else None,
+        join("status"),
+        join("epsilon"),
+        settings.guarantee,
+        settings.arithmetic,
+        details,
+        examples,
+    )
+
+
+@contextmanager
+def _progress(verbose: Any, count: int | None) -> Iterator[Report]:
+    """A bar with the stage and the time left."""
+    bar = Progress(
+        TextColumn("[bold]certify"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        transient=verbose == "auto",
+    )
+    bar.disable = not (bar.console.is_terminal if verbose == "auto" else bool(verbose))
+    task = bar.add_task("predictions", total=count)
+
+    def report(stage: str, settled: int) -> None:
+        bar.update(task, description=stage, advance=settled)
+
+    with bar:
+        yield report

@@ -1,0 +1,43 @@
+"""The local Lipschitz constant: hard masks, which hold between any two points of the ball."""
+
+import secrets
+from typing import Any
+
+import numpy as np
+
+from keraslip.certify.certifier import network_of
+from keraslip.certify.evaluate import Evaluator
+from keraslip.certify.inputs import blocks
+from keraslip.certify.local_norms import LocalNorms, probabilistic, proved
+from keraslip.certify.propagation import Execution
+from keraslip.certify.settings import Settings
+
+
+def local_lipschitz(
+    model: Any, x: Any, epsilon: np.ndarray, guarantee: str, batch_size: int
+) -> np.ndarray:
+    """See `keraslip.LocalLipschitzModel.local_lipschitz`."""
+    settings = Settings(guarantee=guarantee, batch_size=batch_size)
+    if guarantee == "estimate":
+        if epsilon.ndim:
+            raise ValueError("guarantee='estimate' takes one epsilon for all samples.")
+        found = model.estimate(x, epsilon=float(epsilon), batch_size=batch_size)
+        return np.asarray(found.lipschitz, dtype="float64")
+    network, _ = network_of(model)
+    one = proved
+    if guarantee == "probabilistic":
+        calls = sum(1 for _ in network.operators())
+        rng = np.random.default_rng(secrets.randbits(64))
+        one = probabilistic(settings.delta / calls, rng)
+    shape = tuple(model.inputs[0].shape[1:])
+    stream, count = blocks(x, None, batch_size, shape, network.classes)
+    radii = np.broadcast_to(epsilon, (count,)) if count is not None else epsilon
+    evaluate = Evaluator(network, Execution.of("float64"), batch_size)
+    norms, parts, first = LocalNorms(False, one), [], 0
+    for block in stream:
+        size = len(block.x)
+        part = radii[first : first + size] if radii.ndim else np.full(size, float(radii))
+        label = np.zeros(size, dtype="int64")
+        parts.append(evaluate(block.x, label, part, norms, hard=True).lipschitz)
+        first += size
+    return np.concatenate(parts)

@@ -1,0 +1,54 @@
+"""What a certificate assumes of the execution, and whether it is so."""
+
+import hashlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from keraslip import backend
+
+
+def check_precision(model: Any) -> None:
+    """Raises for a model or backend that computes with less than float32.
+
+    Raises:
+        ValueError: with the sentence that says how to switch it off.
+    """
+    for layer in model._flatten_layers():
+        dtype = layer.compute_dtype
+        if layer.weights and dtype not in ("float32", "float64"):
+            raise ValueError(
+                f"Certificates are about float32 execution, but layer {layer.name!r} computes in {dtype}. "
+                "Load the model under keras.config.set_dtype_policy('float32') and save it again, or build "
+                "it with dtype='float32' and copy the weights."
+            )
+    remedy = backend.reduced_precision()
+    if remedy is not None:
+        raise ValueError(f"Certificates are about float32 execution. {remedy}")
+
+
+def check_weights(model: Any) -> None:
+    """Raises for weights that are not finite.
+
+    Raises:
+        ValueError: naming the weight.
+    """
+    for weight in model.weights:
+        value = keras.ops.convert_to_numpy(weight)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            bad = int((~np.isfinite(value)).sum())
+            raise ValueError(
+                f"The weight {weight.path!r} holds {bad} numbers that are not finite; nothing can be "
+                "certified. Restore an earlier checkpoint, or train with a smaller learning rate."
+            )
+
+
+def weight_hash(model: Any) -> str:
+    """SHA-256 of all weights but those of the optimizer and of random generators."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()

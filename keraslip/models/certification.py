@@ -1,0 +1,139 @@
+"""What a model says about its certificates; the work is done in `keraslip.certify`."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keraslip.models.validation import check_epsilon
+
+if TYPE_CHECKING:
+    from keraslip.certify import Certificates
+
+
+class Certification:
+    """Mixin of `LocalLipschitzModel` with the methods that certify."""
+
+    def certify(
+        self,
+        x: Any,
+        y: Any = None,
+        epsilon: Any = None,
+        guarantee: str = "proved",
+        arithmetic: str = "float32",
+        effort: str = "full",
+        conv: str = "auto",
+        radius: bool = False,
+        delta: float = 1e-9,
+        workers: int | None = None,
+        batch_size: int = 256,
+        verbose: bool | str = "auto",
+        resume: "Certificates | None" = None,
+    ) -> "Certificates":
+        """Certifies that no perturbation of L2 size up to epsilon changes the label.
+
+        Cheap bounds come first, dearer ones only for the samples that are still open. Ctrl-C returns what
+        is done by then. A certificate holds for all real inputs in the ball, not only for valid images.
+
+        Args:
+            x: Inputs `(n, *shape)`, or a stream of batches (`tf.data.Dataset`, `PyDataset`, `DataLoader`,
+                generator) of `x`, `(x, y)` or `(x, y, sample_weight)`.
+            y: Labels: class indices `(n,)` or one-hot; those predicted if `None`. A wrong prediction is
+                never certified.
+            epsilon: L2 radius in raw input units, one for all or one for each sample; the compiled one if
+                `None`. 0 is allowed.
+            guarantee: `"proved"`: a deterministic bound, rounding accounted for. `"probabilistic"`: true
+                with probability 1 - delta for each sample. `"estimate"`: by power iteration, no promise:
+                nothing is certified, see `Certificates.estimated`.
+            arithmetic: `"float32"`: about the network as executed. `"float64"`: about the ideal one.
+            effort: `"full"`, or `"frozen"`: global norms and anchored slopes only, as an exported graph.
+            conv: Norms of convolutions over varying units: `"auto"` where they can settle a sample,
+                `"local"` for every open sample, `"global"` never.
+            radius: Also find the certified radius of every sample.
+            delta: Allowed probability of a wrong certificate, for each sample, if probabilistic.
+            workers: Samples worked on at once; the number of cores if `None`.
+            batch_size: Samples in a pass.
+            verbose: Whether to show a progress bar; `"auto"` shows one on a terminal.
+            resume: Certificates of an interrupted run over the same data.
+
+        Returns:
+            `keraslip.Certificates`.
+
+        Raises:
+            ValueError: for bad inputs, labels, epsilon or options, weights that are not finite, and reduced
+                precision.
+            NotImplementedError: at a layer that no certificate can pass.
+            CertificateViolation: if anything contradicts a certificate; the example is saved.
+            RuntimeError: if the weights change meanwhile.
+
+        Example:
+
+        ```python
+        certificates = model.certify(x_test, y_test, epsilon=0.25)
+        print(certificates)
+        certificates.certified_accuracy(y_test)
+        ```
+
+        Reference:
+
+        - Huang et al., 2021, arXiv 2111.01395 (the local bound); Rump, 2006, BIT 46 (proved norms).
+        """
+        from keraslip.certify.certifier import certify
+        from keraslip.certify.estimated import estimated
+        from keraslip.certify.settings import Settings
+
+        radii = self._radii(epsilon)
+        settings = Settings(guarantee, arithmetic, effort, conv, radius, delta, workers, batch_size)
+        if guarantee == "estimate":
+            return estimated(self, x, y, radii, settings)
+        return certify(self, x, y, radii, settings, verbose, resume)
+
+    def local_lipschitz(
+        self,
+        x: np.ndarray,
+        epsilon: Any = None,
+        guarantee: str = "proved",
+        batch_size: int = 256,
+    ) -> np.ndarray:
+        """Upper bound of the Lipschitz constant of the logits on the ball around each input.
+
+        It bounds `||f(x') - f(x'')|| / ||x' - x''||` for any two points of the ball, in real arithmetic.
+
+        Args:
+            x: Inputs `(n, *shape)`.
+            epsilon: L2 radius in raw input units, one for all or one for each; the compiled one if `None`.
+            guarantee: `"proved"`, `"probabilistic"` (delta 1e-9) or `"estimate"`.
+            batch_size: Samples in a pass.
+
+        Returns:
+            Array `(n,)`, float64.
+
+        Raises:
+            ValueError: for bad inputs or options.
+
+        Example:
+
+        ```python
+        model.local_lipschitz(x_test[:10], epsilon=0.25)
+        ```
+        """
+        from keraslip.certify.lipschitz import local_lipschitz
+
+        return local_lipschitz(self, x, self._radii(epsilon), guarantee, batch_size)
+
+    def _radii(self, epsilon: Any) -> np.ndarray:
+        if epsilon is None:
+            if not self.compiled:  # type: ignore[attr-defined]
+                raise ValueError("Pass epsilon, or compile the model with one.")
+            return np.asarray(self.epsilon_value)  # type: ignore[attr-defined]
+        if np.ndim(epsilon) == 0:
+            number = np.asarray(epsilon).item() if isinstance(epsilon, np.ndarray) else epsilon
+            return np.asarray(check_epsilon(number))
+        radii = np.asarray(epsilon)
+        if radii.ndim != 1 or radii.dtype.kind not in "iuf":
+            raise ValueError(
+                "epsilon must be one number or one for each sample. "
+                f"Received: shape {radii.shape}, dtype {radii.dtype}"
+            )
+        if not (np.isfinite(radii).all() and (radii >= 0).all()):
+            raise ValueError(f"epsilon must be finite and >= 0. Received: epsilon={epsilon!r}")
+        return radii.astype("float64")
