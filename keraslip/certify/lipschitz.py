@@ -8,7 +8,7 @@ import numpy as np
 from keraslip.certify.certifier import network_of
 from keraslip.certify.evaluate import Evaluator
 from keraslip.certify.inputs import blocks
-from keraslip.certify.local_norms import LocalNorms, probabilistic, proved
+from keraslip.certify.local_norms import LocalNorms, OneSample, probabilistic, proved
 from keraslip.certify.propagation import Execution
 from keraslip.certify.settings import Settings
 
@@ -24,7 +24,7 @@ def local_lipschitz(
         found = model.estimate(x, epsilon=float(epsilon), batch_size=batch_size)
         return np.asarray(found.lipschitz, dtype="float64")
     network, _ = network_of(model)
-    one = proved
+    one: OneSample = proved
     if guarantee == "probabilistic":
         calls = sum(1 for _ in network.operators())
         rng = np.random.default_rng(secrets.randbits(64))
