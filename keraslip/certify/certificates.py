@@ -111,13 +111,28 @@ class Certificates:
             raise ValueError(f"There are {len(self)} certificates. Received: {len(y)} labels")
         return np.asarray(self.label == y)
 
-    def save(self, path: str | os.PathLike[str], **extra: np.ndarray) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        model: Any = None,
+        x: np.ndarray | None = None,
+        samples: int = 50,
+    ) -> None:
         """Writes the certificates to a `.npz` file, in one go.
+
+        With model and inputs the file also holds what `python -m keraslip.certify.check FILE` needs to check
+        some of them without keraslip's certifier; small networks only.
 
         Args:
             path: The file.
-            **extra: Further arrays, such as what `python -m keraslip.certify.check` needs.
+            model: The model that was certified.
+            x: The inputs that were certified, `(n, *shape)`.
+            samples: How many certified samples to include, spread over all.
+
+        Raises:
+            ValueError: if the model is too large for the checker, or not the one that was certified.
         """
+        extra = {} if model is None or x is None else self._evidence(model, x, samples)
         arrays = {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
         for index, x in self.counterexamples.items():
             arrays[f"counterexample_{index}"] = x
@@ -127,6 +142,18 @@ class Certificates:
         partial = target.with_name(f".{target.name}.partial.npz")
         np.savez_compressed(partial, **arrays, **extra)  # type: ignore[arg-type]
         os.replace(partial, target)
+
+    def _evidence(self, model: Any, x: np.ndarray, samples: int) -> dict[str, np.ndarray]:
+        from keraslip.certify.evidence import evidence
+
+        if len(x) != len(self):
+            raise ValueError(f"There are {len(self)} certificates. Received: {len(x)} inputs")
+        certified = np.flatnonzero(self.certified)
+        chosen = np.linspace(0, len(certified) - 1, min(samples, len(certified))).astype(int)
+        arrays = evidence(model, np.asarray(x), certified[chosen])
+        if str(arrays["check_weights"]) != self.details.get("weights"):
+            raise ValueError("The model's weights are not those that were certified.")
+        return arrays
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Certificates":
