@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,25 +21,44 @@ from keraslip.certify.norms.rounding import (
 
 #: Up to this size all eigenvalues are computed, so the level to prove is theirs to 1e-9.
 _SMALL = 48
-_STEPS = 24
 _EXACT = (1.0 + 1e-9, 1.0 + 1e-6, 1.001, 1.1)
-_GROWTH = (1.003, 1.008, 1.03, 1.1, 1.3)
 
 
-def prove_level(estimate: float, prove: Callable[[float], bool], exact: bool) -> float:
+@dataclass(frozen=True)
+class Search:
+    """How hard the top eigenvalue is looked for.
+
+    Args:
+        steps: Lanczos steps of the estimate.
+        growth: Levels to prove, as multiples of the estimate.
+    """
+
+    steps: int
+    growth: tuple[float, ...]
+
+
+#: For norms that are taken for every sample, and for those that are taken once for a model.
+QUICK = Search(24, (1.003, 1.008, 1.03, 1.1, 1.3))
+TIGHT = Search(120, (1.0 + 2e-5, 1.0005, 1.003, 1.03, 1.3))
+
+
+def prove_level(
+    estimate: float, prove: Callable[[float], bool], growth: tuple[float, ...]
+) -> float:
     """Smallest tried level above an estimate that can be proved, infinite if none can."""
-    for growth in _EXACT if exact else _GROWTH:
-        if prove(estimate * growth):
-            return estimate * growth
+    for factor in growth:
+        if prove(estimate * factor):
+            return estimate * factor
     return math.inf
 
 
-def gram_norm(gram: np.ndarray, gram_error: float = 0.0) -> float:
+def gram_norm(gram: np.ndarray, gram_error: float = 0.0, search: Search = QUICK) -> float:
     """Proved upper bound of the norm of A, from its Gram matrix.
 
     Args:
         gram: Computed `A A^T`, shape `(n, n)`, real, finite, A's largest entry of magnitude near one.
         gram_error: Bound of `||fl(A A^T) - A A^T||_2`.
+        search: How hard to look for the top eigenvalue.
 
     Returns:
         The bound, infinite where no proof succeeds.
@@ -47,16 +67,18 @@ def gram_norm(gram: np.ndarray, gram_error: float = 0.0) -> float:
     if exact:
         estimate = float(np.linalg.eigvalsh(gram)[-1])
     else:
-        estimate = top_eigenvalue(gram.__matmul__, len(gram), _STEPS)
-    level = prove_level(estimate, lambda t: bool(prove_each(gram[None], t)[0]), exact)
+        estimate = top_eigenvalue(gram.__matmul__, len(gram), search.steps)
+    growth = _EXACT if exact else search.growth
+    level = prove_level(estimate, lambda t: bool(prove_each(gram[None], t)[0]), growth)
     return math.sqrt(level + gram_error) * SLACK
 
 
-def dense_norm(matrix: np.ndarray) -> float:
+def dense_norm(matrix: np.ndarray, tight: bool = False) -> float:
     """Proved upper bound of the spectral norm of a dense matrix, within about 0.2 % of it.
 
     Args:
         matrix: Shape `(m, n)`.
+        tight: Within about 1e-5, for a few times the price.
 
     Returns:
         The bound: it scales exactly with powers of two, is 0.0 for zero and empty matrices, and infinite
@@ -83,4 +105,5 @@ def dense_norm(matrix: np.ndarray) -> float:
     # A Gram entry errs by gamma_m of the same sum of magnitudes, and || |A| ||^2 <= |A|_1 |A|_inf.
     gram_error = gamma(flat.shape[1]) * simple**2 * SLACK
     frobenius = frobenius_bound(float(np.trace(gram)), matrix.size)
-    return unscaled(min(gram_norm(gram, gram_error), simple * SLACK, frobenius * SLACK), exponent)
+    bound = gram_norm(gram, gram_error, TIGHT if tight else QUICK)
+    return unscaled(min(bound, simple * SLACK, frobenius * SLACK), exponent)

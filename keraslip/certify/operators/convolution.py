@@ -108,7 +108,7 @@ class ConvOperator(Operator):
         norm = conv_norm(*self._arguments)
         if self.kernel[..., 0].size * self.outputs <= _WRITTEN_OUT:
             # The torus has no border; the operator itself is up to a few per cent smaller.
-            norm = min(norm, sparse_norm(self.matrix))
+            norm = min(norm, sparse_norm(self.matrix, tight=True))
         return norm
 
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:

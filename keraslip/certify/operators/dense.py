@@ -40,7 +40,7 @@ class DenseOperator(Operator):
         return DenseOperator(np.abs(self.kernel), self.in_shape)
 
     def build_norm(self) -> float:
-        return dense_norm(self.kernel)
+        return dense_norm(self.kernel, tight=True)
 
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
         if columns is None:

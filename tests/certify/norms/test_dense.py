@@ -139,7 +139,7 @@ def test_rounding_of_the_gram_matrix_counts(bits, monkeypatch):
     assert (cut < gram).all()
     lost = 2.0 ** (1 - bits) * matrix.sum(axis=0).max() * matrix.sum(axis=1).max()
     # The usual distance between estimate and level would hide it.
-    monkeypatch.setattr(dense_module, "_GROWTH", (1.0 + 1e-9,))
+    monkeypatch.setattr(dense_module, "QUICK", dense_module.Search(24, (1.0 + 1e-9,)))
     assert gram_norm(cut) < true_norm(matrix) <= gram_norm(cut, float(lost))
 
 
