@@ -206,7 +206,7 @@ class Cascade:
 
     def _attacked(self, x: np.ndarray, label: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
         """Points that an attack found, padded so that few batch sizes are compiled."""
-        size = self.settings.batch_size
+        size = min(self.settings.batch_size, max(16, 1 << (len(x) - 1).bit_length()))
         filled = np.resize(np.arange(len(x)), max(1, -(-len(x) // size)) * size)
         given = self.model.input_range if self.model.compiled else (0.0, 1.0)
         inside = given is None or (x.min() >= given[0] and x.max() <= given[1])
