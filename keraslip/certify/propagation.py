@@ -142,6 +142,8 @@ class SoundPass:
         self.centers: dict[int, np.ndarray] = {}
         self.errors: dict[int, np.ndarray] = {}
         self.balls: dict[int, ProvedBall] = {}
+        #: Errors of some steps once more: a part entry by entry, and the L2 norm of the rest, `(batch,)`.
+        self.split_errors: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._start(x)
         for node in network.nodes[1:]:
             if isinstance(node, LinearNode):
@@ -201,9 +203,14 @@ class SoundPass:
         # An activation's own error is in its radius.
         carried = 0.0 if closed_ball(source) is not None else operator.absolute.forward(error)
         flushed = (operator.terms + 2) * self.execution.smallest
-        rounding = (executed + own) * magnitude + executed * moved
+        at_center = up(carried + (executed + own) * magnitude + flushed)
         self.centers[node.index] = center
-        self.errors[node.index] = up(carried + rounding + flushed)
+        self.errors[node.index] = up(at_center + executed * moved)
+        index = closed_ball(source)
+        if executed and index is not None:
+            # The part that grows with the ball is often smaller as a vector than entry by entry.
+            reach = self.balls[index].views[0].reach.at(self.epsilon)
+            self.split_errors[node.index] = at_center, up(executed * operator.absolute_norm * reach)
 
     def _moved(self, source: Node, operator: Operator) -> np.ndarray:
         """Upper bound of `|W| |z' - z|` for every output."""
@@ -244,7 +251,11 @@ class SoundPass:
     def _closed(self, source: Node, rows: np.ndarray, error: np.ndarray, norms: Norms) -> Reach:
         """Radius of `diag(rows) (z' - z)`."""
         none = np.zeros(len(rows))
-        total = Reach(none, l2(rows * error))
+        rounded = l2(rows * error)
+        if source.index in self.split_errors:
+            entries, rest = self.split_errors[source.index]
+            rounded = np.minimum(rounded, up(l2(rows * entries) + rest))
+        total = Reach(none, rounded)
         for ball, operator in source.terms.items():
             view = self.balls[ball].views[0]
             norm = norms(operator, rows, view.columns)

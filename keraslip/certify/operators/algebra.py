@@ -89,6 +89,10 @@ class Chain(_Written):
     def _own_norm(self) -> float:
         return self.build_norm() * (1.0 + self.slack) * INFLATION
 
+    @cached_property
+    def absolute_norm(self) -> float:
+        return self.outer.absolute_norm * self.inner.absolute_norm * INFLATION
+
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
         if self.outer.moves:
             inner = self.inner.row_norms(columns)

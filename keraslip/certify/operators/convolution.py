@@ -7,7 +7,7 @@ import numpy as np
 
 from keraslip.bounds.maps import ConvGeometry, ConvMap
 from keraslip.certify.norms import conv_matrix, conv_norm, sparse_norm
-from keraslip.certify.operators.dense import as_float64
+from keraslip.certify.operators.dense import as_float64, mixed_norm
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
 from keraslip.certify.rounding import up
 
@@ -110,6 +110,13 @@ class ConvOperator(Operator):
             # The torus has no border; the operator itself is up to a few per cent smaller.
             norm = min(norm, sparse_norm(self.matrix, tight=True))
         return norm
+
+    @cached_property
+    def absolute_norm(self) -> float:
+        magnitude = np.abs(self.kernel)
+        groups = np.split(magnitude, self.geometry.groups, axis=-1)
+        from_one_input = max(group.sum(axis=(0, 1, 3)).max() for group in groups)
+        return mixed_norm(from_one_input, magnitude.sum(axis=(0, 1, 2)).max(), self.slack)
 
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
         # The whole filter's norm: at the border some taps fall on the padding.

@@ -1,5 +1,6 @@
 """Matrix products and entrywise scales."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from keras import ops
 from keraslip.bounds.maps import DenseMap, DiagonalMap
 from keraslip.certify.norms import dense_norm
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
-from keraslip.certify.rounding import FLOAT32, up
+from keraslip.certify.rounding import FLOAT32, INFLATION, up
 
 
 def as_float64(tensor: Any) -> np.ndarray:
@@ -42,6 +43,11 @@ class DenseOperator(Operator):
     def build_norm(self) -> float:
         return dense_norm(self.kernel, tight=True)
 
+    @cached_property
+    def absolute_norm(self) -> float:
+        magnitude = np.abs(self.kernel)
+        return mixed_norm(magnitude.sum(axis=1).max(), magnitude.sum(axis=0).max(), self.slack)
+
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
         if columns is None:
             return up(np.sqrt(self._squares.sum(axis=0)))[None] * (1.0 + self.slack)
@@ -63,6 +69,11 @@ class DenseOperator(Operator):
         block = self.kernel[np.ix_(keep_in, keep_out)]
         block = block * columns[keep_in, None] * rows[keep_out]
         return dense_norm(block) * (1.0 + self.slack)
+
+
+def mixed_norm(column_sum: float, row_sum: float, slack: float) -> float:
+    """`sqrt(|W|_1 |W|_inf)`: near the norm where no coefficient is negative."""
+    return float(np.sqrt(column_sum) * np.sqrt(row_sum) * (1.0 + slack) * INFLATION)
 
 
 class DiagonalOperator(Operator):

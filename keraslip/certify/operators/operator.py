@@ -72,6 +72,11 @@ class Operator(ABC):
         return self.build_norm() * (1.0 + self.slack) * INFLATION
 
     @cached_property
+    def absolute_norm(self) -> float:
+        """An upper bound of the norm of |W|, cheap where that is tight enough."""
+        return self.absolute.norm
+
+    @cached_property
     def absolute(self) -> "Operator":
         """The map with |W|."""
         return self.build_absolute()
