@@ -1,0 +1,279 @@
+"""Nets for the certifier's tests, and their forward and backward pass in plain NumPy."""
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+import keraslip
+from keraslip.certify.evaluate import Evaluation, Evaluator
+from keraslip.certify.local_norms import LocalNorms, proved
+from keraslip.certify.network import ActivationNode, LinearNode, Network, SumNode
+from keraslip.certify.propagation import Execution, global_norms
+from keraslip.certify.slopes import ProvedClippedReLU
+from tests.harness import model_of
+from tests.reference.paper_numpy import points_in_ball
+
+IMAGE, FLAT = (5, 4, 2), (6,)
+ClippedReLU, ClippedMaxMin = keraslip.layers.ClippedReLU, keraslip.layers.ClippedMaxMin
+EXACT, FLOAT32 = Execution.of("float64"), Execution.of("float32")
+#: Where norms come from, by name.
+NORMS = {
+    "global": global_norms,
+    "dense": LocalNorms(False, proved),
+    "local": LocalNorms(True, proved),
+}
+
+
+def conv(filters: int = 4, size: int = 3, **kwargs: Any) -> Any:
+    return layers.Conv2D(filters, size, **{"padding": "same", **kwargs})
+
+
+def relu(x: Any) -> Any:
+    return layers.Dense(8, activation="relu")(layers.Dense(8, activation="relu")(x))
+
+
+def clipped(x: Any) -> Any:
+    return ClippedReLU(0.5)(layers.Dense(8)(ClippedReLU(0.5)(layers.Dense(8)(x))))
+
+
+def deep(x: Any) -> Any:
+    for _ in range(5):
+        x = ClippedReLU(0.4)(layers.Dense(6)(x))
+    return x
+
+
+def maxmin(x: Any) -> Any:
+    return keraslip.layers.MaxMin()(layers.Dense(8)(keraslip.layers.MaxMin()(layers.Dense(8)(x))))
+
+
+def clipped_maxmin(x: Any) -> Any:
+    return ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(x))))
+
+
+def mixed(x: Any) -> Any:
+    x = ClippedReLU(0.5)(layers.Dense(8)(x))
+    return layers.ReLU()(layers.Dense(8)(ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(x))))
+
+
+def skip(x: Any) -> Any:
+    """Logits from two balls; MaxMin reads one of them."""
+    x = ClippedReLU(0.5)(layers.Dense(8)(x))
+    return x + ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(x))
+
+
+def input_to_logits(x: Any) -> Any:
+    return ClippedReLU(0.7)(layers.Dense(6)(x)) + 0.5 + x
+
+
+def residual(x: Any) -> Any:
+    x = ClippedReLU(0.8)(conv()(x))
+    x = ClippedReLU(0.8)(x + conv()(x))
+    return ClippedReLU(0.8)(x + conv()(ClippedReLU(0.5)(conv()(x))))
+
+
+def pooled(x: Any) -> Any:
+    x = ClippedReLU(0.5)(conv()(x))
+    return ClippedMaxMin(0.3, -0.3)(layers.AveragePooling2D(3, 2, padding="same")(x))
+
+
+def means(x: Any) -> Any:
+    """Linear layers one after the other, with and without an activation between."""
+    x = ClippedReLU(0.5)(layers.AveragePooling2D(2, 1)(conv()(x)))
+    return layers.GlobalAveragePooling2D()(conv(5, 1)(x))
+
+
+def channels_first(x: Any) -> Any:
+    x = layers.Permute((3, 1, 2))(x)
+    x = ClippedMaxMin(0.3, -0.3, data_format="channels_first")(
+        conv(data_format="channels_first")(x)
+    )
+    return ClippedReLU(0.5)(conv(data_format="channels_first", strides=2)(x))
+
+
+def normalised(x: Any) -> Any:
+    x = layers.Normalization(mean=[0.4, 0.6], variance=[0.04, 0.25])(x)
+    return ClippedReLU(0.5)(conv(strides=2)(x))
+
+
+def rescaled(x: Any) -> Any:
+    x = layers.Rescaling(-3.0, 1.0)(x)
+    return ClippedReLU(0.5)(layers.Dense(6)(ClippedReLU(0.5)(layers.Dense(6)(x))))
+
+
+def padded(x: Any) -> Any:
+    x = layers.ZeroPadding2D(((1, 2), (0, 1)))(ClippedReLU(0.5)(conv(4, groups=2)(x)))
+    return ClippedReLU(0.5)(conv(4, (3, 2), padding="valid", strides=(2, 1))(x))
+
+
+NETS = {
+    "linear": (FLAT, lambda x: x),
+    "relu": (FLAT, relu),
+    "clipped": (FLAT, clipped),
+    "deep": (FLAT, deep),
+    "maxmin": (FLAT, maxmin),
+    "clipped maxmin": (FLAT, clipped_maxmin),
+    "mixed": (FLAT, mixed),
+    "skip": (FLAT, skip),
+    "input to logits": (FLAT, input_to_logits),
+    "rescaled": (FLAT, rescaled),
+    "residual": (IMAGE, residual),
+    "pooled": (IMAGE, pooled),
+    "means": (IMAGE, means),
+    "channels first": (IMAGE, channels_first),
+    "normalised": (IMAGE, normalised),
+    "padded": (IMAGE, padded),
+}
+
+
+@functools.cache
+def model(name: str) -> keraslip.LocalLipschitzModel:
+    """A net with seeded weights, built once; not to be changed."""
+    shape, build = NETS[name]
+    return model_of(build, shape)
+
+
+@functools.cache
+def network(name: str) -> Network:
+    """The certifier's view of it."""
+    return Network(model(name))
+
+
+@functools.cache
+def inputs(name: str, count: int = 3) -> np.ndarray:
+    """Some inputs in [0, 1], float32."""
+    return np.random.default_rng(5).uniform(size=(count, *NETS[name][0])).astype("float32")
+
+
+def dense_model(
+    weights: list[np.ndarray], biases: list[Any] | None = None, theta: float | None = 1.0
+) -> keraslip.LocalLipschitzModel:
+    """Dense layers `(out, in)` with clipped ReLU between them, or ReLU if theta is None."""
+    biases = biases or [np.zeros(len(w)) for w in weights]
+    x = start = keras.Input((weights[0].shape[1],))
+    for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        layer = layers.Dense(len(weight))
+        x = layer(x)
+        layer.set_weights([np.asarray(weight).T, np.asarray(bias)])
+        if k < len(weights) - 1:
+            x = layers.ReLU()(x) if theta is None else ClippedReLU(theta)(x)
+    return keraslip.LocalLipschitzModel(start, x)
+
+
+def evaluated(
+    net: Network,
+    x: np.ndarray,
+    label: Any,
+    epsilon: Any,
+    norms: str = "global",
+    backwards: bool = True,
+    hard: bool = False,
+    execution: Execution = EXACT,
+) -> Evaluation:
+    """What the certifier says of some samples."""
+    n = len(x)
+    labels, radii = np.broadcast_to(label, (n,)), np.broadcast_to(np.asarray(epsilon, "float64"), n)
+    return Evaluator(net, execution)(x, labels, radii, NORMS[norms], backwards, hard)
+
+
+def forward(net: Network, x: np.ndarray) -> dict[int, np.ndarray]:
+    """Outputs of every step, in float64."""
+    values = {0: np.asarray(x, "float64")}
+    for node in net.nodes[1:]:
+        read = [values[source.index] for source in node.sources]
+        if isinstance(node, LinearNode):
+            out = node.operator.forward(read[0])
+            out = out if node.bias is None else out + node.bias
+        elif isinstance(node, SumNode):
+            out = sum(read) if node.constant is None else sum(read) + node.constant
+        else:
+            out = _activated(node, read[0])
+        values[node.index] = out
+    return values
+
+
+def _activated(node: Any, z: np.ndarray) -> np.ndarray:
+    act = node.activation
+    if isinstance(act, ProvedClippedReLU):
+        return np.minimum(np.maximum(z, 0.0), act.threshold)
+    p, q = np.split(z, 2, axis=act.axis)
+    large, small = np.minimum(np.maximum(p, q), act.upper), np.maximum(np.minimum(p, q), act.lower)
+    return np.concatenate([large, small], axis=act.axis)
+
+
+def gradient(net: Network, x: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Gradient of `c . logits` at every point, `(n, *shape)`; c is `(n, classes)`."""
+    values, back = forward(net, x), {net.logits.index: c}
+    for node in reversed(net.nodes[1:]):
+        g = back.pop(node.index, None)
+        if g is None:
+            continue
+        if isinstance(node, ActivationNode):
+            g = _activation_gradient(node, values[node.sources[0].index], g)
+        elif isinstance(node, LinearNode):
+            g = node.operator.adjoint(g)
+        for source in node.sources:
+            back[source.index] = back.get(source.index, 0.0) + g
+    return back[0]
+
+
+def _activation_gradient(node: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
+    act = node.activation
+    if isinstance(act, ProvedClippedReLU):
+        return g * ((z > 0) & (z < act.threshold))
+    p, q = np.split(z, 2, axis=act.axis)
+    large, small = np.split(g, 2, axis=act.axis)
+    large, small = large * (np.maximum(p, q) < act.upper), small * (np.minimum(p, q) > act.lower)
+    parts = [np.where(p >= q, large, small), np.where(p >= q, small, large)]
+    return np.concatenate(parts, axis=act.axis)
+
+
+def _lengths(d: np.ndarray) -> np.ndarray:
+    size = np.linalg.norm(d.reshape(len(d), -1), axis=1)
+    return np.maximum(size, 1e-300).reshape(-1, *(1,) * (d.ndim - 1))
+
+
+def attacked(net: Network, x: np.ndarray, epsilon: float, steps: int = 12) -> np.ndarray:
+    """Points `(n, pairs, *shape)` of the balls, each pushed from one class towards another."""
+    classes = net.classes
+    pairs = [(a, b) for a in range(classes) for b in range(classes) if a != b]
+    c = np.stack([np.eye(classes)[b] - np.eye(classes)[a] for a, b in pairs])
+    center = np.repeat(x.astype("float64"), len(pairs), axis=0)
+    c = np.tile(c, (len(x), 1))
+    rng, best, found = np.random.default_rng(0), np.full(len(c), -np.inf), center.copy()
+    for start in range(2):
+        d = rng.standard_normal(center.shape)
+        point = center + (0.01 if start else 1.0) * epsilon * d / _lengths(d)
+        for step in range(steps):
+            g = gradient(net, point, c)
+            d = point - center + 1.5 * epsilon * (1 - step / steps) * g / _lengths(g)
+            point = center + d * np.minimum(1.0, epsilon * (1 - 1e-12) / _lengths(d))
+            value = (forward(net, point)[net.logits.index] * c).sum(axis=1)
+            better = value > best
+            best[better], found[better] = value[better], point[better]
+    return found.reshape(len(x), len(pairs), *x.shape[1:])
+
+
+def ball(net: Network, x: np.ndarray, epsilon: float, count: int = 60) -> np.ndarray:
+    """Points `(n, points, *shape)` of the balls: sphere, inside, axes, corners, attacks.
+
+    Among them are the directions that move single units of the first layers most.
+    """
+    rows = [np.zeros((0, x[0].size))]
+    for node in net.nodes[1:]:
+        operator = node.terms.get(0)
+        if operator is not None and len(rows) < 3:
+            some = np.random.default_rng(1).permutation(operator.outputs)[:24]
+            basis = np.eye(operator.outputs)[some].reshape(-1, *operator.out_shape)
+            rows.append(operator.adjoint(basis).reshape(len(some), -1))
+    d = np.concatenate(rows)
+    d = epsilon * (1 - 1e-12) * d / _lengths(d)
+    flat = x.reshape(len(x), -1).astype("float64")
+    sampled = [
+        np.concatenate([points_in_ball(v, epsilon, count, seed=s), v + d, v - d])
+        for s, v in enumerate(flat)
+    ]
+    points = np.stack(sampled).reshape(len(x), -1, *x.shape[1:])
+    return np.concatenate([points, attacked(net, x, epsilon)], axis=1)
