@@ -10,7 +10,7 @@ from keraslip.certify.operators import as_float64
 from keraslip.rules import UnsupportedLayerError
 
 #: Covers the rounding of the few operations that make a slope.
-_PAD = 4e-16
+PAD = 4e-16
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +88,10 @@ class ProvedClippedReLU(ProvedActivation):
         constant = (rho <= away) | (theta <= 0.0)
         reach = np.minimum(rho, theta + away)
         with np.errstate(invalid="ignore", divide="ignore"):
-            soft = np.minimum((1.0 - away / reach) * (1.0 + _PAD) + _PAD, 1.0)
+            soft = np.minimum((1.0 - away / reach) * (1.0 + PAD) + PAD, 1.0)
             high = np.where(constant, 0.0, np.where(inside | hard, 1.0, soft))
             # From inside, the slope is smallest at the far side of the nearer kink.
-            least = np.minimum(z, theta - z) / rho * (1.0 - _PAD)
+            least = np.minimum(z, theta - z) / rho * (1.0 - PAD)
         low = np.where(inside & ~constant, np.clip(least, 0.0, 1.0), 0.0)
         varies = np.where(high > 0.0, 1.0, high)  # NaN stays NaN
         return Slopes(output, high, varies, low, high)
@@ -101,7 +101,7 @@ class ProvedClippedReLU(ProvedActivation):
     ) -> tuple[np.ndarray, np.ndarray]:
         low, high, theta = slopes.low, slopes.high, self.threshold
         assert low is not None and high is not None
-        s, q = 0.5 * (low + high), 0.5 * (high - low) * (1.0 + _PAD)
+        s, q = 0.5 * (low + high), 0.5 * (high - low) * (1.0 + PAD)
         at_zero = (z - rho < 0.0) & (z + rho > 0.0)
         at_theta = (z - rho < theta) & (z + rho > theta)
         # Where only the convex kink is in the box a tangent supports from below, the concave from above.
@@ -140,7 +140,7 @@ class ProvedMaxMin(ProvedActivation):
         return Slopes(
             np.concatenate(output, axis=self.axis),
             np.concatenate([pair, pair], axis=self.axis),
-            np.minimum(np.concatenate(columns, axis=self.axis) * (1.0 + _PAD), 1.0),
+            np.minimum(np.concatenate(columns, axis=self.axis) * (1.0 + PAD), 1.0),
         )
 
     @staticmethod
@@ -148,7 +148,7 @@ class ProvedMaxMin(ProvedActivation):
         away = np.maximum(beyond, 0.0)
         constant = (reach <= away) | (reach <= 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            soft = np.minimum((1.0 - away / reach) * (1.0 + _PAD) + _PAD, 1.0)
+            soft = np.minimum((1.0 - away / reach) * (1.0 + PAD) + PAD, 1.0)
         return np.where(constant, 0.0, np.where(hard, 1.0, soft))
 
 

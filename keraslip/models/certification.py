@@ -120,6 +120,47 @@ class Certification:
 
         return local_lipschitz(self, x, self._radii(epsilon), guarantee, batch_size)
 
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Writes the model with its certificate inside: it answers without Keras and keraslip.
+
+        The artefact has `serve(x) -> logits` and `certify(x, epsilon) -> label, certified, margin,
+        lipschitz`, with a dynamic batch size. Its certificates are those of `certify(effort="frozen")`:
+        proved global norms, frozen in the file, and anchored slopes, in float64. NaN in x and a negative
+        epsilon give `certified = false`. It is checked before it is kept.
+
+        Args:
+            filepath: Folder (SavedModel) or file (ONNX).
+            format: `"tf_saved_model"` or `"onnx"`; other formats are Keras' own, without a certificate.
+            verbose: Whether to say what happens; yes by default.
+            **kwargs: Arguments of `keras.Model.export` for other formats.
+
+        Raises:
+            FileExistsError: if something is there already.
+            ImportError: if TensorFlow, or what ONNX needs, is missing.
+            RuntimeError: if the artefact does not answer as the model does.
+
+        Example:
+
+        ```python
+        model.export("served")
+        served = tf.saved_model.load("served")
+        served.certify(images, 0.25)["certified"]
+        ```
+        """
+        from keraslip.export import FORMATS, export_model
+
+        if format not in FORMATS:
+            super().export(filepath, format=format, verbose=verbose, **kwargs)  # type: ignore[misc]
+            return
+        epsilon = float(self._radii(None)) if self.compiled else 0.0  # type: ignore[attr-defined]
+        export_model(self, filepath, format, epsilon, verbose is not False)
+
     def _radii(self, epsilon: Any) -> np.ndarray:
         if epsilon is None:
             if not self.compiled:  # type: ignore[attr-defined]

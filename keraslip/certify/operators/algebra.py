@@ -66,6 +66,9 @@ class Chain(_Written):
         self.outer, self.inner = outer, inner
         self.moves = outer.moves and inner.moves
         self.costly = outer.costly or inner.costly
+        self.reads_columns = (inner if outer.moves else outer).reads_columns and (
+            outer.moves or inner.moves
+        )
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         return self.outer.forward(self.inner.forward(x))
@@ -122,6 +125,7 @@ class Total(_Written):
         super().__init__(first.in_shape, first.out_shape, terms, max(p.slack for p in parts))
         self.parts = parts
         self.costly = any(part.costly for part in parts)
+        self.reads_columns = any(part.reads_columns for part in parts)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         return sum(part.forward(x) for part in self.parts)  # type: ignore[return-value]

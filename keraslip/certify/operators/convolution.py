@@ -46,7 +46,8 @@ class ConvOperator(Operator):
                 columns = slice(j * dw, j * dw + sw * (width - 1) + 1, sw)
                 yield self.kernel[i, j], padded[:, rows, columns, :]
 
-    def _extent(self) -> tuple[int, int]:
+    @property
+    def extent(self) -> tuple[int, int]:
         """Size of the padded image: what the windows reach, and all of the image."""
         sizes = []
         for axis in (0, 1):
@@ -61,7 +62,7 @@ class ConvOperator(Operator):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         rows, columns = self._inside()
-        padded = np.zeros((len(x), *self._extent(), self.in_shape[-1]))
+        padded = np.zeros((len(x), *self.extent, self.in_shape[-1]))
         padded[:, rows, columns] = x
         out = np.zeros((len(x), *self.out_shape))
         groups = self.geometry.groups
@@ -75,7 +76,7 @@ class ConvOperator(Operator):
 
     def adjoint(self, y: np.ndarray) -> np.ndarray:
         rows, columns = self._inside()
-        padded = np.zeros((len(y), *self._extent(), self.in_shape[-1]))
+        padded = np.zeros((len(y), *self.extent, self.in_shape[-1]))
         groups = self.geometry.groups
         per_group, width = self.in_shape[-1] // groups, self.out_shape[-1] // groups
         for tap, view in self._windows(padded):

@@ -26,6 +26,8 @@ class DenseOperator(Operator):
         slack: See `Operator`.
     """
 
+    reads_columns = True
+
     def __init__(self, kernel: np.ndarray, in_shape: Shape, slack: float = 0.0) -> None:
         super().__init__(in_shape, (*in_shape[:-1], kernel.shape[1]), kernel.shape[0], slack)
         self.kernel = kernel
@@ -84,6 +86,8 @@ class DiagonalOperator(Operator):
         shape: Shape of one input.
         slack: See `Operator`.
     """
+
+    reads_columns = True
 
     def __init__(self, scale: np.ndarray, shape: Shape, slack: float = 0.0) -> None:
         super().__init__(shape, shape, 1, slack)

@@ -19,10 +19,11 @@ class MovingOperator(Operator):
     """
 
     moves = True
+    reads_columns = True
 
     def __init__(self, in_shape: Shape, out_shape: Shape, source: np.ndarray | None = None) -> None:
         super().__init__(in_shape, out_shape, 0)
-        self._source = source
+        self.source = source
         if source is not None:
             self._filled = source >= 0
             self._target = np.empty(self.inputs, dtype="int64")
@@ -31,17 +32,17 @@ class MovingOperator(Operator):
     @property
     def plain(self) -> bool:
         """Whether it is but a reshape."""
-        return self._source is None
+        return self.source is None
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        if self._source is None:
+        if self.source is None:
             return x.reshape(len(x), *self.out_shape)
-        flat = x.reshape(len(x), -1)[:, self._source] * self._filled
+        flat = x.reshape(len(x), -1)[:, self.source] * self._filled
         return flat.reshape(len(x), *self.out_shape)
 
     def adjoint(self, y: np.ndarray) -> np.ndarray:
         flat = y.reshape(len(y), -1)
-        flat = flat if self._source is None else flat[:, self._target]
+        flat = flat if self.source is None else flat[:, self._target]
         return flat.reshape(len(y), *self.in_shape)
 
     def build_absolute(self) -> Operator:

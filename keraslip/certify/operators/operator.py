@@ -26,6 +26,8 @@ class Operator(ABC):
 
     #: Whether every output entry is one input entry, used once, or zero.
     moves = False
+    #: Whether `row_norms` takes its weights into account.
+    reads_columns = False
     #: Whether a local norm takes long.
     costly = False
 

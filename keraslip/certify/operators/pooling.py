@@ -29,23 +29,25 @@ class PoolOperator(Operator):
             terms,
             slack=4 * FLOAT32,  # shares such as 1/3 were read as float32
         )
-        self._height, self._width = sides
+        self.along_height, self.along_width = sides
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return np.einsum("bhwc,hp,wq->bpqc", x, self._height, self._width, optimize=True)
+        return np.einsum("bhwc,hp,wq->bpqc", x, self.along_height, self.along_width, optimize=True)
 
     def adjoint(self, y: np.ndarray) -> np.ndarray:
-        return np.einsum("bpqc,hp,wq->bhwc", y, self._height, self._width, optimize=True)
+        return np.einsum("bpqc,hp,wq->bhwc", y, self.along_height, self.along_width, optimize=True)
 
     def build_absolute(self) -> Operator:
         return self
 
     def build_norm(self) -> float:
         # A Kronecker product: the norms multiply.
-        return dense_norm(self._height) * dense_norm(self._width)
+        return dense_norm(self.along_height) * dense_norm(self.along_width)
 
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
-        high, wide = (np.sqrt(np.square(side).sum(axis=0)) for side in (self._height, self._width))
+        high, wide = (
+            np.sqrt(np.square(side).sum(axis=0)) for side in (self.along_height, self.along_width)
+        )
         return up((high[:, None] * wide)[None, ..., None] * (1.0 + self.slack))
 
 

@@ -1,0 +1,83 @@
+"""Writes a SavedModel with the endpoints `serve` and `certify`; runs on Keras' TensorFlow backend."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from keraslip.certify.certifier import network_of
+from keraslip.export.frozen_graph import FrozenGraph
+
+Tensor = Any
+
+
+class ServedModel(tf.Module):
+    """The network and its frozen certificate as functions of tensors.
+
+    Args:
+        model: A `LocalLipschitzModel`.
+        metadata: What the artefact says of itself.
+    """
+
+    def __init__(self, model: Any, metadata: dict[str, Any]) -> None:
+        super().__init__()
+        network, _ = network_of(model)
+        self.model = model
+        self.graph = FrozenGraph(network)
+        self.constants: list[tf.Variable] = []
+        shape = tf.TensorSpec((None, *network.in_shape), tf.float32, name="x")
+        anything = tf.TensorSpec(None, tf.float32, name="epsilon")
+        self.serve = tf.function(self._serve, input_signature=[shape], autograph=False)
+        self.certify = tf.function(
+            self._certify, input_signature=[shape, anything], autograph=False
+        )
+        text = json.dumps(metadata)
+        self.describe = tf.function(lambda: tf.constant(text), input_signature=[])
+
+    def _serve(self, x: Tensor) -> Tensor:
+        # TensorFlow's convolutions do not shape the output of an empty batch: it gets a sample to drop.
+        count = tf.shape(x)[0]
+        empty = tf.cast(count == 0, tf.int32)
+        filled = tf.pad(x, [[0, empty]] + [[0, 0]] * (len(x.shape) - 1))
+        return self.model(filled, training=False)[:count]
+
+    def _certify(self, x: Tensor, epsilon: Tensor) -> dict[str, Tensor]:
+        return self.graph(x, epsilon, self._serve(x))
+
+
+def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
+    """Writes the SavedModel.
+
+    Args:
+        model: A `LocalLipschitzModel` on the TensorFlow backend.
+        path: The folder.
+        metadata: What the artefact says of itself; also written to `keraslip.json` in the folder.
+    """
+    served = ServedModel(model, metadata)
+    # Traced before it is saved, so that every constant is known by then.
+    certify = served.certify.get_concrete_function()
+    served.constants = served.graph.constants.stored
+
+    @tf.function(input_signature=served.serve.input_signature, autograph=False)
+    def serving_default(x: Tensor) -> dict[str, Tensor]:
+        return {"logits": served.serve(x)}
+
+    signatures = {"serving_default": serving_default, "certify": certify}
+    tf.saved_model.save(served, str(path), signatures=signatures)
+    (path / "keraslip.json").write_text(json.dumps(metadata, indent=2) + "\n")
+
+
+def answers(path: Path, x: Any, epsilon: float) -> dict[str, Any]:
+    """What a written SavedModel says, as a user would ask it.
+
+    Args:
+        path: The folder.
+        x: Inputs `(batch, *shape)`, float32.
+        epsilon: Radius.
+    """
+    loaded = tf.saved_model.load(str(path))
+    found = loaded.certify(tf.constant(x), tf.constant(epsilon, tf.float32))
+    return {"logits": loaded.serve(tf.constant(x)).numpy()} | {
+        name: value.numpy() for name, value in found.items()
+    }
