@@ -13,8 +13,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+Model = Annotated[
+    Path, typer.Argument(help="A .keras file or the folder of a run.", show_default=False)
+]
 Out = Annotated[Path, typer.Option(help="Folder for the results; never overwritten silently.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of tensorflow_datasets (or TFDS_DATA_DIR).")
+]
+AttackSamples = Annotated[
+    int, typer.Option(min=0, help="Test images to attack in the report; 0 for none.")
+]
+CertifySamples = Annotated[
+    int, typer.Option(min=0, help="Test images to certify in the report; 0 for all.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, order of the data and attacks.")]
 
 
@@ -66,12 +78,9 @@ def train(
     sparsity: Annotated[float | None, typer.Option(help="Weight of the sparsity loss.")] = None,
     power_iterations: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of tensorflow_datasets (or TFDS_DATA_DIR).")
-    ] = None,
-    attack_samples: Annotated[
-        int, typer.Option(min=0, help="Test images to attack at the end; 0 for none.")
-    ] = 1000,
+    data_dir: DataDir = None,
+    attack_samples: AttackSamples = 1000,
+    certify_samples: CertifySamples = 1000,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")
     ] = False,
@@ -98,13 +107,25 @@ def train(
         "power_iterations": power_iterations,
         "seed": seed,
     }
-    run_train(given, out, data_dir, attack_samples, resume, overwrite, Console())
+    run_train(given, out, data_dir, attack_samples, certify_samples, resume, overwrite, Console())
 
 
 @app.command()
-def check(
-    model: Annotated[Path, typer.Argument(help="A .keras file.", show_default=False)],
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
+    data_dir: DataDir = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Default: the run's.")] = None,
+    attack_samples: AttackSamples = 1000,
+    certify_samples: CertifySamples = 1000,
 ) -> None:
+    """Measure the best model of a run: tables, curve, images with their certified radii, JSON."""
+    from keraslip.cli.report import run_report
+
+    run_report(run, data_dir, seed, attack_samples, certify_samples, Console())
+
+
+@app.command()
+def check(model: Model) -> None:
     """Show for each layer of a saved model whether a bound can pass it."""
     from keraslip.cli.check import run_check
 

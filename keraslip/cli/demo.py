@@ -6,9 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from keraslip import datasets
-from keraslip.cli.measure import measure, print_table
-from keraslip.cli.pictures import draw
-from keraslip.cli.run_folder import RunFolder
+from keraslip.cli.report import write_report
+from keraslip.cli.run_folder import MODEL, RunFolder
 from keraslip.cli.training import Settings, train
 
 
@@ -34,10 +33,9 @@ def run_demo(out: Path, seed: int, overwrite: bool, epochs: int | None, console:
     except KeyboardInterrupt:
         console.print("\nStopped before the end; start again with --overwrite.")
         raise SystemExit(130) from None
-    folder.save_model("model.keras", model)
-    report = measure(model, data, seed)
-    draw(model, data, folder, seed, console)
-    report |= {"seconds_trained": seconds, "seconds": time.perf_counter() - started}
-    folder.write_json("report.json", report | {"epochs": settings.epochs})
-    print_table(report, console)
-    console.print(f"model.keras, report.json, curve.png, images.png and training.png are in {out}.")
+    folder.save_model(MODEL, model)
+    more = {"epochs": settings.epochs, "seconds_trained": seconds}
+    write_report(model, data, folder, seed, console, more=more)
+    console.print(
+        f"{time.perf_counter() - started:.0f} s in all, {seconds:.0f} s of them training."
+    )

@@ -1,88 +1,122 @@
-"""Clean, attacked and certified accuracy of a model on test data: the table and report.json."""
+"""Clean, attacked and certified accuracy of a model on test data."""
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
-from rich.console import Console
-from rich.table import Table
+import numpy as np
 
 from keraslip import __version__
 from keraslip.attacks import accuracy_under_attack
+from keraslip.certify import Certificates
+from keraslip.certify.execution import Executed
+from keraslip.cli.layer_bounds import layer_bounds
+from keraslip.cli.summary import radius_quantiles, summarize
 from keraslip.datasets import Dataset
 
-#: Power iterations for each norm in a report.
+#: Power iterations for each norm of an estimate.
 ITERATIONS = 30
 PGD_STEPS = 100
+#: Images whose certified radius is searched: it takes longer than certificates at one epsilon.
+RADII = 400
+BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured on the first test images.
+
+    Args:
+        report: The content of report.json; accuracies are fractions.
+        certificates: At the compiled epsilon, `n` of them.
+        radii: The first of them, with their certified radius.
+        predictions: Predicted classes, `(n,)`.
+    """
+
+    report: dict[str, Any]
+    certificates: Certificates
+    radii: Certificates
+    predictions: np.ndarray
 
 
 def measure(
-    model: Any, data: Dataset, seed: int, attack_samples: int | None = None
-) -> dict[str, Any]:
+    model: Any,
+    data: Dataset,
+    seed: int,
+    attack_samples: int | None = None,
+    certify_samples: int | None = None,
+    verbose: bool = False,
+) -> Measured:
     """Measures a model at its compiled epsilon on the test data.
 
     Args:
         model: A compiled `LocalLipschitzModel`.
         data: The data set; only its test part is used.
         seed: Seed of the attack.
-        attack_samples: How many test images to attack, the first ones; all if `None`.
+        attack_samples: How many test images to attack, the first ones; all that are certified if
+            `None`.
+        certify_samples: How many to certify, the first ones; all if `None` or 0.
+        verbose: Whether to show progress.
 
-    Returns:
-        The content of report.json; accuracies are fractions.
+    Raises:
+        KeyboardInterrupt: after Ctrl-C.
     """
-    epsilon, x, y = model.epsilon_value, data.x_test, data.y_test
-    local = model.estimate(x, y, bound="local", power_iterations=ITERATIONS)
-    uniform = model.estimate(x, y, bound="global", power_iterations=ITERATIONS)
-    attacked = len(x) if attack_samples is None else min(attack_samples, len(x))
+    epsilon = model.epsilon_value
+    predicted = Executed(model, BATCH).logits(data.x_test).argmax(axis=1)
+    count = min(certify_samples or len(data.x_test), len(data.x_test))
+    x, y = data.x_test[:count], data.y_test[:count]
+    radii, certificates = _certified(model, x, y, verbose)
+    uniform = model.estimate(x, y, bound="global", power_iterations=ITERATIONS, batch_size=BATCH)
+    attacked = min(count if attack_samples is None else attack_samples, len(data.x_test))
     pgd = None
     if attacked:
-        pgd = accuracy_under_attack(
-            model, x[:attacked], y[:attacked], epsilon, steps=PGD_STEPS, seed=seed
-        )
-    return {
+        part = data.x_test[:attacked], data.y_test[:attacked]
+        pgd = accuracy_under_attack(model, *part, epsilon, steps=PGD_STEPS, seed=seed)
+    report = {
         "dataset": data.name,
         "model": model.name,
-        "epsilon": epsilon,
         "seed": seed,
-        "samples": len(x),
-        "guarantee": local.guarantee,
-        "clean_accuracy": local.accuracy,
+        **summarize(certificates, y),
+        "epsilon": epsilon,
+        "clean_accuracy": float(np.mean(predicted[:count] == y)),
+        "clean_accuracy_all": float(np.mean(predicted == data.y_test)),
+        "samples_all": len(predicted),
         "pgd_accuracy": pgd,
         "pgd_samples": attacked,
         "pgd_steps": PGD_STEPS,
-        "certified_accuracy": local.certified_accuracy,
         "certified_accuracy_global": uniform.certified_accuracy,
-        "lipschitz": float(local.lipschitz.mean()),
+        "guarantee_global": uniform.guarantee,
         "lipschitz_global": float(uniform.lipschitz.mean()),
         "power_iterations": ITERATIONS,
+        "radius": radius_quantiles(radii),
+        "radius_samples": len(radii),
+        "layers": layer_bounds(model, x),
         "backend": keras.backend.backend(),
         "versions": {"keraslip": __version__, "keras": keras.__version__},
     }
+    return Measured(report, certificates, radii, predicted[:count])
 
 
-def print_table(report: dict[str, Any], console: Console) -> None:
-    """Prints a report as a table.
-
-    Args:
-        report: What `measure` returned.
-        console: Where to print.
-    """
-    title = (
-        f"{report['model']} on {report['samples']} test images of {report['dataset']}, "
-        f"epsilon {report['epsilon']:.4g} (L2, pixels in [0, 1]), seed {report['seed']}"
+def _certified(
+    model: Any, x: np.ndarray, y: np.ndarray, verbose: bool
+) -> tuple[Certificates, Certificates]:
+    """Certificates of the first images with their radii, and of all images."""
+    radii = _whole(model, x[:RADII], y[:RADII], verbose, radius=True)
+    if len(x) <= RADII:
+        return radii, radii
+    rest = _whole(model, x[RADII:], y[RADII:], verbose)
+    names = ("label", "certified", "margin", "lipschitz", "status", "epsilon")
+    arrays: dict[str, Any] = {
+        n: np.concatenate([getattr(radii, n), getattr(rest, n)]) for n in names
+    }
+    examples = {RADII + i: example for i, example in rest.counterexamples.items()}
+    return radii, replace(
+        radii, radius=None, counterexamples=radii.counterexamples | examples, **arrays
     )
-    table = Table(title=title, title_justify="left")
-    table.add_column("accuracy")
-    table.add_column("%", justify="right")
-    table.add_column("guarantee")
-    table.add_row("clean", _percent(report["clean_accuracy"]), "measured")
-    if report["pgd_accuracy"] is not None:
-        attack = f"PGD, {report['pgd_steps']} steps, {report['pgd_samples']} images: an upper bound"
-        table.add_row("attacked", _percent(report["pgd_accuracy"]), attack)
-    for key, name in (("", "certified, local bound"), ("_global", "certified, global bound")):
-        accuracy = report[f"certified_accuracy{key}"]
-        table.add_row(name, _percent(accuracy), report["guarantee"])
-    console.print(table)
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"
+def _whole(model: Any, x: np.ndarray, y: np.ndarray, verbose: bool, **options: Any) -> Certificates:
+    found: Certificates = model.certify(x, y, verbose=verbose, batch_size=BATCH, **options)
+    if len(found) < len(x) or not found.complete:
+        raise KeyboardInterrupt  # certify itself returns what is done; a report needs all
+    return found

@@ -1,4 +1,4 @@
-"""The pictures of a run: accuracy against epsilon, test images with their margins, training curves."""
+"""The pictures of a run: accuracy against epsilon, test images with their radii, training curves."""
 
 from pathlib import Path
 from typing import Any
@@ -9,69 +9,83 @@ from rich.progress import track
 
 from keraslip import plots
 from keraslip.attacks import accuracy_under_attack
-from keraslip.cli.measure import ITERATIONS
+from keraslip.cli.measure import BATCH, ITERATIONS, Measured
 from keraslip.cli.run_folder import RunFolder
 from keraslip.datasets import Dataset
 
-#: Radii of the curve, as multiples of the compiled epsilon.
-MULTIPLES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+PICTURES = ("curve.png", "images.png", "training.png")
 SHOWN = 32
-CURVE_SAMPLES = 400
+#: The curve's last epsilon, as a multiple of the compiled one, and its number of points.
+REACH, POINTS = 2.0, 41
+#: Every tenth point is attacked, and bounded globally: these cost a pass each.
+MEASURED = slice(None, None, 10)
 CURVE_PGD_STEPS = 30
 
 
-def draw(model: Any, data: Dataset, folder: RunFolder, seed: int, console: Console) -> None:
+def draw(
+    model: Any, data: Dataset, folder: RunFolder, found: Measured, seed: int, console: Console
+) -> None:
     """Draws curve.png, images.png and, if the folder has a log, training.png.
 
     Args:
         model: A compiled `LocalLipschitzModel`.
-        data: The data set; the first test images are used.
+        data: The data set.
         folder: Where to.
+        found: What was measured on its test images.
         seed: Seed of the attack.
         console: Where progress goes.
     """
-    _curve(model, data, folder.path / "curve.png", seed, console)
-    _images(model, data, folder.path / "images.png", seed)
+    curve, images, training = (folder.path / name for name in PICTURES)
+    _curve(model, data, found, curve, seed, console)
+    _images(model, data, found, images)
     if rows := folder.history():
         history = {key: [row[key] for row in rows] for key in rows[0] if key != "epoch"}
-        plots.training_curves(folder.path / "training.png", history)
+        plots.training_curves(training, history)
 
 
-def _curve(model: Any, data: Dataset, path: Path, seed: int, console: Console) -> None:
-    x, y = data.x_test[:CURVE_SAMPLES], data.y_test[:CURVE_SAMPLES]
-    epsilons = [multiple * model.epsilon_value for multiple in MULTIPLES]
-    curves: dict[str, list[float]] = {
-        "PGD attack": [],
-        "certified, local": [],
-        "certified, global": [],
-    }
-    for epsilon in track(epsilons, "accuracy against epsilon", console=console, transient=True):
-        attacked = accuracy_under_attack(
-            model, x, y, epsilon, steps=CURVE_PGD_STEPS, seed=seed, verbose=0
+def _curve(
+    model: Any, data: Dataset, found: Measured, path: Path, seed: int, console: Console
+) -> None:
+    count = len(found.radii)
+    x, y = data.x_test[:count], data.y_test[:count]
+    epsilons = np.linspace(0.0, REACH * (model.epsilon_value or 1.0), POINTS)
+    attacked, uniform = np.full((2, POINTS), np.nan)
+    steps = list(enumerate(epsilons))[MEASURED]
+    for i, epsilon in track(steps, "accuracy against epsilon", console=console, transient=True):
+        attacked[i] = accuracy_under_attack(
+            model, x, y, epsilon, BATCH, steps=CURVE_PGD_STEPS, seed=seed, verbose=0
         )
-        curves["PGD attack"].append(attacked)
-        for bound in ("local", "global"):
-            found = model.estimate(x, y, epsilon=epsilon, bound=bound, power_iterations=ITERATIONS)
-            curves[f"certified, {bound}"].append(found.certified_accuracy)
-    footnote = (
-        f"{len(x)} test images of {data.name}; certified: estimate (power iteration); "
-        f"PGD: {CURVE_PGD_STEPS} steps; seed {seed}"
+        uniform[i] = model.estimate(
+            x, y, float(epsilon), bound="global", power_iterations=ITERATIONS, batch_size=BATCH
+        ).certified_accuracy
+    promise = found.report["guarantee"]
+    plots.accuracy_curve(
+        path,
+        epsilons.tolist(),
+        {
+            "PGD attack": attacked.tolist(),
+            "certified, local": found.radii.curve(y, epsilons.tolist()).tolist(),
+            "certified, global": uniform.tolist(),
+        },
+        epsilon=model.epsilon_value,
+        footnote=f"{count} test images of {data.name}; local: {promise}, from certified radii; "
+        f"global: {found.report['guarantee_global']}; PGD: {CURVE_PGD_STEPS} steps, seed {seed}",
     )
-    plots.accuracy_curve(path, epsilons, curves, epsilon=model.epsilon_value, footnote=footnote)
 
 
-def _images(model: Any, data: Dataset, path: Path, seed: int) -> None:
-    x, y = data.x_test[:SHOWN], data.y_test[:SHOWN]
-    # Margins of the predicted label: what a user of the model is told.
-    found = model.estimate(x, power_iterations=ITERATIONS)
+def _images(model: Any, data: Dataset, found: Measured, path: Path) -> None:
+    count = min(SHOWN, len(found.radii))
+    rows = found.radii
     plots.image_grid(
         path,
-        x,
-        y,
-        found.prediction,
-        np.asarray(found.margin, dtype="float64"),
-        found.certified,
+        data.x_test[:count],
+        data.y_test[:count],
+        found.predictions[:count],
+        rows.margin[:count],
+        rows.certified[:count],
+        radii=None if rows.radius is None else rows.radius[:count],
         class_names=data.class_names,
         epsilon=model.epsilon_value,
-        footnote=f"The first {len(x)} test images of {data.name}; {found.guarantee}; seed {seed}",
+        title="Test images, their margins and certified radii",
+        footnote=f"The first {count} test images of {data.name}; {found.report['guarantee']}",
     )

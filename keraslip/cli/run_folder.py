@@ -8,8 +8,23 @@ from typing import Any
 
 import keras
 
-CONFIG, LAST, BEST, LOG, STATE = "config.json", "last.keras", "best.keras", "log.csv", "state.json"
-PRODUCTS = ("model.keras", "report.json", "curve.png", "images.png", "training.png")
+CONFIG, LOG, STATE = "config.json", "log.csv", "state.json"
+LAST, BEST, MODEL = "last.keras", "best.keras", "model.keras"
+CERTIFICATES = "certificates.npz"
+REPORT = ("report.json", "report.md", CERTIFICATES, "curve.png", "images.png", "training.png")
+
+
+def as_json(content: Any) -> str:
+    """JSON that every reader takes: a number that is not finite, such as an endless radius, is null."""
+    finite = json.loads(json.dumps(content), parse_constant=lambda _: None)
+    return json.dumps(finite, indent=2) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in one go."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 class RunFolder:
@@ -41,14 +56,12 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"--out must be a folder. Received: the file {self.path}")
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in (CONFIG, LAST, BEST, LOG, STATE, *PRODUCTS):
+        for name in (CONFIG, LOG, STATE, LAST, BEST, MODEL, *REPORT):
             (self.path / name).unlink(missing_ok=True)
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes a JSON file in one go."""
-        temporary = self.path / f".{name}.partial"
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-        os.replace(temporary, self.path / name)
+        write_text(self.path / name, as_json(content))
 
     def read_json(self, name: str) -> Any:
         """Reads a JSON file, `None` if it is not there."""

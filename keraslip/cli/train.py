@@ -7,8 +7,7 @@ import keras
 from rich.console import Console
 
 from keraslip import datasets
-from keraslip.cli.measure import measure, print_table
-from keraslip.cli.pictures import draw
+from keraslip.cli.report import write_report
 from keraslip.cli.run_folder import BEST, CONFIG, RunFolder
 from keraslip.cli.training import Settings, train
 
@@ -18,6 +17,7 @@ def run_train(
     out: Path,
     data_dir: Path | None,
     attack_samples: int,
+    certify_samples: int,
     resume: bool,
     overwrite: bool,
     console: Console,
@@ -29,6 +29,7 @@ def run_train(
         out: The run's folder.
         data_dir: Folder of tensorflow_datasets.
         attack_samples: Test images to attack at the end.
+        certify_samples: Test images to certify at the end; 0 for all.
         resume: Whether to continue what is in the folder.
         overwrite: Whether to replace it.
         console: Where to print.
@@ -50,9 +51,5 @@ def run_train(
         raise SystemExit(130) from None
     # The best by VALIDATION certified accuracy; the test data decide nothing.
     best = keras.models.load_model(folder.path / BEST)
-    report = measure(best, data, settings.seed, attack_samples)
-    report |= {"seconds_trained": seconds, "epochs": settings.epochs}
-    draw(best, data, folder, settings.seed, console)
-    folder.write_json("report.json", report)
-    print_table(report, console)
-    console.print(f"Best and last model, log.csv, report.json and pictures are in {out}.")
+    more = {"epochs": settings.epochs, "seconds_trained": seconds}
+    write_report(best, data, folder, settings.seed, console, attack_samples, certify_samples, more)

@@ -38,7 +38,8 @@ def accuracy_curve(
         path: The picture's file, PNG, PDF or SVG by its ending.
         epsilons: Radii in raw input units, of shape (n,), in rising order.
         curves: Fractions in [0, 1] of shape (n,) under the name to be shown, such as
-            `{"PGD attack": ..., "certified, local bound": ...}`. NaN leaves a gap.
+            `{"PGD attack": ..., "certified, local bound": ...}`. NaN: not measured there; the line
+            goes on to the next epsilon that was.
         epsilon: The radius the model was trained for: a vertical line, and, if it is among
             `epsilons`, the accuracies there.
         title: First line.
@@ -109,14 +110,14 @@ def _look(index: int) -> dict[str, Any]:
 
 
 def _draw_lines(axes: Any, radii: NDArray[np.float64], percents: Curves) -> None:
-    every = None if len(radii) <= MARKED_POINTS else len(radii) // 12
     for index, (name, values) in enumerate(percents.items()):
+        known = ~np.isnan(values)
         axes.plot(
-            radii,
-            values,
+            radii[known],
+            values[known],
             label=name,
             markersize=5,
-            markevery=every,
+            markevery=None if known.sum() <= MARKED_POINTS else int(known.sum()) // 12,
             markeredgecolor="white",
             markeredgewidth=0.7,
             clip_on=False,

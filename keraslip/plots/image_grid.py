@@ -1,4 +1,4 @@
-"""Test images with their labels, predictions and margins."""
+"""Test images with their labels, predictions, margins and certified radii."""
 
 import math
 import os
@@ -10,10 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keraslip.plots.figure import figure, legend
-from keraslip.plots.tile import VERDICTS, WRONG, Verdict, draw_image, verdict, write_caption
+from keraslip.plots.tile import (
+    VERDICTS,
+    WRONG,
+    Verdict,
+    distance,
+    draw_image,
+    number,
+    verdict,
+    write_caption,
+)
 
 # Inches: width and height of a tile, height of the legend, width that the legend needs.
 TILE, LEGEND, NARROWEST = (1.38, 1.98), 0.34, 7.0
+LINE = 0.18  # inches that one more line below the images needs
 MOST = 400  # images; more would make a picture too large to look at
 
 
@@ -25,6 +35,7 @@ def image_grid(
     margins: ArrayLike,
     certified: ArrayLike,
     *,
+    radii: ArrayLike | None = None,
     class_names: Sequence[str] | None = None,
     epsilon: float | None = None,
     columns: int = 8,
@@ -43,6 +54,7 @@ def image_grid(
         margins: Worst-case margins of shape (n,): above 0 means that no perturbation up to
             `epsilon` changes the prediction.
         certified: Booleans of shape (n,).
+        radii: Certified radii of shape (n,), in the units of the input, or None.
         class_names: Names to show in place of the class numbers.
         epsilon: The radius the margins hold for, named in the legend.
         columns: Images in a row.
@@ -59,9 +71,9 @@ def image_grid(
     Example:
 
     ```python
-    estimate = model.estimate(x, y)
+    found = model.certify(x, radius=True)
     keraslip.plots.image_grid(
-        "images.png", x, y, estimate["label"], estimate["margin"], estimate["certified"]
+        "images.png", x, y, found.label, found.margin, found.certified, radii=found.radius
     )
     ```
     """
@@ -70,12 +82,14 @@ def image_grid(
     truth = _column("labels", labels, count)
     predicted = _column("predictions", predictions, count)
     margin = _column("margins", margins, count)
+    radius = None if radii is None else _column("radii", radii, count)
     kinds = list(map(verdict, truth, predicted, _column("certified", certified, count)))
     if columns < 1:
         raise ValueError(f"`columns` must be at least 1. Received: columns={columns}")
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    size = max(TILE[0] * columns, NARROWEST), TILE[1] * rows
+    tall = TILE[1] + (0.0 if radius is None else LINE)
+    size = max(TILE[0] * columns, NARROWEST), tall * rows
     with figure(path, *size, title=title, footnote=footnote, header=LEGEND) as picture:
         _legend(picture, kinds, epsilon)
         tiles = picture.subplots(rows, columns, squeeze=False).ravel()
@@ -84,7 +98,10 @@ def image_grid(
         for i in range(count):
             draw_image(tiles[i], images[i], kinds[i])
             label, prediction = (_name(row[i], class_names) for row in (truth, predicted))
-            write_caption(tiles[i], kinds[i], label, prediction, float(margin[i]))
+            numbers = [f"margin {number(margin[i])}"]
+            if radius is not None:
+                numbers.append(f"radius {distance(radius[i])}")
+            write_caption(tiles[i], kinds[i], label, prediction, numbers)
     return Path(path)
 
 

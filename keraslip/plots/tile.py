@@ -1,6 +1,7 @@
 """One image of a grid: its frame, its symbol and its caption."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,12 +62,14 @@ def _frame(axes: Any, kind: Verdict) -> Any:
     )
 
 
-def write_caption(axes: Any, kind: Verdict, label: str, prediction: str, margin: float) -> None:
-    """Write three lines below an image."""
+def write_caption(
+    axes: Any, kind: Verdict, label: str, prediction: str, numbers: Sequence[str]
+) -> None:
+    """Write label, prediction and further lines below an image."""
     lines = [
         (f"{kind.symbol} label {short(label)}", kind.text_color, "bold", 8.5),
         (f"predicted {short(prediction)}", INK, "normal", 8),
-        (f"margin {number(margin)}", MUTED, "normal", 8),
+        *((text, MUTED, "normal", 8) for text in numbers),
     ]
     for row, (text, color, weight, size) in enumerate(lines):
         axes.annotate(
@@ -97,3 +100,10 @@ def number(value: float) -> str:
     else:
         text = f"{value:+.2f}" if abs(value) < 1000 else f"{value:+.1e}"
     return text.replace("-", "−")
+
+
+def distance(value: float) -> str:
+    """Write a radius, rounded down: what is certified does not reach further."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "unknown"
+    return f"{math.floor(1000 * value) / 1000:.3f}"

@@ -96,21 +96,31 @@ def test_unknown_names_list_the_known_ones(given, message):
 
 
 def test_demo_writes_model_report_and_pictures(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MULTIPLES", (0.0, 1.0))
+    monkeypatch.setattr(pictures, "MEASURED", slice(None, None, 20))
     out = tmp_path / "demo"
     result = CliRunner().invoke(app, ["demo", "--epochs", "1", "--out", str(out), "--seed", "3"])
     assert result.exit_code == 0, result.output
     report = json.loads((out / "report.json").read_text())
     assert report["epsilon"] == pytest.approx(0.25) and report["seed"] == 3
-    assert report["samples"] == 360 and "estimate" in report["guarantee"]
+    assert report["samples"] == 360 and report["guarantee"] == "proved (float32 execution)"
+    assert report["guarantee_global"] == "estimate (power iteration)"
     clean, attacked = report["clean_accuracy"], report["pgd_accuracy"]
     local, uniform = report["certified_accuracy"], report["certified_accuracy_global"]
     assert 0 <= uniform <= local <= attacked <= clean <= 1
     assert isinstance(keras.models.load_model(out / "model.keras"), keraslip.LocalLipschitzModel)
+    assert sum(report["status"].values()) == pytest.approx(1.0)
+    assert 0 <= report["radius"]["0.1"] <= report["radius"]["0.9"]
+    assert [row["layer"] for row in report["layers"]][-1] == "logits"
+    for row in report["layers"]:
+        (proved,) = row["proved_norms"]
+        assert proved >= row["global_norm"] * (1 - 1e-6) and row["local_norm"] <= proved
+    found = keraslip.Certificates.load(out / "certificates.npz")
+    assert found.certified.mean() == pytest.approx(local)
     for picture in ("curve.png", "images.png", "training.png"):
         assert (out / picture).stat().st_size > 10_000
+    written = (out / "report.md").read_text()
     for word in ("clean", "attacked", "certified, local bound", "certified, global bound"):
-        assert word in result.output
+        assert word in result.output and word in written
 
 
 def test_check_names_the_layer_without_rule(tmp_path):

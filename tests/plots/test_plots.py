@@ -1,5 +1,6 @@
 """The pictures: what is in them, how they are written, and what is refused."""
 
+import re
 import sys
 
 import numpy as np
@@ -252,3 +253,22 @@ def test_training_without_validation_and_with_seldom_validation(tmp_path):
 def test_an_empty_history_is_refused(history, tmp_path):
     with pytest.raises(ValueError, match="at least one epoch. Received: history="):
         training_curves(tmp_path / "a.png", history)
+
+
+def test_a_line_goes_on_over_epsilons_that_were_not_measured(tmp_path):
+    def segments(*values):
+        text = accuracy_curve(tmp_path / "a.svg", EPSILONS, {"attacked": values}).read_text()
+        (drawn,) = re.findall(r'd="([^"]*)"[^>]*stroke: #0072b2; stroke-width: 2;', text)
+        return drawn.count("L")
+
+    unknown = float("nan")
+    assert segments(0.9, 0.5, 0.6, 0.3) == 3
+    assert segments(0.9, unknown, unknown, 0.3) == 1
+
+
+def test_radii_are_written_rounded_down(tmp_path):
+    radii = [0.4999, 0.0, float("inf"), float("nan"), 12.3456]
+    text = grid(tmp_path / "a.svg", radii=radii).read_text()
+    for words in ("radius 0.499", "radius 0.000", "radius ∞", "radius unknown", "radius 12.345"):
+        assert words in text
+    assert "radius" not in grid(tmp_path / "b.svg").read_text()

@@ -1,0 +1,105 @@
+"""`keraslip report`, and the report at the end of `keraslip train` and `keraslip demo`."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from keraslip import datasets
+from keraslip.certify.table import build_table
+from keraslip.cli.measure import measure
+from keraslip.cli.pictures import PICTURES, draw
+from keraslip.cli.run_folder import CERTIFICATES, CONFIG, RunFolder, write_text
+from keraslip.cli.saved import load_bounded
+from keraslip.cli.tables import accuracy_table, as_text, layer_table
+from keraslip.datasets import Dataset
+
+
+def run_report(
+    path: Path,
+    data_dir: Path | None,
+    seed: int | None,
+    attack_samples: int,
+    certify_samples: int,
+    console: Console,
+) -> None:
+    """Measures the best model of a run and writes the report into its folder.
+
+    Args:
+        path: The run's folder.
+        data_dir: Folder of tensorflow_datasets.
+        seed: Seed of the attack; the run's if `None`.
+        attack_samples: Test images to attack.
+        certify_samples: Test images to certify; 0 for all.
+        console: Where to print.
+
+    Raises:
+        FileNotFoundError: if the folder holds no run.
+    """
+    folder = RunFolder(path)
+    settings = folder.read_json(CONFIG) if path.is_dir() else None
+    if settings is None:
+        raise FileNotFoundError(
+            f"{path} holds no run: a folder of keraslip train or demo, with {CONFIG}, is needed."
+        )
+    model = load_bounded(path)
+    data = datasets.load(settings["dataset"], data_dir)
+    seed = settings["seed"] if seed is None else seed
+    before = folder.read_json("report.json") or {}
+    kept = {key: before[key] for key in ("epochs", "seconds_trained") if key in before}
+    write_report(model, data, folder, seed, console, attack_samples, certify_samples, kept)
+
+
+def write_report(
+    model: Any,
+    data: Dataset,
+    folder: RunFolder,
+    seed: int,
+    console: Console,
+    attack_samples: int | None = None,
+    certify_samples: int | None = None,
+    more: dict[str, Any] | None = None,
+) -> None:
+    """Measures a model, draws, prints the tables and writes all of it into a run's folder.
+
+    Args:
+        model: A compiled `LocalLipschitzModel`.
+        data: The data set; only its test part is used.
+        folder: The run's folder.
+        seed: Seed of the attacks.
+        console: Where to print.
+        attack_samples: Test images to attack; all that are certified if `None`.
+        certify_samples: Test images to certify; all if `None` or 0.
+        more: Further entries of report.json.
+
+    Raises:
+        SystemExit: with status 130, after Ctrl-C.
+    """
+    try:
+        found = measure(
+            model, data, seed, attack_samples, certify_samples, verbose=console.is_terminal
+        )
+        draw(model, data, folder, found, seed, console)
+    except KeyboardInterrupt:
+        console.print(
+            f"\nStopped. The model is saved; make its report with: keraslip report {folder.path}",
+            soft_wrap=True,
+        )
+        raise SystemExit(130) from None
+    report = found.report | (more or {})
+    tables = accuracy_table(report), build_table(found.certificates), layer_table(report)
+    found.certificates.save(folder.path / CERTIFICATES)
+    write_text(folder.path / "report.md", _markdown(as_text(*tables)))
+    # Last of all: with it the report is whole.
+    folder.write_json("report.json", report)
+    for table in tables:
+        console.print(table)
+    console.print(
+        f"report.json, report.md, {CERTIFICATES} and pictures are in {folder.path}.",
+        soft_wrap=True,
+    )
+
+
+def _markdown(tables: str) -> str:
+    pictures = "\n\n".join(f"![{Path(name).stem}]({name})" for name in PICTURES)
+    return f"# Report\n\n```text\n{tables}\n```\n\n{pictures}\n"

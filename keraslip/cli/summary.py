@@ -1,0 +1,58 @@
+"""What a set of certificates amounts to, as plain numbers for the JSON files."""
+
+from typing import Any
+
+import numpy as np
+
+from keraslip.certify import Certificates
+
+#: Quantiles of the certified radius in a summary.
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+
+def summarize(found: Certificates, y: np.ndarray) -> dict[str, Any]:
+    """Certified accuracy, the share that every stage settled, and what it rests on.
+
+    Args:
+        found: Certificates, all at one epsilon.
+        y: True classes `(n,)`.
+
+    Returns:
+        Plain numbers; accuracies and shares are fractions.
+    """
+    accuracy = (
+        float(np.mean(found.estimated & (found.label == y)))
+        if found.guarantee == "estimate"
+        else found.certified_accuracy(y)
+    )
+    bounded = found.lipschitz[np.isfinite(found.lipschitz)]
+    return {
+        "epsilon": float(found.epsilon[0]),
+        "samples": len(found),
+        "guarantee": promise(found),
+        "arithmetic": found.arithmetic,
+        "certified_accuracy": accuracy,
+        "status": found.shares,
+        "complete": found.complete,
+        "lipschitz": float(bounded.mean()) if len(bounded) else None,
+        "radius": radius_quantiles(found),
+        "details": found.details,
+    }
+
+
+def promise(found: Certificates) -> str:
+    """The guarantee in words."""
+    if found.guarantee == "estimate":
+        return "estimate (power iteration)"
+    about = {"float32": "float32 execution", "float64": "real arithmetic"}[found.arithmetic]
+    if found.guarantee == "probabilistic":
+        return f"probabilistic (delta {found.details['delta']:g} a sample, {about})"
+    return f"{found.guarantee} ({about})"
+
+
+def radius_quantiles(found: Certificates) -> dict[str, float] | None:
+    """Quantiles of the certified radius, each one that a sample has; 0 for wrong predictions."""
+    if found.radius is None:
+        return None
+    values = np.quantile(found.radius, QUANTILES, method="lower").tolist()
+    return {f"{quantile:g}": value for quantile, value in zip(QUANTILES, values, strict=True)}

@@ -1,0 +1,77 @@
+"""The tables of a report, for the terminal and as text."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+TEXT_WIDTH = 100
+
+
+def accuracy_table(report: dict[str, Any]) -> Table:
+    """Clean, attacked and certified accuracy, each with what it promises.
+
+    Args:
+        report: The content of report.json.
+    """
+    samples, everything = report["samples"], report["samples_all"]
+    table = Table(
+        title=f"{report['model']}, {samples} test images of {report['dataset']}, "
+        f"epsilon {report['epsilon']:.4g} (L2, pixels in [0, 1]), seed {report['seed']}",
+        title_justify="left",
+    )
+    table.add_column("accuracy")
+    table.add_column("%", justify="right")
+    table.add_column("guarantee")
+    if everything != samples:
+        name = f"clean, all {everything} images"
+        table.add_row(name, percent(report["clean_accuracy_all"]), "measured")
+    table.add_row("clean", percent(report["clean_accuracy"]), "measured")
+    if report["pgd_accuracy"] is not None:
+        attack = f"PGD, {report['pgd_steps']} steps, {report['pgd_samples']} images: an upper bound"
+        table.add_row("attacked", percent(report["pgd_accuracy"]), attack)
+    for key, name in (("", "certified, local bound"), ("_global", "certified, global bound")):
+        table.add_row(name, percent(report[f"certified_accuracy{key}"]), report[f"guarantee{key}"])
+    return table
+
+
+def layer_table(report: dict[str, Any]) -> Table:
+    """Where the bound is loose: norms of every layer.
+
+    Args:
+        report: The content of report.json.
+    """
+    table = Table(
+        title=f"Norms at epsilon {report['epsilon']:.4g}: proved over all inputs; global and local "
+        "estimated (power iteration), means over images",
+        title_justify="left",
+    )
+    table.add_column("layer", overflow="fold")
+    for column in ("proved", "global", "local", "global / local", "varying", "radius out"):
+        table.add_column(column, justify="right")
+    for row in report["layers"]:
+        local, uniform = row["local_norm"], row["global_norm"]
+        table.add_row(
+            row["layer"],
+            " + ".join(f"{norm:.3f}" for norm in row["proved_norms"]),
+            f"{uniform:.3f}",
+            f"{local:.3f}",
+            f"{uniform / local:.2f}" if local else "-",
+            f"{row['varying']:.1%}",
+            f"{row['radius_out']:.3f}",
+        )
+    return table
+
+
+def percent(fraction: float) -> str:
+    """A fraction with one decimal."""
+    return f"{100 * fraction:.1f}"
+
+
+def as_text(*tables: Any) -> str:
+    """Tables as plain text."""
+    console = Console(width=TEXT_WIDTH, no_color=True, force_terminal=False)
+    with console.capture() as captured:
+        for table in tables:
+            console.print(table)
+    return captured.get().rstrip()
