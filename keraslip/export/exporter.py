@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +108,11 @@ def _write(
     epsilon: float,
 ) -> dict[str, np.ndarray]:
     """Writes on the TensorFlow backend; returns what the artefact says of the probes."""
-    if format == "onnx":
-        from keraslip.export import onnx as writer
-    else:
-        from keraslip.export import saved_model as writer  # type: ignore[no-redef]
+    # Imported here: both need TensorFlow.
+    writer = import_module(f"keraslip.export.{'onnx' if format == 'onnx' else 'saved_model'}")
     writer.write(model, artefact, metadata)
-    return writer.answers(artefact, probes, epsilon)
+    found: dict[str, np.ndarray] = writer.answers(artefact, probes, epsilon)
+    return found
 
 
 def _write_elsewhere(

@@ -212,7 +212,8 @@ class _Pass:
         return tf.ones_like(self.epsilon) if view.columns is None else _largest(view.columns)
 
     def _slope(self, away: Tensor, reach: Tensor, constant: Tensor) -> Tensor:
-        soft = tf.minimum((1.0 - away / reach) * (1.0 + PAD) + PAD, 1.0)
+        divisor = tf.where(constant, tf.ones_like(reach), reach)
+        soft = tf.minimum((1.0 - away / divisor) * (1.0 + PAD) + PAD, 1.0)
         return tf.where(constant, tf.zeros_like(soft), soft)
 
     def _clipped_relu(
@@ -239,11 +240,9 @@ class _Pass:
             away = tf.maximum(beyond, 0.0)
             weights.append(self._slope(away, reach, (reach <= away) | (reach <= 0.0)))
         pair = tf.maximum(*weights)
-        none = pair == 0.0
-        columns = [
-            tf.where(none, tf.zeros_like(pair), tf.minimum(part / pair * (1.0 + PAD), 1.0))
-            for part in weights
-        ]
+        # Where nothing varies both parts are zero, whatever they are divided by.
+        divisor = tf.where(pair == 0.0, tf.ones_like(pair), pair)
+        columns = [tf.minimum(part / divisor * (1.0 + PAD), 1.0) for part in weights]
         output = [tf.minimum(largest, upper), tf.maximum(smallest, lower)]
         return (
             tf.concat(output, axis),
@@ -278,11 +277,11 @@ class _Pass:
         for ball, head in self.network.heads.items():
             total = _up(total + self._closes(ball, self.constants(head), label))
         numbers = tf.range(self.network.classes)[None]
-        missing = tf.fill(tf.shape(gap), np.float64(np.inf))
+        # Far above every margin, but finite: converters write `where` as products, and 0 inf is NaN.
+        missing = tf.fill(tf.shape(gap), np.float64(1e300))
         least = tf.reduce_min(tf.where(numbers == label[:, None], missing, gap - total), axis=1)
-        # Some runtimes leave NaN out of a minimum.
-        finite = tf.reduce_all(tf.abs(gap) + total < np.inf, axis=1)
-        return tf.where(finite, least, tf.fill(tf.shape(least), np.float64(np.nan)))
+        # Some runtimes leave NaN out of a minimum; zero times what is not finite is NaN.
+        return least + 0.0 * tf.reduce_sum(tf.abs(gap) + total, axis=1)
 
     def _closes(self, ball: int, head: Tensor, label: Tensor) -> Tensor:
         """By how much one ball closes the gap to every class, `(batch, classes)`."""

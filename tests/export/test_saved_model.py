@@ -19,11 +19,11 @@ needs_tensorflow = pytest.mark.skipif(
 EPSILON = 0.1
 
 
-def build(activation):
+def build(activation, groups=2):
     """A small network with all kinds of steps: scaling, a branch, pooling, padding, groups."""
     inputs = keras.Input((6, 7, 2))
     x = keras.layers.Rescaling(2.0, offset=-1.0)(inputs)
-    x = keraslip.layers.MaskedLipschitzConv2D(4, 3, strides=2, padding="same", groups=2)(x)
+    x = keraslip.layers.MaskedLipschitzConv2D(4, 3, strides=2, padding="same", groups=groups)(x)
     x = activation()(x)
     x = keras.layers.Add()([x, keraslip.layers.MaskedLipschitzConv2D(4, 3, padding="same")(x)])
     x = activation()(x)

@@ -1,0 +1,95 @@
+"""Writes `serve.onnx` and `certify.onnx`; runs on Keras' TensorFlow backend."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from keraslip.export.saved_model import ServedModel
+
+#: Version of ONNX' operators: the first with all that the graph uses, known to every current runtime.
+_OPSET = 17
+
+
+def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
+    """Writes the folder.
+
+    Args:
+        model: A `LocalLipschitzModel` on the TensorFlow backend.
+        path: The folder. It gets `serve.onnx` (x -> logits), `certify.onnx` (x, epsilon of shape `(batch,)`
+            -> label, certified, margin, lipschitz), and `keraslip.json`.
+        metadata: What the artefact says of itself.
+
+    Raises:
+        ImportError: if the extra is missing.
+    """
+    try:
+        import onnxruntime  # noqa: F401 - asked once the file is written
+        import tf2onnx
+    except ImportError:
+        raise ImportError(
+            "ONNX needs tf2onnx and onnxruntime; install them with pip install 'keraslip[onnx]'."
+        ) from None
+    served = ServedModel(model, metadata)
+    shape = (None, *model.inputs[0].shape[1:])
+    x = tf.TensorSpec(shape, tf.float32, name="x")
+    epsilon = tf.TensorSpec((None,), tf.float32, name="epsilon")
+
+    @tf.function(input_signature=[x], autograph=False)
+    def serve(x: Any) -> dict[str, Any]:
+        return {"logits": model(x, training=False)}
+
+    @tf.function(input_signature=[x, epsilon], autograph=False)
+    def certify(x: Any, epsilon: Any) -> dict[str, Any]:
+        found = served.graph(x, epsilon, model(x, training=False))
+        return dict(found)
+
+    path.mkdir()
+    for name, function in (("serve", serve), ("certify", certify)):
+        converted, _ = tf2onnx.convert.from_function(
+            function, input_signature=function.input_signature, opset=_OPSET
+        )
+        unknown = {node.op_type for node in converted.graph.node if "Call" in node.op_type}
+        if unknown:
+            raise NotImplementedError(
+                "This model has a step that tf2onnx cannot convert, such as a convolution with groups; "
+                f"export a SavedModel. Received: {sorted(unknown)} in {name}"
+            )
+        # The outputs of a dictionary come in the order of its keys.
+        _name_outputs(converted, sorted(function.get_concrete_function().structured_outputs))
+        converted.metadata_props.add(key="keraslip", value=json.dumps(metadata))
+        (path / f"{name}.onnx").write_bytes(converted.SerializeToString())
+    (path / "keraslip.json").write_text(json.dumps(metadata, indent=2) + "\n")
+
+
+def _name_outputs(converted: Any, names: list[str]) -> None:
+    """Gives the outputs the names of the function's dictionary."""
+    graph = converted.graph
+    for output, name in zip(graph.output, names, strict=True):
+        before, output.name = output.name, name
+        for node in graph.node:
+            for places in (node.input, node.output):
+                for i, place in enumerate(places):
+                    if place == before:
+                        places[i] = name
+
+
+def answers(path: Path, x: Any, epsilon: float) -> dict[str, Any]:
+    """What the written files say in onnxruntime: a file that was written proves nothing.
+
+    Args:
+        path: The folder.
+        x: Inputs `(batch, *shape)`, float32.
+        epsilon: Radius.
+    """
+    import numpy as np
+    import onnxruntime
+
+    def run(name: str, **inputs: Any) -> dict[str, Any]:
+        session = onnxruntime.InferenceSession(str(path / f"{name}.onnx"))
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    radii = np.full(len(x), epsilon, dtype="float32")
+    return run("serve", x=x) | run("certify", x=x, epsilon=radii)
