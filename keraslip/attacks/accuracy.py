@@ -32,6 +32,25 @@ def accuracy_under_attack(
         ```
     """
     attacked = pgd_l2(model, x, y, epsilon, batch_size=batch_size, **options)
-    logits = model.predict(attacked, batch_size=batch_size, verbose=0)
+    right, _ = correct(model, attacked, y, batch_size)
+    return float(np.mean(right))
+
+
+def correct(
+    model: keras.Model, x: np.ndarray, y: Any, batch_size: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples are classified correctly; logits that are not finite count as wrong.
+
+    Args:
+        model: Any Keras model that maps `(batch, ...)` to logits `(batch, classes)`.
+        x: Inputs, `(batch, ...)`.
+        y: True classes, integers of shape `(batch,)`.
+        batch_size: Largest number of samples the model sees at once.
+
+    Returns:
+        Booleans and predicted classes, both of shape `(batch,)`.
+    """
+    logits = model.predict(x, batch_size=batch_size, verbose=0)
+    predicted = logits.argmax(axis=1)
     labels = np.reshape(keras.ops.convert_to_numpy(y), -1)
-    return float(np.mean(np.isfinite(logits).all(axis=1) & (logits.argmax(axis=1) == labels)))
+    return np.isfinite(logits).all(axis=1) & (predicted == labels), predicted

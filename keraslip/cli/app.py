@@ -6,28 +6,27 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from keraslip.cli.options import (
+    AttackSamples,
+    BatchSize,
+    CertifySamples,
+    DataDir,
+    DatasetName,
+    Epsilon,
+    Limit,
+    Model,
+    Out,
+    Overwrite,
+    Seed,
+    Split,
+)
+
 app = typer.Typer(
     help="Image classifiers with proved L2 robustness, on Keras.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Model = Annotated[
-    Path, typer.Argument(help="A .keras file or the folder of a run.", show_default=False)
-]
-Out = Annotated[Path, typer.Option(help="Folder for the results; never overwritten silently.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
-DataDir = Annotated[
-    Path | None, typer.Option(help="Folder of tensorflow_datasets (or TFDS_DATA_DIR).")
-]
-AttackSamples = Annotated[
-    int, typer.Option(min=0, help="Test images to attack in the report; 0 for none.")
-]
-CertifySamples = Annotated[
-    int, typer.Option(min=0, help="Test images to certify in the report; 0 for all.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, order of the data and attacks.")]
 
 
 @app.callback()
@@ -108,6 +107,101 @@ def train(
         "seed": seed,
     }
     run_train(given, out, data_dir, attack_samples, certify_samples, resume, overwrite, Console())
+
+
+@app.command()
+def certify(
+    model: Model,
+    dataset: DatasetName = None,
+    epsilon: Epsilon = None,
+    split: Split = "test",
+    limit: Limit = None,
+    guarantee: Annotated[str, typer.Option(help="proved, probabilistic or estimate.")] = "proved",
+    arithmetic: Annotated[
+        str, typer.Option(help="float32: the network as executed; float64: the ideal one.")
+    ] = "float32",
+    effort: Annotated[str, typer.Option(help="full, or frozen: global norms only.")] = "full",
+    conv: Annotated[
+        str, typer.Option(help="Local norms of convolutions: auto, local (always) or global.")
+    ] = "auto",
+    radius: Annotated[bool, typer.Option(help="Also find every image's certified radius.")] = False,
+    delta: Annotated[
+        float, typer.Option(help="Probability of a wrong certificate, if probabilistic.")
+    ] = 1e-9,
+    data_dir: DataDir = None,
+    batch_size: BatchSize = 256,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Images at once; default: one a core.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="An .npz file; default: beside the model.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the certificates in --out.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Certify the images of a data set: how many labels no perturbation up to epsilon changes.
+
+    Saves the certificates (.npz) and a summary (.json). Ctrl-C keeps what is done for --resume.
+    """
+    from keraslip.cli.certify import run_certify
+
+    load = _load(model, dataset, split, epsilon, limit, data_dir)
+    options = {
+        "guarantee": guarantee,
+        "arithmetic": arithmetic,
+        "effort": effort,
+        "conv": conv,
+        "radius": radius,
+        "delta": delta,
+        "workers": workers,
+        "batch_size": batch_size,
+    }
+    run_certify(load, options, out, resume, overwrite, Console())
+
+
+@app.command()
+def attack(
+    model: Model,
+    dataset: DatasetName = None,
+    epsilon: Epsilon = None,
+    split: Split = "test",
+    limit: Limit = None,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps of a run.")] = 100,
+    restarts: Annotated[int, typer.Option(min=1, help="Runs for each image.")] = 1,
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    batch_size: BatchSize = 256,
+    out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Picture of images that fool the model: .png, .pdf, .svg.")
+    ] = None,
+) -> None:
+    """Attack the images of a data set by projected gradient descent in the L2 ball."""
+    from keraslip.cli.attack import run_attack
+
+    load = _load(model, dataset, split, epsilon, limit, data_dir)
+    options = {"steps": steps, "restarts": restarts, "seed": seed, "batch_size": batch_size}
+    run_attack(load, options, out, picture, Console())
+
+
+def _load(
+    model: Path,
+    dataset: str | None,
+    split: str,
+    epsilon: float | None,
+    limit: int | None,
+    data_dir: Path | None,
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "dataset": dataset,
+        "split": split,
+        "epsilon": epsilon,
+        "limit": limit,
+        "data_dir": data_dir,
+    }
 
 
 @app.command()

@@ -20,6 +20,11 @@ def as_json(content: Any) -> str:
     return json.dumps(finite, indent=2) + "\n"
 
 
+def read_json(path: Path) -> Any:
+    """Reads a JSON file, `None` if it is not there."""
+    return json.loads(path.read_text()) if path.exists() else None
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in one go."""
     temporary = path.with_name(f".{path.name}.partial")
@@ -65,8 +70,7 @@ class RunFolder:
 
     def read_json(self, name: str) -> Any:
         """Reads a JSON file, `None` if it is not there."""
-        file = self.path / name
-        return json.loads(file.read_text()) if file.exists() else None
+        return read_json(self.path / name)
 
     def save_model(self, name: str, model: keras.Model) -> None:
         """Saves a model in one go."""

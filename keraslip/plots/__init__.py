@@ -1,7 +1,8 @@
-"""Pictures: accuracy against epsilon, test images with their margins, the course of a training."""
+"""Pictures: accuracy against epsilon, images with their margins or attacks, a training's course."""
 
 from keraslip.plots.accuracy_curve import accuracy_curve as accuracy_curve
+from keraslip.plots.adversarial_grid import adversarial_grid as adversarial_grid
 from keraslip.plots.image_grid import image_grid as image_grid
 from keraslip.plots.training_curves import training_curves as training_curves
 
-__all__ = ["accuracy_curve", "image_grid", "training_curves"]
+__all__ = ["accuracy_curve", "adversarial_grid", "image_grid", "training_curves"]

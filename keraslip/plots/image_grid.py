@@ -77,13 +77,13 @@ def image_grid(
     )
     ```
     """
-    images = _images(x)
+    images = checked_images("x", x)
     count = len(images)
-    truth = _column("labels", labels, count)
-    predicted = _column("predictions", predictions, count)
-    margin = _column("margins", margins, count)
-    radius = None if radii is None else _column("radii", radii, count)
-    kinds = list(map(verdict, truth, predicted, _column("certified", certified, count)))
+    truth = checked_column("labels", labels, count)
+    predicted = checked_column("predictions", predictions, count)
+    margin = checked_column("margins", margins, count)
+    radius = None if radii is None else checked_column("radii", radii, count)
+    kinds = list(map(verdict, truth, predicted, checked_column("certified", certified, count)))
     if columns < 1:
         raise ValueError(f"`columns` must be at least 1. Received: columns={columns}")
     columns = min(columns, count)
@@ -97,7 +97,7 @@ def image_grid(
             tile.axis("off")
         for i in range(count):
             draw_image(tiles[i], images[i], kinds[i])
-            label, prediction = (_name(row[i], class_names) for row in (truth, predicted))
+            label, prediction = (class_name(row[i], class_names) for row in (truth, predicted))
             numbers = [f"margin {number(margin[i])}"]
             if radius is not None:
                 numbers.append(f"radius {distance(radius[i])}")
@@ -105,19 +105,21 @@ def image_grid(
     return Path(path)
 
 
-def _images(x: ArrayLike) -> NDArray[np.float64]:
+def checked_images(name: str, x: ArrayLike) -> NDArray[np.float64]:
+    """Images of shape (n, height, width, 1 or 3), or a ValueError that names the argument."""
     images = np.asarray(x, "float64")
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or not 1 <= len(images) <= MOST:
         raise ValueError(
-            f"`x` must hold 1 to {MOST} images of shape (height, width), (height, width, 1) or "
-            f"(height, width, 3). Received: x of shape {np.shape(x)}"
+            f"`{name}` must hold 1 to {MOST} images of shape (height, width), (height, width, 1) or "
+            f"(height, width, 3). Received: {name} of shape {np.shape(x)}"
         )
     return images
 
 
-def _column(name: str, values: ArrayLike, count: int) -> NDArray[Any]:
+def checked_column(name: str, values: ArrayLike, count: int) -> NDArray[Any]:
+    """One value an image, or a ValueError that names the argument."""
     column = np.asarray(values)
     if column.shape != (count,):
         raise ValueError(
@@ -127,7 +129,8 @@ def _column(name: str, values: ArrayLike, count: int) -> NDArray[Any]:
     return column
 
 
-def _name(index: Any, class_names: Sequence[str] | None) -> str:
+def class_name(index: Any, class_names: Sequence[str] | None) -> str:
+    """Name of a class, its number if there are no names."""
     return str(index) if class_names is None else str(class_names[int(index)])
 
 

@@ -33,15 +33,16 @@ def verdict(label: Any, prediction: Any, certified: Any) -> Verdict:
     return CERTIFIED if certified else NOT_CERTIFIED
 
 
-def draw_image(axes: Any, image: NDArray[np.float64], kind: Verdict) -> None:
-    """Show an image of shape (height, width, 1 or 3) in a frame."""
+def draw_image(axes: Any, image: NDArray[np.float64], kind: Verdict | None) -> None:
+    """Show an image of shape (height, width, 1 or 3), in a frame if it has a verdict."""
     pixels = np.clip(image, 0, 1)
     gray = {"cmap": "gray", "vmin": 0, "vmax": 1} if pixels.shape[-1] == 1 else {}
     axes.imshow(pixels[..., 0] if gray else pixels, interpolation="nearest", **gray)
     axes.grid(False)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    axes.add_patch(_frame(axes, kind))
+    if kind is not None:
+        axes.add_patch(_frame(axes, kind))
 
 
 def _frame(axes: Any, kind: Verdict) -> Any:

@@ -1,0 +1,115 @@
+"""`keraslip certify`: certificates of the images of a data set."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from keraslip.certify import Certificates
+from keraslip.certify.settings import Settings
+from keraslip.certify.table import build_table
+from keraslip.cli.run_folder import as_json, read_json, write_text
+from keraslip.cli.saved import model_file
+from keraslip.cli.subject import Subject
+from keraslip.cli.summary import promise, summarize
+from keraslip.cli.tables import percent
+
+#: What the file of an interrupted run must have in common with the run that goes on.
+_SAME = ("dataset", "split", "epsilon")
+
+
+def run_certify(
+    load: dict[str, Any],
+    options: dict[str, Any],
+    out: Path | None,
+    resume: bool,
+    overwrite: bool,
+    console: Console,
+) -> None:
+    """Certifies, prints the table and saves certificates and their summary.
+
+    Args:
+        load: Arguments of `Subject.load`.
+        options: Options of `LocalLipschitzModel.certify`.
+        out: The `.npz` file; beside the model if `None`.
+        resume: Whether to go on with the certificates in it.
+        overwrite: Whether to replace them.
+        console: Where to print.
+
+    Raises:
+        SystemExit: with status 130, after Ctrl-C.
+        ValueError: for a bad option, and for certificates that cannot be resumed.
+        FileExistsError: if there are certificates already.
+        FileNotFoundError: if there are none to resume, or no model.
+    """
+    Settings(**options)
+    out = out or model_file(load["model"]).with_suffix(".certificates.npz")
+    _check_out(out, resume, overwrite)
+    subject = Subject.load(**load)
+    before = _before(out, subject) if resume else None
+    console.print(str(subject), soft_wrap=True)
+    try:
+        found = subject.model.certify(
+            subject.x,
+            subject.y,
+            subject.epsilon,
+            verbose=console.is_terminal,
+            resume=before,
+            **options,
+        )
+    except KeyboardInterrupt:
+        console.print("\nStopped before there was anything to save.")
+        raise SystemExit(130) from None
+    _report(found, subject, out, console)
+
+
+def _report(found: Certificates, subject: Subject, out: Path, console: Console) -> None:
+    y = subject.y[: len(found)]
+    summary = {**subject.describe(), **summarize(found, y)}
+    summary["complete"] = found.complete and len(found) == len(subject.x)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    found.save(out)
+    write_text(_summary_file(out), as_json(summary))
+    console.print(build_table(found))
+    console.print(
+        f"certified accuracy {percent(summary['certified_accuracy'])} % at epsilon "
+        f"{subject.epsilon:.4g} on {len(found)} {subject.split} images: {promise(found)}",
+        soft_wrap=True,
+    )
+    if (radius := summary["radius"]) is not None:
+        console.print(f"certified radius: median {radius['0.5']:.4g}, 90 % {radius['0.9']:.4g}")
+    console.print(f"{out} and {_summary_file(out).name} are written.", soft_wrap=True)
+    if not summary["complete"]:
+        done = int((found.status != "pending").sum())
+        console.print(
+            f"\nStopped: {done} of {len(subject.x)} images are settled. Go on with the same command "
+            "and --resume.",
+            soft_wrap=True,
+        )
+        raise SystemExit(130)
+
+
+def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
+    if out.suffix != ".npz":
+        raise ValueError(f"--out must end in .npz. Received: {out}")
+    if resume and not out.exists():
+        raise FileNotFoundError(f"There are no certificates to resume in {out}.")
+    if out.exists() and not (resume or overwrite):
+        raise FileExistsError(
+            f"{out} exists. Go on with it with --resume, replace it with --overwrite, or choose "
+            "another file with --out."
+        )
+
+
+def _before(out: Path, subject: Subject) -> Certificates:
+    """Certificates to go on with, held against what is asked for now."""
+    stored, asked = read_json(_summary_file(out)) or {}, subject.describe()
+    changed = [key for key in _SAME if key in stored and stored[key] != asked[key]]
+    if changed:
+        was = ", ".join(f"{key} {stored[key]}" for key in changed)
+        raise ValueError(f"{out} was made with {was}: a resumed run cannot change that.")
+    return Certificates.load(out)
+
+
+def _summary_file(out: Path) -> Path:
+    return out.with_suffix(".json")

@@ -1,0 +1,32 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    Path, typer.Argument(help="A .keras file or the folder of a run.", show_default=False)
+]
+Out = Annotated[Path, typer.Option(help="Folder for the results; never overwritten silently.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of tensorflow_datasets (or TFDS_DATA_DIR).")
+]
+DatasetName = Annotated[
+    str | None,
+    typer.Option("--dataset", help="digits, mnist, ...; default: what the run was trained on."),
+]
+Epsilon = Annotated[
+    float | None, typer.Option(help="L2 radius, in [0, 1] pixel units; default: the compiled one.")
+]
+Split = Annotated[str, typer.Option(help="test, validation or train.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="The first images only; default: all.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images in a pass.")]
+AttackSamples = Annotated[
+    int, typer.Option(min=0, help="Test images to attack in the report; 0 for none.")
+]
+CertifySamples = Annotated[
+    int, typer.Option(min=0, help="Test images to certify in the report; 0 for all.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, order of the data and attacks.")]

@@ -1,0 +1,116 @@
+"""What `keraslip certify` and `keraslip attack` work on: a saved model and images that fit it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keraslip import datasets
+from keraslip.cli.run_folder import CONFIG, RunFolder
+from keraslip.cli.saved import load_bounded, model_file
+from keraslip.models import LocalLipschitzModel
+from keraslip.models.validation import check_epsilon
+
+SPLITS = {"train": "train", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model, images, their classes, and a radius.
+
+    Args:
+        model: The model.
+        file: Where it was read from.
+        dataset: Name of the data set.
+        split: `"test"`, `"validation"` or `"train"`.
+        x: Images `(n, height, width, channels)`.
+        y: Classes `(n,)`.
+        epsilon: L2 radius, in raw input units.
+        class_names: One name a class.
+    """
+
+    model: LocalLipschitzModel
+    file: Path
+    dataset: str
+    split: str
+    x: np.ndarray
+    y: np.ndarray
+    epsilon: float
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def load(
+        cls,
+        model: Path,
+        dataset: str | None,
+        split: str,
+        epsilon: float | None,
+        limit: int | None,
+        data_dir: Path | None,
+    ) -> "Subject":
+        """Loads model and images; what is wrong with a name or number is said before that.
+
+        Args:
+            model: A `.keras` file or a run folder.
+            dataset: Name of the data set; the run's if `None`.
+            split: Which part of it.
+            epsilon: L2 radius; the compiled one if `None`.
+            limit: How many images, the first ones; all if `None`.
+            data_dir: Folder of tensorflow_datasets.
+
+        Raises:
+            FileNotFoundError: if model or data are not there.
+            ValueError: for a bad name or number, and for data that do not fit the model.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"--split must be one of {', '.join(SPLITS)}. Received: {split!r}")
+        if epsilon is not None:
+            epsilon = check_epsilon(epsilon)
+        file = model_file(model)
+        loaded = load_bounded(file)
+        dataset = dataset or _dataset_of_run(file)
+        if epsilon is None and not loaded.compiled:
+            raise ValueError(f"{file} was saved without an epsilon; pass one with --epsilon.")
+        data = datasets.load(dataset, data_dir)
+        _check_fit(loaded, file, data)
+        part = SPLITS[split]
+        x, y = (getattr(data, f"{name}_{part}")[:limit] for name in "xy")
+        if not len(x):
+            raise ValueError(f"The {split} part of {dataset} holds no image.")
+        radius = loaded.epsilon_value if epsilon is None else epsilon
+        return cls(loaded, file, dataset, split, x, y, radius, data.class_names)
+
+    def describe(self) -> dict[str, Any]:
+        """What a JSON file says of it."""
+        return {
+            "model": str(self.file),
+            "dataset": self.dataset,
+            "split": self.split,
+            "epsilon": self.epsilon,
+            "samples": len(self.x),
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file}: the first {len(self.x)} {self.split} images of {self.dataset}, "
+            f"epsilon {self.epsilon:.4g}"
+        )
+
+
+def _dataset_of_run(file: Path) -> str:
+    settings = RunFolder(file.parent).read_json(CONFIG)
+    if settings is None:
+        raise ValueError(
+            f"{file} lies in no run folder that says what it was trained on; pass --dataset."
+        )
+    return str(settings["dataset"])
+
+
+def _check_fit(model: LocalLipschitzModel, file: Path, data: datasets.Dataset) -> None:
+    shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+    if (shape, classes) != (data.input_shape, data.num_classes):
+        raise ValueError(
+            f"{file} takes inputs of shape {shape} into {classes} classes; {data.name} has images "
+            f"of shape {data.input_shape} and {data.num_classes} classes."
+        )
