@@ -42,7 +42,7 @@ def evidence(model: Any, x: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarra
     number = {0: 0, **{step.index: k for k, step in enumerate(steps, start=1)}}
     arrays: dict[str, np.ndarray] = {
         "check_rows": rows,
-        "check_x": x[rows].reshape(len(rows), -1).astype("float64"),
+        "check_x": x[rows].reshape(len(rows), int(np.prod(x.shape[1:]))).astype("float64"),
         "check_weights": np.array(digest),
     }
     constants = _constants(network)
