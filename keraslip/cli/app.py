@@ -219,6 +219,22 @@ def report(
 
 
 @app.command()
+def export(
+    model: Model,
+    out: Out,
+    format: Annotated[str, typer.Option(help="tf_saved_model or onnx.")] = "tf_saved_model",
+    epsilon: Annotated[
+        float | None, typer.Option(help="L2 radius of the final check; default: the compiled one.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Export a model that answers with label and certificate, without Keras and keraslip."""
+    from keraslip.cli.export import run_export
+
+    run_export(model, out, format, epsilon, overwrite, Console())
+
+
+@app.command()
 def check(model: Model) -> None:
     """Show for each layer of a saved model whether a bound can pass it."""
     from keraslip.cli.check import run_check

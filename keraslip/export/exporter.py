@@ -24,7 +24,12 @@ _TOLERANCE = 1e-5
 
 
 def export_model(
-    model: Any, path: str | os.PathLike[str], format: str, epsilon: float, verbose: bool = True
+    model: Any,
+    path: str | os.PathLike[str],
+    format: str,
+    epsilon: float,
+    verbose: bool = True,
+    overwrite: bool = False,
 ) -> Path:
     """Writes an artefact with the functions `serve` and `certify`.
 
@@ -34,6 +39,7 @@ def export_model(
         format: `"tf_saved_model"` or `"onnx"`.
         epsilon: The radius at which the artefact is checked.
         verbose: Whether to say what happens.
+        overwrite: Whether to replace what is there, once the new artefact is checked.
 
     Returns:
         The path.
@@ -47,7 +53,7 @@ def export_model(
     target = Path(path)
     if format not in FORMATS:
         raise ValueError(f"format must be one of {FORMATS}. Received: format={format!r}")
-    if target.exists():
+    if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; remove it, or choose another path.")
     if importlib.util.find_spec("tensorflow") is None:
         raise ImportError(
@@ -69,6 +75,8 @@ def export_model(
                 )
             found = _write_elsewhere(model, artefact, format, metadata, probes, epsilon)
         _compare(model, probes, epsilon, found)
+        if target.exists():
+            shutil.rmtree(target)
         shutil.move(artefact, target)
     if verbose:
         print(

@@ -9,8 +9,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
 import keraslip
+from keraslip.cli.export import run_export
 from keraslip.export import exporter
 
 needs_tensorflow = pytest.mark.skipif(
@@ -129,6 +131,20 @@ def test_nothing_is_overwritten(exported):
     model, _, _, _, folder = exported
     with pytest.raises(FileExistsError, match="remove it"):
         model.export(folder / "served")
+
+
+@needs_tensorflow
+def test_the_command_replaces_only_when_told(tmp_path):
+    model = build(NETS["relu"])
+    model.save(tmp_path / "model.keras")
+    out = tmp_path / "served"
+    out.mkdir()
+    arguments = (tmp_path / "model.keras", out, "tf_saved_model", None)
+    with pytest.raises(FileExistsError):
+        run_export(*arguments, False, Console())
+    run_export(*arguments, True, Console())
+    assert (out / "saved_model.pb").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "served"]
 
 
 @needs_tensorflow
