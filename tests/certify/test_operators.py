@@ -1,0 +1,414 @@
+"""Operators against the Keras layers they stand for, and their norms against singular values."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+from keraslip import LocalLipschitzModel
+from keraslip.bounds.maps import ConvGeometry, ConvMap, DenseMap, DiagonalMap, Identity, ReshapeMap
+from keraslip.bounds.maps.algebra import Composition, Sum
+from keraslip.certify.network import Network
+from keraslip.certify.operators import add, compose, operator_of, register_operator
+from keraslip.certify.operators.algebra import Chain, Total
+from keraslip.certify.operators.convolution import ConvOperator
+from keraslip.certify.operators.dense import DenseOperator, DiagonalOperator
+from keraslip.certify.operators.moving import MovingOperator
+from keraslip.certify.propagation import global_norms
+from keraslip.rules import rule_for
+from tests.certify.nets import NETS, network
+from tests.harness import tensor
+from tests.reference.helpers import materialise
+
+RNG = np.random.default_rng
+#: JAX compiles every operation for every shape; the operators are NumPy on all backends.
+SHARE = 6 if keras.backend.backend() == "jax" else 1
+
+
+def matrix_of(operator):
+    """`(outputs, inputs)` from the forward application."""
+    basis = np.eye(operator.inputs).reshape(operator.inputs, *operator.in_shape)
+    images = operator.forward(basis)
+    assert images.shape == (operator.inputs, *operator.out_shape)
+    return images.reshape(operator.inputs, -1).T
+
+
+def norm_of(matrix):
+    return np.linalg.norm(matrix, 2) if matrix.size else 0.0
+
+
+def random_weights(rng, shape):
+    """Weights in [0, 1], many of them 0 or 1, as slopes are."""
+    return np.clip(rng.uniform(-0.7, 1.7, shape), 0, 1)
+
+
+def check(operator, seed=0, tight=1.003, tight_rows=True):
+    """Everything an operator promises."""
+    rng, matrix = RNG(seed), matrix_of(operator)
+    back = operator.adjoint(np.eye(operator.outputs).reshape(-1, *operator.out_shape))
+    assert back.shape == (operator.outputs, *operator.in_shape)
+    scale = 1e-13 * (np.abs(matrix).max() + 1e-300)
+    np.testing.assert_allclose(back.reshape(matrix.shape), matrix, rtol=1e-12, atol=scale)
+    x, y = (rng.standard_normal((2, *s)) for s in (operator.in_shape, operator.out_shape))
+    left = (operator.forward(x) * y).reshape(2, -1).sum(axis=1)
+    right = (x * operator.adjoint(y)).reshape(2, -1).sum(axis=1)
+    np.testing.assert_allclose(left, right, rtol=1e-10, atol=scale * 1e3)
+    magnitude = matrix_of(operator.absolute)
+    assert (magnitude >= np.abs(matrix) * (1 - 1e-12) - scale).all()
+    assert operator.absolute_norm >= norm_of(magnitude) * (1 - 1e-12)
+    assert operator.terms >= (np.abs(matrix) > scale).sum(axis=1).max() or operator.moves
+    truth = norm_of(matrix)
+    assert truth * (1 - 1e-12) <= operator.norm <= truth * tight
+    assert_rows(operator, matrix, rng, tight_rows)
+    assert_local(operator, matrix, rng)
+
+
+def assert_rows(operator, matrix, rng, tight):
+    shape = (2, *operator.out_shape)
+    found = np.broadcast_to(operator.row_norms(), shape).reshape(2, -1)
+    true = np.linalg.norm(matrix, axis=1)
+    assert (found >= true * (1 - 1e-12)).all()
+    if tight:
+        assert found.max() <= true.max() * (1 + 1e-5)
+    columns = random_weights(rng, (2, *operator.in_shape))
+    found = np.broadcast_to(operator.row_norms(columns), shape).reshape(2, -1)
+    for got, weights in zip(found, columns.reshape(2, -1), strict=True):
+        assert (got >= np.linalg.norm(matrix * weights, axis=1) * (1 - 1e-12)).all()
+
+
+def assert_local(operator, matrix, rng):
+    for _ in range(3):
+        rows = random_weights(rng, operator.out_shape)
+        columns = random_weights(rng, operator.in_shape)
+        block = rows.reshape(-1, 1) * matrix * columns.reshape(-1)
+        found = operator.local_norm(rows, columns)
+        assert found >= norm_of(block) * (1 - 1e-12)
+        if isinstance(operator, DenseOperator | ConvOperator | DiagonalOperator | MovingOperator):
+            assert found <= norm_of(block) * 1.003
+        known = global_norms(operator, rows[None], columns[None])
+        assert known.shape == (1,) and known[0] >= norm_of(block) * (1 - 1e-12)
+    nothing = np.zeros(operator.out_shape)
+    assert operator.local_norm(nothing, np.ones(operator.in_shape)) == 0.0
+    assert operator.local_norm(np.ones(operator.out_shape), np.zeros(operator.in_shape)) == 0.0
+
+
+def operator_for(layer, in_shape, seed=0):
+    """A layer with random weights, and its operator."""
+    layer.build((None, *in_shape))
+    for weight in layer.trainable_weights:
+        weight.assign(RNG(seed).standard_normal(weight.shape))
+    return operator_of(rule_for(layer).linear_map(layer, in_shape))
+
+
+def check_layer(layer, in_shape, seed=0, **kwargs):
+    operator = operator_for(layer, in_shape, seed)
+    executed, _ = materialise(layer, in_shape)
+    matrix = matrix_of(operator)
+    np.testing.assert_allclose(matrix, executed, rtol=1e-5, atol=1e-6)
+    # Coefficients differ by no more than the slack that the operator admits.
+    assert (np.abs(matrix - executed) <= (operator.slack + 2e-7) * np.abs(executed)).all()
+    check(operator, seed, **kwargs)
+    return operator
+
+
+@pytest.mark.parametrize("in_shape", [(6,), (3, 5), (3, 2, 4)])
+def test_dense(in_shape):
+    check_layer(layers.Dense(7), in_shape)
+    check_layer(layers.Dense(3, use_bias=False), in_shape, seed=1)
+
+
+@pytest.mark.parametrize("format", ["channels_last", "channels_first"])
+def test_convolution_in_both_layouts(format):
+    shape = (6, 5, 2) if format == "channels_last" else (2, 6, 5)
+    for kwargs in ({"strides": 2}, {"padding": "same"}, {"groups": 2}):
+        check_layer(layers.Conv2D(4, 3, data_format=format, **kwargs), shape)
+
+
+@settings(max_examples=36 // SHARE)
+@given(
+    image=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    dilation=st.integers(1, 2),
+    groups=st.integers(1, 3),
+    padding=st.sampled_from(["same", "valid"]),
+    seed=st.integers(0, 99),
+)
+def test_convolutions(image, kernel, strides, dilation, groups, padding, seed):
+    if padding == "valid":
+        image = tuple(max(n, (k - 1) * dilation + 1) for n, k in zip(image, kernel, strict=True))
+    if dilation > 1:
+        strides = (1, 1)  # Keras has one or the other
+    filters, channels = groups * (1 + seed % 2), groups * (1 + seed // 50)
+    layer = layers.Conv2D(
+        filters, kernel, strides=strides, dilation_rate=dilation, groups=groups, padding=padding
+    )
+    operator = operator_for(layer, (*image, channels), seed)
+    x = RNG(seed).standard_normal((2, *image, channels)).astype("float32")
+    # PyTorch 2.13 on CPUs computes something else for one channel and one column of outputs where
+    # only the step along the columns is not 1.
+    if channels > 1 or operator.out_shape[1] > 1 or strides[0] == strides[1]:
+        executed = keras.ops.convert_to_numpy(layer(x))
+        bias = keras.ops.convert_to_numpy(layer.bias)
+        np.testing.assert_allclose(operator.forward(x) + bias, executed, rtol=1e-4, atol=1e-4)
+    check(operator, seed, tight_rows=padding == "valid")
+
+
+@settings(max_examples=18 // SHARE)
+@given(
+    image=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    pool=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.sampled_from(["same", "valid"]),
+)
+def test_average_pooling(image, pool, strides, padding):
+    if padding == "valid":
+        image = tuple(max(n, p) for n, p in zip(image, pool, strict=True))
+    layer = layers.AveragePooling2D(pool, strides, padding=padding)
+    check_layer(layer, (*image, 2), tight=1.0005)
+
+
+def test_pooling_that_overlaps_and_pooling_that_does_not():
+    apart = operator_for(layers.AveragePooling2D(2), (4, 4, 1))
+    np.testing.assert_allclose(apart.norm, 0.5, rtol=1e-5)
+    # "same" divides by the pixels that there are: the corner passes unchanged.
+    corner = operator_for(layers.AveragePooling2D(2, padding="same"), (3, 3, 1))
+    np.testing.assert_allclose(corner.norm, 1.0, rtol=1e-5)
+    overlap = operator_for(layers.AveragePooling2D(3, 1), (8, 8, 1))
+    assert overlap.norm > 2.5 * operator_for(layers.AveragePooling2D(3), (9, 9, 1)).norm
+
+
+@pytest.mark.parametrize("format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_global_mean(format, keepdims):
+    layer = layers.GlobalAveragePooling2D(data_format=format, keepdims=keepdims)
+    check_layer(layer, (3, 5, 2))
+
+
+def test_scales():
+    check_layer(layers.Rescaling(-3.0, 2.0), (4, 3))
+    np.testing.assert_allclose(operator_for(layers.Rescaling(-3.0), (4,)).norm, 3, rtol=1e-6)
+    mean, variance = [0.1, 0.5], [0.04, 4.0]
+    check_layer(layers.Normalization(mean=mean, variance=variance), (3, 2))
+    inverse = layers.Normalization(mean=mean, variance=variance, invert=True)
+    check_layer(inverse, (3, 2))
+    # A scale for every entry, not for every channel.
+    entries = DiagonalOperator(RNG(0).standard_normal((1, 3, 4)), (3, 4))
+    assert entries.channel_scale is None
+    check(entries)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Flatten(),
+        layers.Reshape((4, 6)),
+        layers.Permute((3, 1, 2)),
+        layers.ZeroPadding2D(((1, 0), (2, 1))),
+    ],
+    ids=lambda layer: layer.name.rstrip("_0123456789"),
+)
+def test_moves(layer):
+    operator = check_layer(layer, (2, 3, 4))
+    assert operator.moves and operator.terms == 0
+    assert 1.0 <= operator.norm <= 1 + 1e-9
+
+
+def test_moves_of_channels_first_images():
+    check_layer(layers.Flatten(data_format="channels_first"), (2, 3, 4))
+    check_layer(layers.ZeroPadding2D((1, 2), data_format="channels_first"), (2, 3, 4))
+
+
+def dense(seed, out, inside):
+    return DenseOperator(RNG(seed).standard_normal((inside, out)), (inside,))
+
+
+def test_chains():
+    rng = RNG(0)
+    image = ConvOperator(rng.standard_normal((3, 3, 2, 3)), (5, 4, 2), ConvGeometry((2, 1), "same"))
+    flat = MovingOperator(image.out_shape, (36,))
+    last = dense(1, 5, 36)
+    check(compose(flat, image), tight_rows=False)
+    check(compose(last, compose(flat, image)), tight_rows=False)
+    check(compose(dense(2, 3, 7), dense(3, 7, 4)), tight_rows=False)
+    assert compose(flat, image).costly and not compose(dense(2, 3, 7), dense(3, 7, 4)).costly
+    shuffled = MovingOperator((4,), (6,), np.array([2, -1, 0, 1, 3, -1]))
+    # A norm without weights does not see that some of the inputs are always zero.
+    check(compose(dense(2, 3, 6), shuffled), tight=3.0, tight_rows=False)
+    check(compose(shuffled, dense(2, 4, 5)))
+
+
+def test_large_chains_are_bounded_by_their_parts(monkeypatch):
+    from keraslip.certify.operators import algebra
+
+    monkeypatch.setattr(algebra, "_WRITTEN_OUT", 0)
+    inner, outer = dense(0, 7, 5), dense(1, 3, 7)
+    check(Chain(outer, inner), tight=10.0, tight_rows=False)
+    np.testing.assert_allclose(Chain(outer, inner).norm, outer.norm * inner.norm, rtol=1e-6)
+    total = Total([dense(0, 5, 5), dense(1, 5, 5)])
+    check(total, tight=10.0, tight_rows=False)
+
+
+def test_nothing_is_left_of_an_identity():
+    same = MovingOperator((2, 3), (2, 3))
+    inner = DenseOperator(RNG(0).standard_normal((3, 3)), (2, 3))
+    assert compose(same, inner) is inner and compose(inner, same) is inner
+    reshaped = MovingOperator((2, 3), (3, 2))
+    assert compose(reshaped, inner) is not inner
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_channel_scales_are_folded(groups):
+    rng = RNG(0)
+    scale = DiagonalOperator(rng.uniform(-2, 2, (1, 1, 1, 2)), (4, 4, 2), slack=1e-6)
+    kernel = rng.standard_normal((3, 3, 2 // groups, 4))
+    image = ConvOperator(kernel, (4, 4, 2), ConvGeometry((1, 1), "same", groups=groups))
+    folded = compose(image, scale)
+    assert isinstance(folded, ConvOperator) == (groups == 1)
+    np.testing.assert_allclose(
+        matrix_of(folded), matrix_of(image) @ matrix_of(scale), rtol=1e-12, atol=1e-14
+    )
+    check(folded, tight_rows=False)
+    assert folded.slack >= 1e-6
+
+
+def test_a_scale_before_a_dense_layer():
+    rng = RNG(0)
+    scale = DiagonalOperator(rng.uniform(-2, 2, (1, 5)), (5,), slack=1e-6)
+    folded = compose(dense(0, 3, 5), scale)
+    assert isinstance(folded, DenseOperator) and folded.slack >= 1e-6
+    check(folded)
+    np.testing.assert_allclose(matrix_of(folded), matrix_of(dense(0, 3, 5)) * scale.scale)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("size", [(3, 3), (1, 1), (2, 3), (5, 1)])
+def test_identity_and_convolution_are_one(dilation, size):
+    rng = RNG(0)
+    kernel = rng.standard_normal((*size, 2, 2)).astype("float32").astype("float64")
+    geometry = ConvGeometry((1, 1), "same", (dilation, dilation))
+    image, same = ConvOperator(kernel, (5, 4, 2), geometry), MovingOperator((5, 4, 2), (5, 4, 2))
+    for parts, times in (([image, same], 1), ([same, image, same], 2)):
+        both = add(parts)
+        np.testing.assert_allclose(matrix_of(both), matrix_of(image) + times * np.eye(40), rtol=0)
+        check(both, tight_rows=False)
+        # The tap on the pixel itself exists but where an even kernel is dilated.
+        assert isinstance(both, ConvOperator) == (size != (2, 3) or dilation == 1)
+
+
+def test_identity_is_not_folded_where_it_does_not_fit():
+    rng = RNG(0)
+    same = MovingOperator((4, 4, 2), (4, 4, 2))
+    grouped = ConvOperator(
+        rng.standard_normal((3, 3, 1, 2)), (4, 4, 2), ConvGeometry((1, 1), "same", groups=2)
+    )
+    tiny = ConvOperator(
+        rng.standard_normal((3, 3, 2, 2)) * 1e-14, (4, 4, 2), ConvGeometry((1, 1), "same")
+    )
+    scaled = ConvOperator(
+        rng.standard_normal((3, 3, 2, 2)), (4, 4, 2), ConvGeometry((1, 1), "same"), slack=1e-6
+    )
+    for other in (grouped, tiny, scaled):
+        both = add([same, other])
+        assert isinstance(both, Total)
+        check(both, tight=4.0, tight_rows=False)
+
+
+def test_sums():
+    same, minus = MovingOperator((4,), (4,)), DenseOperator(-np.eye(4), (4,))
+    assert 2.0 <= add([same, same]).norm <= 2 * (1 + 1e-8)
+    assert 3.0 <= add([same] * 3).norm <= 3 * (1 + 1e-8)
+    assert add([same, minus]).norm <= 1e-12
+    assert add([minus]) is minus
+    check(add([same, dense(0, 4, 4)]), tight_rows=False)
+    check(add([dense(0, 3, 4), dense(1, 3, 4)]), tight_rows=False)
+    # A part with slack does not cancel.
+    loose = DenseOperator(-np.eye(4), (4,), slack=0.01)
+    assert add([same, loose]).norm >= 2.0
+    assert add([same, loose]).local_norm(np.ones(4), np.ones(4)) >= 2.0
+
+
+def test_maps_of_a_rule_that_composes_and_adds():
+    first, second = (DenseMap(tensor(RNG(s).standard_normal((4, 4))), (4,)) for s in (0, 1))
+    both = operator_of(Composition(second, first))
+    check(both, tight_rows=False)
+    check(operator_of(Sum((first, second, Identity((4,))))), tight_rows=False)
+    check(operator_of(Composition(first, DiagonalMap(tensor([1.0, -2.0, 3.0, 0.5]), (4,)))))
+    image = ConvMap(tensor(RNG(0).standard_normal((3, 3, 2, 2))), (4, 4, 2), ConvGeometry())
+    check(operator_of(Composition(ReshapeMap((2, 2, 2), (8,)), image)))
+
+
+def test_scale_of_the_weights():
+    for exponent in (-66, 66):
+        factor = 2.0**exponent
+        kernel, image = RNG(0).standard_normal((5, 6)), RNG(0).standard_normal((3, 3, 2, 3))
+        plain = DenseOperator(kernel, (5,)), ConvOperator(image, (6, 6, 2), ConvGeometry((2, 2)))
+        scaled = (
+            DenseOperator(kernel * factor, (5,)),
+            ConvOperator(image * factor, (6, 6, 2), ConvGeometry((2, 2))),
+        )
+        for one, other in zip(plain, scaled, strict=True):
+            assert other.norm == one.norm * factor
+            assert other.absolute_norm == one.absolute_norm * factor
+            np.testing.assert_array_equal(other.row_norms(), one.row_norms() * factor)
+            rows = random_weights(RNG(1), one.out_shape)
+            columns = random_weights(RNG(2), one.in_shape)
+            assert other.local_norm(rows, columns) == one.local_norm(rows, columns) * factor
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_has_no_finite_norm(bad):
+    ones = np.ones((3, 4))
+    ones[1, 1] = bad
+    image = np.ones((3, 3, 1, 1))
+    image[0, 1] = bad
+    with np.errstate(invalid="ignore"):
+        broken = (
+            DenseOperator(ones, (3,)),
+            ConvOperator(image, (4, 4, 1), ConvGeometry()),
+            DiagonalOperator(ones[1:2], (4,)),
+        )
+        for operator in broken:
+            rows, columns = np.ones(operator.out_shape), np.ones(operator.in_shape)
+            assert not np.isfinite(operator.norm)
+            assert not np.isfinite(operator.local_norm(rows, columns))
+            assert not np.isfinite(operator.row_norms()).all()
+        sound = DenseOperator(np.ones((3, 4)), (3,))
+        assert not np.isfinite(sound.local_norm(np.array([1, 1, np.nan, 1]), np.ones(3)))
+        assert not np.isfinite(global_norms(sound, np.array([[1, np.nan, 1, 1]]), None)).any()
+
+
+def test_a_linear_map_without_operator_is_named():
+    class Strange(Identity):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Strange; register one with @keraslip.certify"):
+        operator_of(Strange((3,)))
+
+    @register_operator(Strange)
+    def _strange(linear_map):
+        return MovingOperator(linear_map.in_shape, linear_map.out_shape)
+
+    assert operator_of(Strange((3,))).norm >= 1.0
+    with pytest.raises(ValueError, match="Strange already has an operator"):
+        register_operator(Strange)(_strange)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_rows_of_the_logits(name):
+    net = network(name)
+    for index, head in net.heads.items():
+        operator = net.logits.terms[index]
+        np.testing.assert_allclose(head, matrix_of(operator), rtol=1e-12, atol=1e-15)
+        assert any(node.index == index and node.is_ball for node in net.nodes)
+
+
+def test_what_the_logits_do_not_need_is_left_out():
+    start = keras.Input((4,))
+    middle = layers.Dense(3, name="used")(start)
+    net = Network(LocalLipschitzModel(start, layers.Dense(2)(layers.ReLU()(middle))))
+    assert [node.index for node in net.nodes] == sorted({node.index for node in net.nodes})
+    assert net.widest == 4 and net.classes == 2
+    assert [name for name, _ in net.operators()][-1] == "logits"
