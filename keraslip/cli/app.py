@@ -78,7 +78,7 @@ def train(
     power_iterations: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     data_dir: DataDir = None,
-    attack_samples: AttackSamples = 1000,
+    attack_samples: AttackSamples = 200,
     certify_samples: CertifySamples = 1000,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")
@@ -209,7 +209,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
     data_dir: DataDir = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the run's.")] = None,
-    attack_samples: AttackSamples = 1000,
+    attack_samples: AttackSamples = 200,
     certify_samples: CertifySamples = 1000,
 ) -> None:
     """Measure the best model of a run: tables, curve, images with their certified radii, JSON."""
