@@ -79,15 +79,19 @@ def weigh(step: Step, z: Array, rho: Array) -> Any:
             low = np.where((z > 0) & (z < top), np.minimum(1, np.minimum(z, top - z) / rho), 0)
         return high, (high > 0) * 1.0, np.where(high > 0, np.clip(low, 0, 1), 0), high
     p, q = step["pairs"]
-    both = np.maximum(rho[p], rho[q])
-    large = reach(np.maximum(z[p], z[q]) - step["upper"], both)
-    small = reach(step["lower"] - np.minimum(z[p], z[q]), both)
+    first, second = z[p] - rho[p] >= z[q] + rho[q], z[q] - rho[q] >= z[p] + rho[p]
+    both, certain = np.maximum(rho[p], rho[q]), first | second
+    of_max = np.where(first, rho[p], np.where(second, rho[q], both))
+    of_min = np.where(first, rho[q], np.where(second, rho[p], both))
+    large = reach(np.maximum(z[p], z[q]) - step["upper"], of_max)
+    small = reach(step["lower"] - np.minimum(z[p], z[q]), of_min)
     pair = np.maximum(large, small)
     rows, columns = np.empty_like(z), np.empty_like(z)
-    rows[p] = rows[q] = pair
-    columns[p], columns[q] = (
-        np.divide(a, pair, np.zeros_like(a), where=pair > 0) for a in (large, small)
-    )
+    rows[p] = np.where(first, large, np.where(second, small, pair))
+    rows[q] = np.where(first, small, np.where(second, large, pair))
+    for place, part in ((p, large), (q, small)):
+        mixed = np.divide(part, pair, np.zeros_like(part), where=pair > 0)
+        columns[place] = np.where(certain, (part > 0) * 1.0, mixed)
     return rows, columns, None, None
 
 

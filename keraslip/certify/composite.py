@@ -45,8 +45,10 @@ class _Backward:
         for ball, head in network.heads.items():
             shape = self.found.centers[ball].shape[1:]
             self.front[ball] = (head[label] - head[rival]).reshape(-1, *shape)
-            size = l2(np.abs(head[label]) + np.abs(head[rival]))
-            rest = rest + self._lost(ball, size, network.logits.terms[ball].terms)
+            written = network.head_errors[ball]
+            # The rows' own rounding, and that of their difference.
+            size = up(written[label] + written[rival]) + gamma(2, FLOAT64) * l2(self.front[ball])
+            rest = rest + self._times(self.found.balls[ball].views[0], size)
         best = rest + self._stop()
         activations = {n.index: n for n in network.nodes if isinstance(n, ActivationNode)}
         while waiting := [index for index in self.front if index not in self.stopped]:
@@ -57,10 +59,6 @@ class _Backward:
 
     def _times(self, view: View, norm: np.ndarray) -> Reach:
         return view.reach.of(self.samples).times(norm)
-
-    def _lost(self, ball: int, size: np.ndarray, terms: int) -> Reach:
-        """The rounding of coefficients of this size that a sum of so many products made."""
-        return self._times(self.found.balls[ball].views[0], size * gamma(terms + 2, FLOAT64))
 
     def _stop(self) -> Reach:
         """The bound if everything in front is bounded by the balls' radii."""
@@ -89,15 +87,16 @@ class _Backward:
         ahead = c * slope
         rest = rest.plus_rounding(_sum(np.abs(ahead) * ball.error[rows]))
         for source, operator in node.sources[0].terms.items():
-            self.front[source] = operator.adjoint(ahead) + self.front.get(source, 0.0)
             rest = rest + self._lost_in(source, operator, ahead)
+            self.front[source] = operator.adjoint(ahead) + self.front.get(source, 0.0)
         return rest
 
     def _lost_in(self, source: int, operator: Operator, ahead: np.ndarray) -> Reach:
-        """The rounding of the product that carries coefficients back."""
-        size = l2(operator.absolute.adjoint(np.abs(ahead)))
-        # However it is summed, no entry adds up more products than there are outputs. Two more for sums.
-        return self._lost(source, size, operator.outputs + 2)
+        """The rounding of the product that carries coefficients back, and of the sum with those there."""
+        size = operator.absolute.adjoint(np.abs(ahead)) + np.abs(self.front.get(source, 0.0))
+        # Besides the products' sum: slope, coefficient times slope, a folded kernel, the sum in front.
+        rounding = gamma(operator.fan_out + 6, FLOAT64)
+        return self._times(self.found.balls[source].views[0], l2(size) * rounding)
 
     def _open(self, node: ActivationNode, ball: ProvedBall, weight: np.ndarray) -> Reach:
         """Smallest bound of `sum weight |z' - z|` over the ball."""

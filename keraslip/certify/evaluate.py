@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keraslip.certify.box import closed_in_box
 from keraslip.certify.composite import composite
 from keraslip.certify.margins import Margins, margins_of
 from keraslip.certify.network import Network
@@ -70,13 +71,20 @@ class Evaluator:
         parts = []
         for first in range(0, len(x), size):
             rows = slice(first, first + size)
-            found = SoundPass(
-                self.network, x[rows].astype("float64"), epsilon[rows], norms, self.execution, hard
-            )
-            margins = margins_of(found, label[rows])
-            if backwards:
-                margins = _backwards(found, margins, label[rows])
-            parts.append(_evaluation(found, margins))
+            # What overflows is infinite or NaN, and certifies nothing.
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = SoundPass(
+                    self.network,
+                    x[rows].astype("float64"),
+                    epsilon[rows],
+                    norms,
+                    self.execution,
+                    hard,
+                )
+                margins = margins_of(found, label[rows])
+                if backwards:
+                    margins = _backwards(found, margins, label[rows])
+                parts.append(_evaluation(found, margins))
         return _joined(parts)
 
 
@@ -93,7 +101,9 @@ def _evaluation(found: SoundPass, margins: Margins) -> Evaluation:
 def _backwards(found: SoundPass, margins: Margins, label: np.ndarray) -> Margins:
     """The margins with the composite bound where a class is open."""
     samples, rivals = np.nonzero(~(margins.each > 0.0) & np.isfinite(margins.gap))
-    gain, rounding = margins.gain.copy(), margins.rounding.copy()
+    gain, rounding, closed = (
+        part.copy() for part in (margins.gain, margins.rounding, margins.closed)
+    )
     for first in range(0, len(samples), _PAIRS):
         rows, classes = samples[first : first + _PAIRS], rivals[first : first + _PAIRS]
         bound = composite(found, rows, label[rows], classes)
@@ -106,7 +116,8 @@ def _backwards(found: SoundPass, margins: Margins, label: np.ndarray) -> Margins
         )
         at = rows[better], classes[better]
         gain[at], rounding[at] = bound.gain[better], total[better]
-    return Margins(margins.gap, gain, rounding, margins.epsilon)
+        closed[rows, classes] = closed_in_box(found, rows, label[rows], classes)
+    return Margins(margins.gap, gain, rounding, margins.epsilon, closed)
 
 
 def _joined(parts: list[Evaluation]) -> Evaluation:
@@ -114,5 +125,7 @@ def _joined(parts: list[Evaluation]) -> Evaluation:
         pieces = [getattr(part if of is None else getattr(part, of), name) for part in parts]
         return np.concatenate(pieces)
 
-    margins = Margins(*(join(name, "margins") for name in ("gap", "gain", "rounding", "epsilon")))
+    margins = Margins(
+        *(join(name, "margins") for name in ("gap", "gain", "rounding", "epsilon", "closed"))
+    )
     return Evaluation(margins, join("lipschitz"), join("logits"), join("error"))

@@ -20,17 +20,22 @@ class Margins:
         gain: How fast the ball closes it, a Lipschitz constant of the difference.
         rounding: What rounding may have added.
         epsilon: Radii, `(batch,)`.
+        closed: See below; infinite where nothing is known.
     """
 
     gap: np.ndarray
     gain: np.ndarray
     rounding: np.ndarray
     epsilon: np.ndarray
+    #: A bound of what the ball closes at epsilon itself, `(batch, classes)`; it does not scale.
+    closed: np.ndarray
 
     @property
     def each(self) -> np.ndarray:
         """The margin against every class, `(batch, classes)`."""
-        return self.gap - up(self.gain * self.epsilon[:, None] + self.rounding)
+        with np.errstate(over="ignore", invalid="ignore"):
+            line = up(self.gain * self.epsilon[:, None] + self.rounding)
+            return self.gap - np.minimum(line, self.closed)
 
     @property
     def least(self) -> np.ndarray:
@@ -71,16 +76,18 @@ def margins_of(found: SoundPass, label: np.ndarray) -> Margins:
         gain, rounding = up(gain + extra_gain), up(rounding + extra_rounding)
     gap[samples, label] = np.where(np.isnan(logits).any(axis=1), np.nan, np.inf)
     gain[samples, label], rounding[samples, label] = 0.0, 0.0
-    return Margins(gap, gain, rounding, found.epsilon)
+    return Margins(gap, gain, rounding, found.epsilon, np.full_like(gap, np.inf))
 
 
 def _closed_by(
     found: SoundPass, ball: int, head: np.ndarray, label: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gain and rounding, `(batch, classes)`, that one ball adds: the smaller of its views."""
+    errors = found.network.head_errors[ball]
+    written = errors[label][:, None] + errors
     bounds = []
     for view in found.balls[ball].views:
-        norms = _difference_norms(head, label, view.columns)
+        norms = up(_difference_norms(head, label, view.columns) + written)
         gain, rounding = (part[:, None] for part in (view.reach.gain, view.reach.rounding))
         bounds.append(Reach(up(norms * gain), up(norms * rounding)))
     best = bounds[0]

@@ -16,6 +16,7 @@ from keraslip.certify.operators import (
     compose,
     operator_of,
 )
+from keraslip.certify.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.slopes import ProvedActivation, proved_activation
 from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.walk import walk
@@ -164,6 +165,10 @@ class Network:
             ball: operator.adjoint(np.eye(self.classes)).reshape(self.classes, -1)
             for ball, operator in self.logits.terms.items()
         }
+        #: How far the rounding of their sums can have moved these rows, in L2, `(classes,)`.
+        self.head_errors = {
+            ball: _rounding_of_rows(operator) for ball, operator in self.logits.terms.items()
+        }
 
     def operators(self) -> Iterator[tuple[str, Operator]]:
         """The operator of every norm that the bound takes, with the layer that closes it."""
@@ -178,6 +183,13 @@ class Network:
     def widest(self) -> int:
         """Number of entries of the largest tensor."""
         return max(int(np.prod(node.shape)) for node in self.nodes)
+
+
+def _rounding_of_rows(operator: Operator) -> np.ndarray:
+    """L2 rounding error of each row of a map onto a vector, written out by its adjoint."""
+    magnitude = operator.absolute.adjoint(np.eye(operator.outputs))
+    # A coefficient of a folded kernel is a product.
+    return up(l2(magnitude) * gamma(operator.fan_out + 4, FLOAT64))
 
 
 def _needed(nodes: list[Node], last: Node) -> list[Node]:

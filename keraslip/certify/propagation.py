@@ -7,7 +7,7 @@ import numpy as np
 
 from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.operators import Operator, compose
-from keraslip.certify.rounding import FLOAT64, SMALLEST, gamma, l2, per_sample, up
+from keraslip.certify.rounding import FLOAT32, FLOAT64, LARGEST, SMALLEST, gamma, l2, per_sample, up
 from keraslip.certify.slopes import Slopes
 
 
@@ -100,16 +100,18 @@ class Execution:
 
     Args:
         unit: Unit roundoff; 0 for exact arithmetic.
-        smallest: Magnitude below which results may be flushed to zero.
+        smallest: Magnitude below which numbers may be flushed to zero.
+        largest: Magnitude above which results overflow.
     """
 
     unit: float
     smallest: float
+    largest: float = np.inf
 
     @classmethod
     def of(cls, arithmetic: str) -> "Execution":
         """The execution in `"float32"`, or the ideal network (`"float64"`)."""
-        return cls(2.0**-24, SMALLEST) if arithmetic == "float32" else cls(0.0, 0.0)
+        return cls(FLOAT32, SMALLEST, LARGEST) if arithmetic == "float32" else cls(0.0, 0.0)
 
 
 class SoundPass:
@@ -144,6 +146,8 @@ class SoundPass:
         self.balls: dict[int, ProvedBall] = {}
         #: Errors of some steps once more: a part entry by entry, and the L2 norm of the rest, `(batch,)`.
         self.split_errors: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        #: Whether no number can overflow, `(batch,)`.
+        self.fits = np.ones(len(x), dtype=bool)
         self._start(x)
         for node in network.nodes[1:]:
             if isinstance(node, LinearNode):
@@ -153,14 +157,21 @@ class SoundPass:
             elif isinstance(node, ActivationNode):
                 self._activate(node)
         self.logits = self.centers[network.logits.index]
-        self.logits_error = self.errors[network.logits.index]
+        errors = self.errors[network.logits.index]
+        self.logits_error = np.where(self.fits[:, None], errors, np.inf)
 
     def _start(self, x: np.ndarray) -> None:
         self.centers[0], self.errors[0] = x, np.zeros_like(x)
         # A real-valued x' is rounded once when it enters the network.
-        rounded = up(self.execution.unit * (l2(x) + self.epsilon))
+        flushed = self.execution.smallest * np.sqrt(x[0].size)
+        rounded = up(self.execution.unit * (l2(x) + self.epsilon) + flushed)
+        self._fit(l2(x) + self.epsilon)
         reach = Reach(np.ones(len(x)), rounded)
         self.balls[0] = ProvedBall((View(reach, None),))
+
+    def _fit(self, peak: np.ndarray) -> None:
+        """Notes the samples in which a number of this magnitude may overflow."""
+        self.fits &= (peak < self.execution.largest).reshape(len(peak), -1).all(axis=1)
 
     def box(self, node: Node) -> np.ndarray:
         """How far every entry of a step's output can be from its center, `(batch, *shape)`."""
@@ -202,7 +213,8 @@ class SoundPass:
         moved = self._moved(source, operator) if executed else 0.0
         # An activation's own error is in its radius.
         carried = 0.0 if closed_ball(source) is not None else operator.absolute.forward(error)
-        flushed = (operator.terms + 2) * self.execution.smallest
+        flushed = operator.flushes * self.execution.smallest
+        self._fit((1.0 + executed) * (magnitude + moved))
         at_center = up(carried + (executed + own) * magnitude + flushed)
         self.centers[node.index] = center
         self.errors[node.index] = up(at_center + executed * moved)
@@ -217,7 +229,7 @@ class SoundPass:
         index = closed_ball(source)
         if index is None:
             return operator.absolute.forward(self.box(source))
-        return self._entry_reach(self.balls[index], compose(operator, source.terms[index]))
+        return self._entry_reach(self.balls[index], compose(operator.signless, source.terms[index]))
 
     def _sum(self, node: SumNode) -> None:
         count = len(node.sources) + (node.constant is not None)
@@ -230,7 +242,9 @@ class SoundPass:
         moved = sum(self.box(source) for source in node.sources) if executed else 0.0
         rounding = (executed + gamma(count, FLOAT64)) * magnitude + executed * moved
         self.centers[node.index] = np.asarray(center)
-        self.errors[node.index] = up(error + rounding + count * self.execution.smallest)
+        flushed = 2 * count * self.execution.smallest
+        self._fit((1.0 + executed) * (magnitude + moved))
+        self.errors[node.index] = up(error + rounding + flushed)
 
     def _activate(self, node: ActivationNode) -> None:
         source = node.sources[0]

@@ -4,8 +4,8 @@ import numpy as np
 
 #: Unit roundoff of the executed network and of the certifier's own arithmetic.
 FLOAT32, FLOAT64 = 2.0**-24, 2.0**-53
-#: float32 flushes smaller results to zero.
-SMALLEST = 2.0**-126
+#: float32 flushes smaller numbers to zero, and overflows above the largest.
+SMALLEST, LARGEST = 2.0**-126, (2.0 - 2.0**-23) * 2.0**127
 #: Covers the rounding of the few float64 operations between two inflations.
 INFLATION = 1.0 + 1e-10
 

@@ -54,6 +54,10 @@ class ProvedActivation(ABC):
                 the center only.
         """
 
+    @abstractmethod
+    def range(self, z: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest output of every unit over the box `z +- rho`."""
+
     def support(
         self, c: np.ndarray, z: np.ndarray, rho: np.ndarray, slopes: Slopes
     ) -> tuple[np.ndarray, np.ndarray] | None:
@@ -96,6 +100,10 @@ class ProvedClippedReLU(ProvedActivation):
         varies = np.where(high > 0.0, 1.0, high)  # NaN stays NaN
         return Slopes(output, high, varies, low, high)
 
+    def range(self, z: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        low, high = (np.minimum(np.maximum(s, 0.0), self.threshold) for s in (z - rho, z + rho))
+        return low, high
+
     def support(
         self, c: np.ndarray, z: np.ndarray, rho: np.ndarray, slopes: Slopes
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -128,20 +136,45 @@ class ProvedMaxMin(ProvedActivation):
 
     def slopes(self, z: np.ndarray, rho: np.ndarray, hard: bool) -> Slopes:
         p, q = np.split(z, 2, axis=self.axis)
-        reach = np.maximum(*np.split(rho, 2, axis=self.axis))
+        rho_p, rho_q = np.split(rho, 2, axis=self.axis)
+        p_first, q_first = p - rho_p >= q + rho_q, q - rho_q >= p + rho_p
+        certain = p_first | q_first
+        reach = np.maximum(rho_p, rho_q)
+        # Where the order is certain each output moves with its own input alone.
+        reach_max = np.where(p_first, rho_p, np.where(q_first, rho_q, reach))
+        reach_min = np.where(p_first, rho_q, np.where(q_first, rho_p, reach))
         largest, smallest = np.maximum(p, q), np.minimum(p, q)
-        high = self._weight(largest - self.upper, reach, hard)
-        low = self._weight(self.lower - smallest, reach, hard)
+        high = self._weight(largest - self.upper, reach_max, hard)
+        low = self._weight(self.lower - smallest, reach_min, hard)
         pair = np.maximum(high, low)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            # Outputs are diag(high, low) g = diag(high / pair, low / pair) diag(pair) g.
-            columns = [np.where(pair == 0.0, 0.0, part / pair) for part in (high, low)]
+        rows_p = np.where(p_first, high, np.where(q_first, low, pair))
+        rows_q = np.where(p_first, low, np.where(q_first, high, pair))
+        columns = [self._column(part, pair, certain) for part in (high, low)]
         output = [np.minimum(largest, self.upper), np.maximum(smallest, self.lower)]
         return Slopes(
             np.concatenate(output, axis=self.axis),
-            np.concatenate([pair, pair], axis=self.axis),
-            np.minimum(np.concatenate(columns, axis=self.axis) * (1.0 + PAD), 1.0),
+            np.concatenate([rows_p, rows_q], axis=self.axis),
+            np.concatenate(columns, axis=self.axis),
         )
+
+    @staticmethod
+    def _column(part: np.ndarray, pair: np.ndarray, certain: np.ndarray) -> np.ndarray:
+        """Outputs are `diag(part / pair) diag(pair) g`, or `diag(part) g` where the order is certain."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mixed = np.minimum(np.where(pair == 0.0, 0.0, part / pair) * (1.0 + PAD), 1.0)
+        return np.where(certain, np.where(part > 0.0, 1.0, part), mixed)
+
+    def range(self, z: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        sides = []
+        for side in (z - rho, z + rho):
+            # Both outputs grow with both inputs.
+            p, q = np.split(side, 2, axis=self.axis)
+            pair = [
+                np.minimum(np.maximum(p, q), self.upper),
+                np.maximum(np.minimum(p, q), self.lower),
+            ]
+            sides.append(np.concatenate(pair, axis=self.axis))
+        return sides[0], sides[1]
 
     @staticmethod
     def _weight(beyond: np.ndarray, reach: np.ndarray, hard: bool) -> np.ndarray:

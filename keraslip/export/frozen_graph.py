@@ -85,7 +85,7 @@ class FrozenGraph:
         near = tf.reduce_all(tf.abs(executed - found.logits) <= found.logits_error(), axis=1)
         # Comparisons with NaN are false: what is not finite is not certified.
         certified = (margin > 0.0) & (lipschitz < np.inf) & near & ~tied
-        certified &= (radii >= 0.0) & (radii < np.inf)
+        certified &= (radii >= 0.0) & (radii < np.inf) & found.fits
         return {
             "label": label,
             "certified": certified,
@@ -106,11 +106,15 @@ class _Pass:
         epsilon: Tensor,
     ) -> None:
         self.network, self.constants, self.epsilon = network, constants, epsilon
-        self.unit, self.smallest = execution.unit, execution.smallest
+        self.unit, self.smallest, self.top = execution.unit, execution.smallest, execution.largest
         self.centers: dict[int, Tensor] = {0: x}
         self.errors: dict[int, Tensor] = {0: tf.zeros_like(x)}
         self.split: dict[int, tuple[Tensor, Tensor]] = {}
-        start = _View(tf.ones_like(epsilon), _up(self.unit * (_l2(x) + epsilon)), None)
+        size = _l2(x) + epsilon
+        rounded = _up(self.unit * size + self.smallest * np.prod(network.in_shape) ** 0.5)
+        start = _View(tf.ones_like(epsilon), rounded, None)
+        #: Whether no number can overflow, `(batch,)`.
+        self.fits = size < self.top
         self.views: dict[int, list[_View]] = {0: [start]}
         for node in network.nodes[1:]:
             if isinstance(node, LinearNode):
@@ -120,6 +124,9 @@ class _Pass:
             elif isinstance(node, ActivationNode):
                 self._activate(node)
         self.logits = self.centers[network.logits.index]
+
+    def _fit(self, peak: Tensor) -> None:
+        self.fits &= _largest(peak) < self.top
 
     def _entry_reach(self, ball: int, operator: Any) -> Tensor:
         reach = None
@@ -155,12 +162,14 @@ class _Pass:
         own = gamma(operator.terms + 2, FLOAT64)
         index = closed_ball(source)
         carried = 0.0 if index is not None else absolute(error)
-        flushed = (operator.terms + 2) * self.smallest
-        at_center = _up(carried + (executed + own) * magnitude + flushed)
         if index is None:
             moved = absolute(self._box(source))
         else:
-            moved = self._entry_reach(index, compose(operator, source.terms[index]))
+            moved = self._entry_reach(index, compose(operator.signless, source.terms[index]))
+        flushed = float(operator.flushes.max()) * self.smallest
+        self._fit((1.0 + executed) * (magnitude + moved))
+        at_center = _up(carried + (executed + own) * magnitude + flushed)
+        if index is not None:
             reach = self.views[index][0].at(self.epsilon)
             self.split[node.index] = at_center, _up(executed * operator.absolute_norm * reach)
         self.centers[node.index] = center
@@ -178,7 +187,8 @@ class _Pass:
         moved = tf.add_n([self._box(source) for source in node.sources])
         rounding = (executed + own) * magnitude + executed * moved
         self.centers[node.index] = center
-        self.errors[node.index] = _up(error + rounding + count * self.smallest)
+        self._fit((1.0 + executed) * (magnitude + moved))
+        self.errors[node.index] = _up(error + rounding + 2 * count * self.smallest)
 
     def _activate(self, node: ActivationNode) -> None:
         source, activation = node.sources[0], node.activation
@@ -232,21 +242,32 @@ class _Pass:
     ) -> tuple[Tensor, Tensor, Tensor]:
         axis = activation.axis
         p, q = tf.split(z, 2, axis=axis)
-        reach = tf.maximum(*tf.split(rho, 2, axis=axis))
+        rho_p, rho_q = tf.split(rho, 2, axis=axis)
+        p_first, q_first = p - rho_p >= q + rho_q, q - rho_q >= p + rho_p
+        reach = tf.maximum(rho_p, rho_q)
+        reach_max = tf.where(p_first, rho_p, tf.where(q_first, rho_q, reach))
+        reach_min = tf.where(p_first, rho_q, tf.where(q_first, rho_p, reach))
         upper, lower = self.constants(activation.upper), self.constants(activation.lower)
         largest, smallest = tf.maximum(p, q), tf.minimum(p, q)
         weights = []
-        for beyond in (largest - upper, lower - smallest):
+        for beyond, rho_of in ((largest - upper, reach_max), (lower - smallest, reach_min)):
             away = tf.maximum(beyond, 0.0)
-            weights.append(self._slope(away, reach, (reach <= away) | (reach <= 0.0)))
-        pair = tf.maximum(*weights)
+            weights.append(self._slope(away, rho_of, (rho_of <= away) | (rho_of <= 0.0)))
+        high, low = weights
+        pair = tf.maximum(high, low)
+        rows_p = tf.where(p_first, high, tf.where(q_first, low, pair))
+        rows_q = tf.where(p_first, low, tf.where(q_first, high, pair))
         # Where nothing varies both parts are zero, whatever they are divided by.
         divisor = tf.where(pair == 0.0, tf.ones_like(pair), pair)
-        columns = [tf.minimum(part / divisor * (1.0 + PAD), 1.0) for part in weights]
+        columns = []
+        for part in weights:
+            alone = tf.where(part > 0.0, tf.ones_like(part), part)
+            mixed = tf.minimum(part / divisor * (1.0 + PAD), 1.0)
+            columns.append(tf.where(p_first | q_first, alone, mixed))
         output = [tf.minimum(largest, upper), tf.maximum(smallest, lower)]
         return (
             tf.concat(output, axis),
-            tf.concat([pair, pair], axis),
+            tf.concat([rows_p, rows_q], axis),
             tf.concat(columns, axis),
         )
 
@@ -275,7 +296,9 @@ class _Pass:
         total = _up(error + tf.gather(error, label, batch_dims=1)[:, None])
         total += gamma(2, FLOAT64) * (tf.abs(self.logits) + tf.abs(gap))
         for ball, head in self.network.heads.items():
-            total = _up(total + self._closes(ball, self.constants(head), label))
+            errors = self.constants(self.network.head_errors[ball])
+            written = tf.gather(errors, label)[:, None] + errors
+            total = _up(total + self._closes(ball, self.constants(head), written, label))
         numbers = tf.range(self.network.classes)[None]
         # Far above every margin, but finite: converters write `where` as products, and 0 inf is NaN.
         missing = tf.fill(tf.shape(gap), np.float64(1e300))
@@ -283,7 +306,7 @@ class _Pass:
         # Some runtimes leave NaN out of a minimum; zero times what is not finite is NaN.
         return least + 0.0 * tf.reduce_sum(tf.abs(gap) + total, axis=1)
 
-    def _closes(self, ball: int, head: Tensor, label: Tensor) -> Tensor:
+    def _closes(self, ball: int, head: Tensor, written: Tensor, label: Tensor) -> Tensor:
         """By how much one ball closes the gap to every class, `(batch, classes)`."""
         rows = tf.gather(head, label)  # (batch, entries)
         bounds = []
@@ -292,6 +315,6 @@ class _Pass:
             if view.columns is not None:
                 weights = tf.reshape(view.columns, tf.shape(rows))
             squares = tf.square((rows[:, None] - head[None]) * weights[:, None])
-            norms = _up(tf.sqrt(tf.reduce_sum(squares, axis=2)))
+            norms = _up(tf.sqrt(tf.reduce_sum(squares, axis=2)) + written)
             bounds.append(norms * view.at(self.epsilon)[:, None])
         return tf.reduce_min(tf.stack(bounds), axis=0)

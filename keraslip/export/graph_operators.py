@@ -29,7 +29,8 @@ class Constants:
     def __call__(self, array: np.ndarray) -> Tensor:
         """The tensor of an array."""
         if id(array) not in self._known:
-            variable = tf.Variable(array, trainable=False, dtype=tf.float64)
+            with tf.init_scope():  # outside of the function that is being traced
+                variable = tf.Variable(array, trainable=False, dtype=tf.float64)
             self.stored.append(variable)
             self._known[id(array)] = array, variable  # the array is kept, so its id stays its own
         return self._known[id(array)][1].read_value()

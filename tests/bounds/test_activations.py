@@ -11,6 +11,7 @@ from keraslip.bounds.activations import (
     clipped_relu,
     clipped_relu_bounds,
 )
+from tests.examples import examples
 from tests.harness import numpy, tensor
 
 
@@ -35,7 +36,7 @@ def points(z, lower, upper, count=400, seed=1):
     return np.clip(lower + share * (upper - lower), lower, upper).astype("float32")
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     seed=st.integers(0, 10**6),
     spread=st.sampled_from([0.0, 0.2, 1.0]),
@@ -68,7 +69,7 @@ def test_clipped_relu(seed, spread, limit, grid):
     np.testing.assert_allclose(numpy(known.penalty()), [reach], rtol=1e-5)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     seed=st.integers(0, 10**6),
     spread=st.sampled_from([0.0, 0.1, 0.4, 1.0]),

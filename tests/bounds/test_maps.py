@@ -21,6 +21,7 @@ from keraslip.bounds.maps import (
     ZeroPadMap,
     compose,
 )
+from tests.examples import examples
 from tests.harness import gradient, matrix_of, numpy, tensor
 
 
@@ -190,7 +191,7 @@ geometries = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     geometry=geometries,
     kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
@@ -264,7 +265,7 @@ def check_row_norms_of_a_convolution(linear_map, exact):
         np.testing.assert_allclose(whole, np.sqrt(true), rtol=1e-4)
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(
     geometry=geometries,
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
@@ -276,7 +277,7 @@ def test_bounds_of_every_convolution(geometry, kernel, size):
     check_bounds(conv((*size, groups), kernel, 2 * groups, **geometry))
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(
     size=st.tuples(st.integers(3, 9), st.integers(3, 9)),
     pool=st.tuples(st.integers(1, 3), st.integers(1, 3)),

@@ -9,6 +9,7 @@ from keras import ops
 from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.bounds.maps import DenseMap
 from keraslip.bounds.margins import label_margin, worst_case_logits
+from tests.examples import examples
 from tests.harness import gradient, numpy, tensor
 from tests.reference.paper_numpy import maximum_over_ball_and_box, maximum_over_box
 
@@ -58,7 +59,7 @@ def true_gains(p, label, epsilon):
     return np.array(exact), radius * np.linalg.norm(slopes, axis=1), np.array(box)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(1, 12),

@@ -18,6 +18,7 @@ from keraslip.bounds.maps import (
     compose,
 )
 from keraslip.bounds.spectral import masked_norm
+from tests.examples import examples
 from tests.harness import gradient, matrix_of, numpy, tensor
 
 
@@ -157,7 +158,7 @@ def test_ill_conditioned_with_an_unfortunate_start(largest, start):
             np.testing.assert_allclose(numpy(found), [largest, 1.0, largest, 0.0], rtol=1e-3)
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(
     seed=st.integers(0, 10**6),
     spread=st.integers(0, 8),

@@ -29,7 +29,7 @@ class _Written(Operator):
         basis = np.eye(self.outputs).reshape(self.outputs, *self.out_shape)
         rows = self.adjoint(basis).reshape(self.outputs, self.inputs)
         magnitude = self.absolute.adjoint(basis)
-        error = gamma(self.terms + 2, FLOAT64) * float(np.linalg.norm(magnitude)) * INFLATION
+        error = gamma(self.fan_out + 2, FLOAT64) * float(np.linalg.norm(magnitude)) * INFLATION
         return rows, error
 
     def _from_parts(self) -> float:
@@ -78,6 +78,20 @@ class Chain(_Written):
 
     def build_absolute(self) -> Operator:
         return Chain(self.outer.absolute, self.inner.absolute)
+
+    @cached_property
+    def signless(self) -> Operator:
+        if self.outer.moves or self.inner.moves:
+            return Chain(self.outer.signless, self.inner.signless)
+        return self.absolute
+
+    @property
+    def fan_out(self) -> int:
+        return self.outer.fan_out + self.inner.fan_out
+
+    @cached_property
+    def flushes(self) -> np.ndarray:
+        return self.outer.absolute.forward(self.inner.flushes) + self.outer.flushes
 
     def _from_parts(self) -> float:
         return self.outer.norm * self.inner.norm
@@ -135,6 +149,14 @@ class Total(_Written):
 
     def build_absolute(self) -> Operator:
         return Total([part.absolute for part in self.parts])
+
+    @property
+    def fan_out(self) -> int:
+        return sum(part.fan_out + 1 for part in self.parts)
+
+    @cached_property
+    def flushes(self) -> np.ndarray:
+        return sum(part.flushes + 2.0 for part in self.parts)  # type: ignore[return-value]
 
     def _from_parts(self) -> float:
         return float(sum(part.norm for part in self.parts))

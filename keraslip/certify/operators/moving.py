@@ -1,5 +1,7 @@
 """Maps that only move entries or add zeros."""
 
+from functools import cached_property
+
 import numpy as np
 
 from keraslip.bounds.maps import Identity, PermuteMap, ReshapeMap, ZeroPadMap
@@ -47,6 +49,14 @@ class MovingOperator(Operator):
 
     def build_absolute(self) -> Operator:
         return self
+
+    @property
+    def fan_out(self) -> int:
+        return 0
+
+    @cached_property
+    def flushes(self) -> np.ndarray:
+        return np.zeros((1, *self.out_shape))
 
     def build_norm(self) -> float:
         return 1.0

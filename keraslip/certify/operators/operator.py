@@ -84,6 +84,24 @@ class Operator(ABC):
         return self.build_absolute()
 
     @property
+    def signless(self) -> "Operator":
+        """A map whose row norms bound those of |W|."""
+        return self
+
+    @cached_property
+    def flushes(self) -> np.ndarray:
+        """What a sum can lose where float32 takes numbers below the smallest for zero, `(1, *out_shape)`.
+
+        In units of the smallest: every product and sum, and every input times its coefficient.
+        """
+        return 2.0 * self.terms + 4.0 + self.absolute.forward(np.ones((1, *self.in_shape)))
+
+    @property
+    def fan_out(self) -> int:
+        """Largest number of products that one entry of the adjoint adds up, or more."""
+        return self.outputs
+
+    @property
     def outputs(self) -> int:
         """Number of entries of one output."""
         return math.prod(self.out_shape)
