@@ -137,7 +137,8 @@ class ProvedMaxMin(ProvedActivation):
     def slopes(self, z: np.ndarray, rho: np.ndarray, hard: bool) -> Slopes:
         p, q = np.split(z, 2, axis=self.axis)
         rho_p, rho_q = np.split(rho, 2, axis=self.axis)
-        p_first, q_first = p - rho_p >= q + rho_q, q - rho_q >= p + rho_p
+        # A difference rounds relative to itself, which the inflation of the boxes covers.
+        p_first, q_first = p - q >= rho_p + rho_q, q - p >= rho_p + rho_q
         certain = p_first | q_first
         reach = np.maximum(rho_p, rho_q)
         # Where the order is certain each output moves with its own input alone.

@@ -136,6 +136,9 @@ def certify(
     out: Annotated[
         Path | None, typer.Option(help="An .npz file; default: beside the model.")
     ] = None,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Include what the independent checker needs.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the certificates in --out.")
     ] = False,
@@ -158,7 +161,7 @@ def certify(
         "workers": workers,
         "batch_size": batch_size,
     }
-    run_certify(load, options, out, resume, overwrite, Console())
+    run_certify(load, options, out, evidence, resume, overwrite, Console())
 
 
 @app.command()

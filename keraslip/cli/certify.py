@@ -22,6 +22,7 @@ def run_certify(
     load: dict[str, Any],
     options: dict[str, Any],
     out: Path | None,
+    evidence: bool,
     resume: bool,
     overwrite: bool,
     console: Console,
@@ -32,6 +33,7 @@ def run_certify(
         load: Arguments of `Subject.load`.
         options: Options of `LocalLipschitzModel.certify`.
         out: The `.npz` file; beside the model if `None`.
+        evidence: Whether the file shall hold what the independent checker needs.
         resume: Whether to go on with the certificates in it.
         overwrite: Whether to replace them.
         console: Where to print.
@@ -60,10 +62,14 @@ def run_certify(
     except KeyboardInterrupt:
         console.print("\nStopped before there was anything to save.")
         raise SystemExit(130) from None
-    _report(found, subject, out, console)
+    _save(found, subject, out, console)
+    if evidence:
+        # A second time: a network too large for the checker costs no certificates.
+        found.save(out, subject.model, subject.x)
+        console.print(f"Check them with: python -m keraslip.certify.check {out}", soft_wrap=True)
 
 
-def _report(found: Certificates, subject: Subject, out: Path, console: Console) -> None:
+def _save(found: Certificates, subject: Subject, out: Path, console: Console) -> None:
     y = subject.y[: len(found)]
     summary = {**subject.describe(), **summarize(found, y)}
     summary["complete"] = found.complete and len(found) == len(subject.x)

@@ -243,7 +243,7 @@ class _Pass:
         axis = activation.axis
         p, q = tf.split(z, 2, axis=axis)
         rho_p, rho_q = tf.split(rho, 2, axis=axis)
-        p_first, q_first = p - rho_p >= q + rho_q, q - rho_q >= p + rho_p
+        p_first, q_first = p - q >= rho_p + rho_q, q - p >= rho_p + rho_q
         reach = tf.maximum(rho_p, rho_q)
         reach_max = tf.where(p_first, rho_p, tf.where(q_first, rho_q, reach))
         reach_min = tf.where(p_first, rho_q, tf.where(q_first, rho_p, reach))

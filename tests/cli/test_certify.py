@@ -1,6 +1,7 @@
 """`keraslip certify`, `attack` and `report` on a small trained model."""
 
 import json
+import subprocess
 import sys
 
 import keras
@@ -79,6 +80,16 @@ def test_certify_obeys_its_options(run, tmp_path):
     assert found.details["effort"] == "frozen" and found.radius is None
     summary = json.loads(out.with_suffix(".json").read_text())
     assert summary["split"] == "validation" and "real arithmetic" in summary["guarantee"]
+
+
+def test_certificates_with_evidence_are_confirmed_by_the_independent_checker(run, tmp_path):
+    out = tmp_path / "c.npz"
+    result = call("certify", run, "--limit", 20, "--out", out, "--evidence")
+    assert result.exit_code == 0, result.output
+    assert f"keraslip.certify.check {out}" in result.output
+    command = [sys.executable, "-m", "keraslip.certify.check", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_estimate_is_called_one(run, tmp_path):
