@@ -14,6 +14,9 @@ nox.needs_version = ">=2025.5"
 BACKENDS = {"tensorflow": "tensorflow==2.21.0", "jax": "jax==0.10.2", "torch": "torch==2.13.0"}
 # Test processes in one session, 0 for none besides pytest itself: KERASLIP_TEST_PROCESSES=2 nox.
 PROCESSES = os.environ.get("KERASLIP_TEST_PROCESSES", "2")
+# Plain NumPy, matplotlib or packaging: no backend has a part in these, so one session runs them.
+BACKEND_FREE = ("certify/norms", "certify/test_slopes.py", "plots", "test_packaging.py")
+WITH_A_BACKEND = [f"--ignore=tests/{name}" for name in BACKEND_FREE]
 
 
 def test_environment(session: nox.Session, backend: str) -> dict[str, str]:
@@ -37,14 +40,14 @@ def tests_tensorflow(session: nox.Session) -> None:
 
 @nox.session(name="tests-jax")
 def tests_jax(session: nox.Session) -> None:
-    """All tests but the slow ones, on JAX."""
-    run_pytest(session, "jax")
+    """All tests that have to do with a backend, but the slow ones, on JAX."""
+    run_pytest(session, "jax", *WITH_A_BACKEND)
 
 
 @nox.session(name="tests-torch")
 def tests_torch(session: nox.Session) -> None:
-    """All tests but the slow ones, on PyTorch."""
-    run_pytest(session, "torch")
+    """All tests that have to do with a backend, but the slow ones, on PyTorch."""
+    run_pytest(session, "torch", *WITH_A_BACKEND)
 
 
 @nox.session

@@ -91,7 +91,7 @@ class ProvedClippedReLU(ProvedActivation):
         away = np.maximum(np.maximum(-z, z - theta), 0.0)  # distance of z to [0, theta]
         constant = (rho <= away) | (theta <= 0.0)
         reach = np.minimum(rho, theta + away)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             soft = np.minimum((1.0 - away / reach) * (1.0 + PAD) + PAD, 1.0)
             high = np.where(constant, 0.0, np.where(inside | hard, 1.0, soft))
             # From inside, the slope is smallest at the far side of the nearer kink.
@@ -161,7 +161,7 @@ class ProvedMaxMin(ProvedActivation):
     @staticmethod
     def _column(part: np.ndarray, pair: np.ndarray, certain: np.ndarray) -> np.ndarray:
         """Outputs are `diag(part / pair) diag(pair) g`, or `diag(part) g` where the order is certain."""
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             mixed = np.minimum(np.where(pair == 0.0, 0.0, part / pair) * (1.0 + PAD), 1.0)
         return np.where(certain, np.where(part > 0.0, 1.0, part), mixed)
 
@@ -181,7 +181,7 @@ class ProvedMaxMin(ProvedActivation):
     def _weight(beyond: np.ndarray, reach: np.ndarray, hard: bool) -> np.ndarray:
         away = np.maximum(beyond, 0.0)
         constant = (reach <= away) | (reach <= 0.0)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             soft = np.minimum((1.0 - away / reach) * (1.0 + PAD) + PAD, 1.0)
         return np.where(constant, 0.0, np.where(hard, 1.0, soft))
 

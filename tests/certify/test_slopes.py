@@ -162,14 +162,27 @@ def test_clipped_maxmin_of_many_pairs():
 
 def test_a_pair_that_is_constant_only_on_one_side():
     """The maximum stays beyond its clip: its column is 0, and the row of the pair is not."""
-    act = ProvedMaxMin(np.array([1.0]), np.array([-1.0]), -1)
-    found = act.slopes(np.array([[3.0, 0.0]]), np.array([[1.0, 1.0]]), False)
-    np.testing.assert_array_equal(found.columns, [[0.0, 1.0]])
-    np.testing.assert_array_equal(found.rows, [[1.0, 1.0]])
+    act = ProvedMaxMin(np.array([0.0]), np.array([2.5]), -1)
     # Half of the way is left to the minimum: its weight belongs to the rows.
-    found = act.slopes(np.array([[3.0, -2.0]]), np.array([[2.0, 1.0]]), False)
+    found = act.slopes(np.array([[2.0, 1.5]]), np.array([[2.0, 2.0]]), False)
     np.testing.assert_allclose(found.rows, [[0.5, 0.5]], rtol=1e-14)
     np.testing.assert_array_equal(found.columns, [[0.0, 1.0]])
+
+
+def test_a_pair_of_certain_order_is_two_units():
+    """Each output follows its own input: the row of the constant one is 0."""
+    act = ProvedMaxMin(np.array([1.0]), np.array([-1.0]), -1)
+    for z, weights in (([3.0, 0.0], [0.0, 1.0]), ([0.5, -4.0], [1.0, 0.0])):
+        found = act.slopes(np.array([z]), np.array([[1.0, 1.0]]), False)
+        np.testing.assert_array_equal(found.rows, [weights])
+        np.testing.assert_array_equal(found.columns, [weights])
+    # The other half first: outputs change places, inputs do not.
+    found = act.slopes(np.array([[-4.0, 0.5]]), np.array([[1.0, 1.0]]), False)
+    np.testing.assert_array_equal(found.rows, [[0.0, 1.0]])
+    np.testing.assert_array_equal(found.columns, [[1.0, 0.0]])
+    # Its own box counts, not the larger one of the pair.
+    found = act.slopes(np.array([[2.0, -3.0]]), np.array([[1.0, 2.5]]), False)
+    np.testing.assert_array_equal(found.rows[0, 0], 0.0)
 
 
 def test_axis_of_the_pairs():
