@@ -89,10 +89,10 @@ def write_report(
     report = found.report | (more or {})
     tables = accuracy_table(report), build_table(found.certificates), layer_table(report)
     found.certificates.save(folder.path / CERTIFICATES)
-    write_text(folder.path / "report.md", _markdown(as_text(*tables)))
+    write_text(folder.path / "report.md", _markdown(as_text(*tables), folder.path))
     # Last of all: with it the report is whole.
     folder.write_json("report.json", report)
-    for table in tables:
+    for table in reversed(tables):
         console.print(table)
     console.print(
         f"report.json, report.md, {CERTIFICATES} and pictures are in {folder.path}.",
@@ -100,6 +100,7 @@ def write_report(
     )
 
 
-def _markdown(tables: str) -> str:
-    pictures = "\n\n".join(f"![{Path(name).stem}]({name})" for name in PICTURES)
+def _markdown(tables: str, folder: Path) -> str:
+    drawn = [name for name in PICTURES if (folder / name).exists()]
+    pictures = "\n\n".join(f"![{Path(name).stem}]({name})" for name in drawn)
     return f"# Report\n\n```text\n{tables}\n```\n\n{pictures}\n"
