@@ -17,6 +17,8 @@ PROCESSES = os.environ.get("KERASLIP_TEST_PROCESSES", "2")
 # Plain NumPy, matplotlib or packaging: no backend has a part in these, so one session runs them.
 BACKEND_FREE = ("certify/norms", "certify/test_slopes.py", "plots", "test_packaging.py")
 WITH_A_BACKEND = [f"--ignore=tests/{name}" for name in BACKEND_FREE]
+# NumPy on many small networks: building them takes JAX minutes of compiling. `nox -s slow` has them.
+BUILDS_MANY = [f"tests/certify/test_{name}.py" for name in ("sound_pass", "composite", "check")]
 
 
 def test_environment(session: nox.Session, backend: str) -> dict[str, str]:
@@ -41,7 +43,7 @@ def tests_tensorflow(session: nox.Session) -> None:
 @nox.session(name="tests-jax")
 def tests_jax(session: nox.Session) -> None:
     """All tests that have to do with a backend, but the slow ones, on JAX."""
-    run_pytest(session, "jax", *WITH_A_BACKEND)
+    run_pytest(session, "jax", *WITH_A_BACKEND, *(f"--ignore={name}" for name in BUILDS_MANY))
 
 
 @nox.session(name="tests-torch")
@@ -55,6 +57,8 @@ def tests_torch(session: nox.Session) -> None:
 def slow(session: nox.Session, backend: str) -> None:
     """The slow tests, on request: nox -s slow."""
     run_pytest(session, backend, "-m", "slow")
+    if backend == "jax":
+        session.run("pytest", *BUILDS_MANY, env={"KERAS_BACKEND": backend})
 
 
 @nox.session
