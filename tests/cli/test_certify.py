@@ -106,16 +106,16 @@ def test_an_estimate_is_called_one(run, tmp_path):
 def test_ctrl_c_saves_what_is_done_and_resume_goes_on(run, model, digits, tmp_path, monkeypatch):
     monkeypatch.setattr(certifier, "_BLOCK", 16)
     out = tmp_path / "c.npz"
-    attack, calls = cascade.Cascade._attack, []
+    settle, calls = cascade.Cascade.run, []
 
     def stopped(*arguments):
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        attack(*arguments)
+        settle(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cascade.Cascade, "_attack", stopped)
+        patch.setattr(cascade.Cascade, "run", stopped)
         result = call("certify", run, "--limit", 40, "--out", out)
     assert result.exit_code == 130
     assert "--resume" in result.output and "of 40 images are settled" in result.output
