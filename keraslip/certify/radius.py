@@ -42,7 +42,8 @@ def _search(start: np.ndarray, known: np.ndarray, bound: Bound) -> tuple[np.ndar
     for _ in range(EVALUATIONS):
         if not len(active):
             break
-        rho = bound(epsilon[active], active).radius
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite radii are searched for, too
+            rho = bound(epsilon[active], active).radius
         rho = np.where(np.isnan(rho), 0.0, rho)
         low[active] = np.maximum(low[active], np.minimum(rho, epsilon[active]))
         high[active] = np.minimum(high[active], np.maximum(rho, epsilon[active]))

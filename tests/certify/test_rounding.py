@@ -179,48 +179,6 @@ def test_without_rounding_terms_the_emulation_is_outside(name, bits):
         assert_emulated(net, x, Execution(0.0, 0.0), bits)
 
 
-def test_a_pass_that_forgets_one_kind_of_rounding_is_outside(monkeypatch):
-    """Sums of layers, sums of branches, and the input's own rounding: each is needed."""
-    eight = Execution(2.0**-8, 0.0)
-    skip, x = network("input to logits"), inputs("input to logits")
-    assert_emulated(skip, x, eight)
-    gamma = propagation.gamma
-
-    def sums_are_exact(terms, unit):
-        return gamma(terms, unit) if terms > 2 or unit == 2.0**-53 else 0.0
-
-    def layers_are_exact(terms, unit):
-        return gamma(terms, unit) if terms <= 2 or unit == 2.0**-53 else 0.0
-
-    monkeypatch.setattr(propagation, "gamma", layers_are_exact)
-    with pytest.raises(AssertionError):
-        assert_emulated(network("clipped"), inputs("clipped"), eight)
-    # One branch is the input itself, the other constant: nothing rounds but input and sum.
-    start = keras.Input((2,))
-    branches = start + np.array([[100.0, 0.0]], "float32")
-    logits = keras.layers.Dense(2, name="logits")(branches)
-    from keraslip import LocalLipschitzModel
-
-    whole = LocalLipschitzModel(start, logits)
-    whole.get_layer("logits").set_weights([np.eye(2), np.zeros(2)])
-    at = np.array([[0.3, 0.7]], "float32")
-    monkeypatch.setattr(propagation, "gamma", lambda terms, unit: 0.0)
-    with pytest.raises(AssertionError):
-        assert_emulated(Network(whole), at, eight)
-    monkeypatch.setattr(propagation, "gamma", sums_are_exact)
-    assert_emulated(network("clipped"), inputs("clipped"), eight)
-    monkeypatch.setattr(propagation, "gamma", lambda terms, unit: 0.0)
-    identity = Network(dense_model([np.eye(2)]))
-    assert_emulated(identity, at, eight)  # the input's own rounding is all there is
-    monkeypatch.setattr(
-        SoundPass,
-        "_start",
-        lambda self, x: _start(self, x),
-    )
-    with pytest.raises(AssertionError):
-        assert_emulated(identity, at, eight)
-
-
 def _start(found, x):
     """A start that forgets that the input is rounded."""
     none = np.zeros(len(x))
