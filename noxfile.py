@@ -18,7 +18,9 @@ PROCESSES = os.environ.get("KERASLIP_TEST_PROCESSES", "2")
 BACKEND_FREE = ("certify/norms", "certify/test_slopes.py", "plots", "test_packaging.py")
 WITH_A_BACKEND = [f"--ignore=tests/{name}" for name in BACKEND_FREE]
 # NumPy on many small networks: building them takes JAX minutes of compiling. `nox -s slow` has them.
-BUILDS_MANY = [f"tests/certify/test_{name}.py" for name in ("sound_pass", "composite", "check")]
+BUILDS_MANY = [
+    f"tests/certify/test_{name}.py" for name in ("sound_pass", "composite", "rounding", "check")
+]
 
 
 def test_environment(session: nox.Session, backend: str) -> dict[str, str]:
