@@ -95,6 +95,11 @@ class WarmStarts:
                 aggregation="mean",
             )
 
+    @property
+    def vectors(self) -> list[Any]:
+        """The weights, in the order of the norms."""
+        return list(self._weights.values())
+
     def start(self, key: str, linear_map: LinearMap) -> Tensor:
         """The vector of a norm, `(1, *out_shape)`."""
         return ops.convert_to_tensor(self._weights[key])
