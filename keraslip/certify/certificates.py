@@ -3,10 +3,11 @@
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -165,25 +166,36 @@ class Certificates:
         Raises:
             ValueError: if the file is none of certificates, or of a newer format.
         """
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                meta = json.loads(str(stored["meta"]))
-                arrays = {name: stored[name] for name in ARRAYS if name in stored}
-                prefix = "counterexample_"
-                examples = {
-                    int(name.removeprefix(prefix)): stored[name]
-                    for name in stored.files
-                    if name.startswith(prefix)
-                }
-        except (KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} holds no certificates: {error}") from None
-        if meta["format"] > FORMAT:
-            raise ValueError(
-                f"{path} has format {meta['format']}, newer than this keraslip reads ({FORMAT}); "
-                "update keraslip."
-            )
+        # Opened here: NumPy leaves the file open where it cannot read it.
+        with open(path, "rb") as file:
+            try:
+                return cls._read(file)
+            except _UNREADABLE as error:
+                raise ValueError(f"{path} holds no certificates: {error!r}") from None
+            except _NewerFormat as error:
+                raise ValueError(
+                    f"{path} has format {error}, newer than this keraslip reads ({FORMAT}); "
+                    "update keraslip."
+                ) from None
+
+    @classmethod
+    def _read(cls, file: BinaryIO) -> "Certificates":
+        with np.load(file, allow_pickle=False) as stored:
+            meta = json.loads(str(stored["meta"]))
+            if meta["format"] > FORMAT:
+                raise _NewerFormat(meta["format"])
+            arrays = {name: stored[name] for name in ARRAYS if name in stored}
+            prefix = "counterexample_"
+            examples = {
+                int(name.removeprefix(prefix)): stored[name]
+                for name in stored.files
+                if name.startswith(prefix)
+            }
         given = {name: meta[name] for name in ("guarantee", "arithmetic", "details")}
-        return cls(**{"radius": None, **arrays, **given}, counterexamples=examples)
+        found = cls(**{"radius": None, **arrays, **given}, counterexamples=examples)
+        if any(value.shape != (len(found),) for value in arrays.values()):
+            raise ValueError("its arrays differ in length")
+        return found
 
     def __str__(self) -> str:
         from keraslip.certify.table import as_text
@@ -191,5 +203,13 @@ class Certificates:
         return as_text(self)
 
 
+class _NewerFormat(Exception):
+    """A file of a later version."""
+
+
+#: What reading something else than certificates may raise.
+_UNREADABLE = (
+    AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 #: The arrays of a result, one entry a sample.
 ARRAYS = tuple(f.name for f in fields(Certificates))[:7]

@@ -42,7 +42,8 @@ class Settings:
             raise ValueError(
                 f"delta must be a probability between 0 and 1. Received: delta={self.delta!r}"
             )
-        for name, value in (("batch_size", self.batch_size), ("workers", self.workers or 1)):
+        workers = 1 if self.workers is None else self.workers
+        for name, value in (("batch_size", self.batch_size), ("workers", workers)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be an integer >= 1. Received: {name}={value!r}")
 

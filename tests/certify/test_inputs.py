@@ -1,0 +1,161 @@
+"""Samples in blocks: arrays and streams, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+
+from keraslip.certify.inputs import blocks
+from keraslip.certify.settings import Settings
+
+SHAPE, CLASSES = (3, 2), 4
+X = np.arange(11 * 6, dtype="float32").reshape(11, 3, 2) / 66
+Y = np.arange(11) % CLASSES
+
+
+def read(x, y=None, size=4):
+    stream, count = blocks(x, y, size, SHAPE, CLASSES)
+    found = list(stream)
+    assert all(block.x.dtype == "float32" for block in found)
+    assert all(len(block.x) == size for block in found[:-1]) and len(found[-1].x) <= size
+    inputs = np.concatenate([block.x for block in found])
+    if any(block.y is None for block in found):
+        assert all(block.y is None for block in found)
+        return inputs, None, count
+    assert all(block.y.dtype == "int64" and block.y.ndim == 1 for block in found)
+    return inputs, np.concatenate([block.y for block in found]), count
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+
+    @property
+    def num_batches(self):
+        return len(self.parts)
+
+    def __getitem__(self, index):
+        return self.parts[index]
+
+
+@pytest.mark.parametrize("size", [1, 4, 11, 100])
+def test_arrays(size):
+    x, y, count = read(X, None, size)
+    np.testing.assert_array_equal(x, X)
+    assert y is None and count == 11
+    for labels in (Y, Y[:, None], np.eye(CLASSES)[Y], Y.tolist(), Y.astype("uint8")):
+        x, y, _ = read(X, labels, size)
+        np.testing.assert_array_equal(x, X)
+        np.testing.assert_array_equal(y, Y)
+
+
+def test_other_kinds_of_arrays():
+    for given in (X.astype("float64"), X.tolist(), keras.ops.convert_to_tensor(X)):
+        np.testing.assert_array_equal(read(given)[0], X)
+    x, _, _ = read((X * 255).astype("uint8"))
+    np.testing.assert_array_equal(x, (X * 255).astype("uint8"))
+
+
+@pytest.mark.parametrize("sizes", [(11,), (3, 3, 3, 2), (1,) * 11, (5, 6), (8, 3)])
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_streams_of_any_batches(sizes, size):
+    edges = np.cumsum((0, *sizes))
+    parts = [slice(*pair) for pair in zip(edges, edges[1:], strict=False)]
+    kinds = {
+        "x": [X[p] for p in parts],
+        "x, y": [(X[p], Y[p]) for p in parts],
+        "x, one-hot": [(X[p], np.eye(CLASSES)[Y[p]]) for p in parts],
+        "x, y, weight": [(X[p], Y[p], np.ones(len(Y[p]))) for p in parts],
+    }
+    for kind, batches in kinds.items():
+        for stream in (batch_generator(batches), Batches(batches)):
+            x, y, count = read(stream, None, size)
+            np.testing.assert_array_equal(x, X)
+            assert count is None
+            if kind == "x":
+                assert y is None
+            else:
+                np.testing.assert_array_equal(y, Y)
+
+
+def batch_generator(batches):
+    yield from batches
+
+
+def test_streams_of_the_backends(backend):
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(3)
+    elif backend == "torch":
+        import torch
+
+        data = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(Y))
+        stream = torch.utils.data.DataLoader(data, batch_size=3)
+    else:
+        import jax.numpy as jnp
+
+        stream = ((jnp.asarray(X[i : i + 3]), jnp.asarray(Y[i : i + 3])) for i in range(0, 11, 3))
+    x, y, _ = read(stream)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y, Y)
+
+
+def test_a_stream_is_read_as_far_as_it_is_needed():
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield X[:3]
+
+    stream, count = blocks(endless(), None, 4, SHAPE, CLASSES)
+    next(stream)
+    assert len(taken) == 2 and count is None
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (X[:, :2], None, r"x must have shape \(n, 3, 2\)"),
+        (X[0], None, r"Received: \(3, 2\)"),
+        (X[:0], None, "with n >= 1"),
+        (X.astype("complex64"), None, "real numbers"),
+        (np.full_like(X, np.nan), None, "x holds NaN or infinity"),
+        (np.where(np.arange(11)[:, None, None] == 7, np.inf, X), None, "at index 7"),
+        (X, Y[:-1], "differ in length. Received: 11 and 10"),
+        (X, Y + 1, "Labels must lie in 0..3"),
+        (X, Y.astype("float32"), "must be integers"),
+        (X, np.ones((11, 4)), "one-hot"),
+        (X, np.eye(3)[Y % 3], "class indices"),
+        (iter([X]), Y, "brings its own labels"),
+        (3.0, None, "an array or a stream"),
+        (iter([X[:, :2]]), None, "x must have shape"),
+        (iter([(X, Y + 1)]), None, "Labels must lie"),
+        (iter([X, np.full_like(X, np.nan)]), None, "x holds NaN"),
+    ],
+)
+def test_what_is_refused(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        read(x, y)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("guarantee", "sound"), ("arithmetic", "bfloat16"), ("effort", 1), ("conv", None),
+        ("delta", 0.0), ("delta", 1.0), ("delta", 1), ("delta", float("nan")), ("batch_size", 0),
+        ("batch_size", 2.5), ("batch_size", True), ("workers", 0), ("workers", -1),
+        ("workers", "2"),
+    ],
+)  # fmt: skip
+def test_options_out_of_range(option, value):
+    with pytest.raises(ValueError, match=f"{option} must be.*Received: {option}="):
+        Settings(**{option: value})
+
+
+def test_options():
+    assert Settings().threads >= 1 and Settings(workers=3).threads == 3
+    assert Settings().backwards and not Settings(effort="frozen").backwards
+    assert Settings().describe() == {"effort": "full", "conv": "auto"}
+    assert Settings(guarantee="probabilistic", delta=1e-6).describe()["delta"] == 1e-6
