@@ -7,7 +7,17 @@ import numpy as np
 
 from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.operators import Operator, compose
-from keraslip.certify.rounding import FLOAT32, FLOAT64, LARGEST, SMALLEST, gamma, l2, per_sample, up
+from keraslip.certify.rounding import (
+    FLOAT32,
+    FLOAT64,
+    LARGEST,
+    SMALLEST,
+    gamma,
+    l2,
+    per_sample,
+    sum_error,
+    up,
+)
 from keraslip.certify.slopes import Slopes
 
 
@@ -208,14 +218,17 @@ class SoundPass:
         magnitude = operator.absolute.forward(np.abs(x))
         if node.bias is not None:
             center, magnitude = center + node.bias, magnitude + np.abs(node.bias)
-        unit, own = self.execution.unit, gamma(operator.terms + 2, FLOAT64)
-        executed = gamma(operator.terms + 2, unit) + operator.slack
+        own = gamma(operator.terms + 2, FLOAT64)
+        sums, products = sum_error(operator.terms, self.execution.unit, operator.one_sum)
+        written = products + operator.slack
+        executed = sums + written
         moved = self._moved(source, operator) if executed else 0.0
         # An activation's own error is in its radius.
         carried = 0.0 if closed_ball(source) is not None else operator.absolute.forward(error)
         flushed = operator.flushes * self.execution.smallest
         self._fit((1.0 + executed) * (magnitude + moved))
-        at_center = up(carried + (executed + own) * magnitude + flushed)
+        partial = 0.5 * (magnitude + np.abs(center)) + own * magnitude
+        at_center = up(carried + sums * partial + (written + own) * magnitude + flushed)
         self.centers[node.index] = center
         self.errors[node.index] = up(at_center + executed * moved)
         index = closed_ball(source)

@@ -24,6 +24,33 @@ def gamma(terms: float, unit: float) -> float:
     return terms * unit / (1.0 - terms * unit) if terms * unit < 1.0 else np.inf
 
 
+def sum_error(terms: float, unit: float, one_sum: bool = True) -> tuple[float, float]:
+    """How far a computed sum of n products and a bias can be from the exact one, in any order, FMA allowed.
+
+    With P the sum of the positive and N that of the negative terms' magnitudes, no partial sum leaves
+    [-N, P], and each of the n additions errs by u times its result. So the larger of P and N counts, which is
+    half of `P + N + |sum|`, where a bound by the terms alone would count P + N.
+
+    Args:
+        terms: Number n of products.
+        unit: Unit roundoff u.
+        one_sum: Whether it is a single sum. Sums of computed sums can cancel what these rounded.
+
+    Returns:
+        Factors of `max(P, N)` and of `P + N`.
+
+    Reference:
+
+    - Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 4.2, for the error of each order
+      as a sum over its partial sums.
+    """
+    plain = gamma(terms + 2, unit)
+    if not one_sum:
+        return 0.0, plain
+    # A computed partial sum is itself off by gamma (P + N) <= 2 gamma max(P, N); products round once.
+    return plain * (1.0 + 2.0 * plain), gamma(2, unit)
+
+
 def up(x: np.ndarray) -> np.ndarray:
     """A non-negative result of a few float64 operations, rounded up."""
     return x * INFLATION

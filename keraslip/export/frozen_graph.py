@@ -13,7 +13,7 @@ import tensorflow as tf
 from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.operators import compose
 from keraslip.certify.propagation import Execution, closed_ball
-from keraslip.certify.rounding import FLOAT64, INFLATION, gamma
+from keraslip.certify.rounding import FLOAT64, INFLATION, gamma, sum_error
 from keraslip.certify.slopes import PAD, ProvedClippedReLU, ProvedMaxMin
 from keraslip.export.graph_operators import Constants, forward, row_norms
 
@@ -158,8 +158,9 @@ class _Pass:
         if node.bias is not None:
             bias = self.constants(node.bias)
             center, magnitude = center + bias, magnitude + tf.abs(bias)
-        executed = gamma(operator.terms + 2, self.unit) + operator.slack
-        own = gamma(operator.terms + 2, FLOAT64)
+        sums, products = sum_error(operator.terms, self.unit, operator.one_sum)
+        written = products + operator.slack
+        executed, own = sums + written, gamma(operator.terms + 2, FLOAT64)
         index = closed_ball(source)
         carried = 0.0 if index is not None else absolute(error)
         if index is None:
@@ -168,7 +169,8 @@ class _Pass:
             moved = self._entry_reach(index, compose(operator.signless, source.terms[index]))
         flushed = float(operator.flushes.max()) * self.smallest
         self._fit((1.0 + executed) * (magnitude + moved))
-        at_center = _up(carried + (executed + own) * magnitude + flushed)
+        partial = 0.5 * (magnitude + tf.abs(center)) + own * magnitude
+        at_center = _up(carried + sums * partial + (written + own) * magnitude + flushed)
         if index is not None:
             reach = self.views[index][0].at(self.epsilon)
             self.split[node.index] = at_center, _up(executed * operator.absolute_norm * reach)

@@ -21,6 +21,8 @@ _FOLDED = 4 * FLOAT64
 class _Written(Operator):
     """Base of chains and sums: small ones are written out as a matrix for a tight norm."""
 
+    one_sum = False
+
     @cached_property
     def _rows(self) -> tuple[np.ndarray, float] | None:
         """The matrix `(outputs, inputs)` and an upper bound of its error's norm."""
@@ -236,4 +238,5 @@ def _composition(linear_map: Composition) -> Operator:
 
 @register_operator(Sum)
 def _sum(linear_map: Sum) -> Operator:
-    return add([operator_of(part) for part in linear_map.maps])
+    # Not folded: a layer that adds maps rounds each of them.
+    return Total([operator_of(part) for part in linear_map.maps])
