@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from keraslip.plots import accuracy_curve, image_grid, training_curves
+from keraslip.plots import accuracy_curve, image_grid, pareto_front, training_curves
 from keraslip.plots.accuracy_curve import spread
+from keraslip.plots.pareto_front import front
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -42,6 +43,9 @@ def grid(path, count=5, channels=1, **kwargs):
 DRAW = {
     "accuracy_curve": lambda path: accuracy_curve(path, EPSILONS, CURVES, epsilon=0.25),
     "image_grid": grid,
+    "pareto_front": lambda path: pareto_front(
+        path, [0.97, 0.95, 0.9], [0.8, 0.85, 0.8], ["a", "b", "c"], epsilon=0.25
+    ),
     "training_curves": lambda path: training_curves(path, HISTORY),
 }
 
@@ -272,3 +276,25 @@ def test_radii_are_written_rounded_down(tmp_path):
     for words in ("radius 0.499", "radius 0.000", "radius ∞", "radius unknown", "radius 12.345"):
         assert words in text
     assert "radius" not in grid(tmp_path / "b.svg").read_text()
+
+
+def test_the_front_has_the_models_that_no_other_beats():
+    points = np.array([[97, 80], [95, 85], [90, 80], [95, 84], [97, 80], [90, 85], [80, 99]])
+    assert front(points).tolist() == [6, 1, 0, 4]
+    assert front(points[:1]).tolist() == [0] and front(points[:0]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    "clean, certified, names, message",
+    [
+        ([0.9], [0.8, 0.7], None, "one entry for each model"),
+        ([0.9], [0.8], ["a", "b"], "one entry for each model"),
+        ([], [], None, "one entry for each model"),
+        ([90.0], [0.8], None, "fractions"),
+        ([0.9], [float("nan")], None, "fractions"),
+    ],
+)
+def test_a_front_of_other_things_is_refused(clean, certified, names, message, tmp_path):
+    with pytest.raises(ValueError, match=f"{message}.* Received: "):
+        pareto_front(tmp_path / "front.png", clean, certified, names)
+    assert list(tmp_path.iterdir()) == []
