@@ -106,7 +106,64 @@ def train(
         "power_iterations": power_iterations,
         "seed": seed,
     }
-    run_train(given, out, data_dir, attack_samples, certify_samples, resume, overwrite, Console())
+    samples = attack_samples, certify_samples
+    watch = monitor, tensorboard
+    run_train(given, out, data_dir, *samples, resume, overwrite, Console(), *watch)
+
+
+@app.command()
+def tune(
+    out: Out,
+    application: Annotated[
+        str | None, typer.Option(help="Network, such as mnist_4c3f or cifar_6c2f.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="digits, mnist, fashion_mnist, cifar10 or tiny_imagenet.")
+    ] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(help="L2 radius to certify, in [0, 1] pixel units.")
+    ] = None,
+    tuner: Annotated[str | None, typer.Option(help="random, hyperband or bayesian.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials at most; default 20, hyperband: its own.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Length of a trial; hyperband: of the longest.")
+    ] = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=LOW:HIGH, NAME=A,B,C, NAME=VALUE or NAME=none; may be repeated."),
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="clipped_relu, maxmin, clipped_maxmin or relu.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    data_dir: DataDir = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the search in --out where it stopped.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Search hyperparameters by certified accuracy on validation data, with keras-tuner.
+
+    Writes a table of all trials (CSV, JSON), a picture of clean against certified accuracy, and the
+    best model. Ctrl-C keeps the finished trials for --resume. The test data are not touched.
+    """
+    from keraslip.cli.tune import run_tune
+
+    given: dict[str, Any] = {
+        "application": application,
+        "dataset": dataset,
+        "epsilon": epsilon,
+        "tuner": tuner,
+        "epochs": epochs,
+        "space": space,
+        "activation": activation,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    run_tune(given, trials, out, data_dir, resume, overwrite, Console())
 
 
 @app.command()
