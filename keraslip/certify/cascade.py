@@ -257,19 +257,15 @@ class Cascade:
             )
 
         thorough = bound(self.dense, True) if self.settings.effort == "full" else None
+        # The gain at the center says where to begin; where nothing moves there, any place will do.
         at_center = self.evaluate(x, label, np.zeros(len(x))).margins
-        steepest = max(self.steepest, np.finfo("float64").tiny)
-        start = np.maximum(at_center.least, 0.0) / steepest
+        line, asked = at_center.radius, np.where(epsilon[rows] > 0.0, epsilon[rows], 1.0)
+        start = np.where((line > 0.0) & np.isfinite(line), line, asked)
+        start[~(at_center.least > 0.0)] = 0.0
         radius = certified_radius(start, bound(global_norms, False), thorough)
         # The search stops within a tolerance; what is certified at epsilon is so up to epsilon.
         known = np.where(np.isin(found.status[rows], CERTIFIED_BY), epsilon[rows], 0.0)
         found.radius[rows] = np.maximum(radius, known)
-
-    @property
-    def steepest(self) -> float:
-        """A global Lipschitz bound of the difference of two logits: product of all norms, doubled."""
-        norms = [operator.norm for _, operator in self.network.operators()]
-        return 2.0 * float(np.prod(norms))
 
 
 def audit(
