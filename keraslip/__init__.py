@@ -22,7 +22,19 @@ from keraslip.models.check import check_model as check_model
 from keraslip.rules import register_rule as register_rule
 from keraslip.version import __version__ as __version__
 
-_LAZY = ("applications", "attacks", "bounds", "certify", "cli", "datasets", "plots", "rules")
+_LAZY = (
+    "applications",
+    "attacks",
+    "bounds",
+    "callbacks",
+    "certify",
+    "cli",
+    "datasets",
+    "distribution",
+    "plots",
+    "rules",
+    "tuning",
+)
 
 __all__ = [
     "CertificateViolation",
@@ -31,8 +43,10 @@ __all__ = [
     "__version__",
     "applications",
     "attacks",
+    "callbacks",
     "check_model",
     "datasets",
+    "distribution",
     "layers",
     "losses",
     "plots",

@@ -84,6 +84,12 @@ def train(
         bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")
     ] = False,
     overwrite: Overwrite = False,
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="Write norms and radii of each epoch to monitor.csv.")
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="The same, and event files for TensorBoard.")
+    ] = False,
 ) -> None:
     """Train a network on a data set, with checkpoints, and report on the test data.
 

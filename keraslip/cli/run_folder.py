@@ -11,6 +11,8 @@ import keras
 CONFIG, LOG, STATE = "config.json", "log.csv", "state.json"
 LAST, BEST, MODEL = "last.keras", "best.keras", "model.keras"
 CERTIFICATES = "certificates.npz"
+#: What keraslip.callbacks.LipschitzMonitor writes.
+MONITOR, EVENTS = "monitor.csv", "lipschitz/events.out.tfevents.*.keraslip"
 REPORT = ("report.json", "report.md", CERTIFICATES, "curve.png", "images.png", "training.png")
 
 
@@ -61,8 +63,10 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"--out must be a folder. Received: the file {self.path}")
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in (CONFIG, LOG, STATE, LAST, BEST, MODEL, *REPORT):
+        for name in (CONFIG, LOG, STATE, LAST, BEST, MODEL, MONITOR, *REPORT):
             (self.path / name).unlink(missing_ok=True)
+        for events in self.path.glob(EVENTS):
+            events.unlink()
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes a JSON file in one go."""

@@ -7,6 +7,7 @@ import keras
 from rich.console import Console
 
 from keraslip import datasets
+from keraslip.callbacks import LipschitzMonitor
 from keraslip.cli.report import write_report
 from keraslip.cli.run_folder import BEST, CONFIG, RunFolder
 from keraslip.cli.training import Settings, train
@@ -21,6 +22,8 @@ def run_train(
     resume: bool,
     overwrite: bool,
     console: Console,
+    monitor: bool = False,
+    tensorboard: bool = False,
 ) -> None:
     """Trains or continues a run and reports on its best model.
 
@@ -33,16 +36,21 @@ def run_train(
         resume: Whether to continue what is in the folder.
         overwrite: Whether to replace it.
         console: Where to print.
+        monitor: Whether to write norms and radii of validation images after each epoch.
+        tensorboard: Whether to write them for TensorBoard as well.
     """
     folder = RunFolder(out)
     stored = folder.read_json(CONFIG) if resume else None
     settings = Settings.resolve(given, stored)
     data = datasets.load(settings.dataset, data_dir)
+    watch: list[LipschitzMonitor] = []
+    if monitor or tensorboard:
+        watch = [LipschitzMonitor(out, data.x_val, data.y_val, tensorboard=tensorboard)]
     if stored is None:
         folder.create(overwrite)
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
     try:
-        _, seconds = train(settings, data, folder, console)
+        _, seconds = train(settings, data, folder, console, callbacks=watch)
     except KeyboardInterrupt:
         console.print(
             f"\nStopped. The epochs that were finished are kept; go on with: "

@@ -1,6 +1,7 @@
 """The training run behind `keraslip train` and `keraslip demo`."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -110,7 +111,12 @@ def _learning_rate(settings: Settings, steps: int) -> keras.optimizers.schedules
 
 
 def train(
-    settings: Settings, data: Dataset, folder: RunFolder, console: Console, keep_best: bool = True
+    settings: Settings,
+    data: Dataset,
+    folder: RunFolder,
+    console: Console,
+    keep_best: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Any:
     """Trains, or continues, a run.
 
@@ -120,6 +126,7 @@ def train(
         folder: The run's folder, with checkpoints if it is continued.
         console: Where progress goes.
         keep_best: Whether to keep checkpoints, the last and the best by validation.
+        callbacks: What else to do; before a checkpoint says that the epoch is done.
 
     Returns:
         The trained model and the seconds this call trained.
@@ -154,7 +161,7 @@ def train(
             shuffle=False,
             validation_data=(data.x_val, data.y_val),
             validation_batch_size=min(1000, len(data.x_val)),
-            callbacks=[keeper, bar],
+            callbacks=[*callbacks, keeper, bar],
             verbose=0,
         )
     finally:

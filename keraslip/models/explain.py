@@ -35,21 +35,8 @@ class LayerBound:
 
 def explain(model: Any, x: np.ndarray, epsilon: float, power_iterations: int) -> list[LayerBound]:
     """See `LocalLipschitzModel.explain`."""
-    names: list[str] = []
-
-    def function(x: Any, epsilon: Any) -> list[Any]:
-        found = {}
-        for bound in ("local", "global"):
-            context = Propagation(
-                epsilon, RefreshedStarts(model.warm_starts), bound, power_iterations
-            )
-            found[bound] = bound_pass(model, x, None, context)
-        names[:] = [record.key for record in found["local"].records] + ["logits"]
-        return [*_gains(found["local"]), *_gains(found["global"])[:2]]
-
-    inside, outside, varying, global_in, global_out = backend.compiled(model, function)(
-        x, np.float32(epsilon)
-    )
+    names, call = _gains_function(model, power_iterations)
+    inside, outside, varying, global_in, global_out = call(x, np.float32(epsilon))
     # A layer whose input cannot vary at all has no radius to divide by; its norm is reported as 0.
     local = np.divide(outside, inside, out=np.zeros_like(outside), where=inside > 0)
     uniform = np.divide(global_out, global_in, out=np.zeros_like(global_out), where=global_in > 0)
@@ -64,6 +51,26 @@ def explain(model: Any, x: np.ndarray, epsilon: float, power_iterations: int) ->
         )
         for i, name in enumerate(names)
     ]
+
+
+def _gains_function(model: Any, power_iterations: int) -> tuple[list[str], Any]:
+    """Names of the layers and the compiled pass, kept on the model for the next call."""
+    cache = model.__dict__.setdefault("_keraslip_functions", {})
+    key = ("explain", power_iterations)
+    if key not in cache:
+        names: list[str] = []
+
+        def function(x: Any, epsilon: Any) -> list[Any]:
+            found = {}
+            for bound in ("local", "global"):
+                starts = RefreshedStarts(model.warm_starts)
+                context = Propagation(epsilon, starts, bound, power_iterations)
+                found[bound] = bound_pass(model, x, None, context)
+            names[:] = [record.key for record in found["local"].records] + ["logits"]
+            return [*_gains(found["local"]), *_gains(found["global"])[:2]]
+
+        cache[key] = names, backend.compiled(model, function)
+    return cache[key]
 
 
 def _gains(outcome: Outcome) -> list[Any]:

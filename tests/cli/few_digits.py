@@ -47,9 +47,9 @@ class Waiting(EpochBar):
                 time.sleep(0.01)
 
 
-def train_only(*args: Any) -> None:
+def train_only(*args: Any, **options: Any) -> None:
     """Trains, and leaves out the report that follows: it takes longer."""
-    training.train(*args)
+    training.train(*args, **options)
     raise SystemExit(0)
 
 

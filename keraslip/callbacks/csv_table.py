@@ -1,0 +1,52 @@
+"""A CSV file with one row for each epoch, whole at every moment."""
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class CsvTable:
+    """Rows under a header; each write replaces the file in one go.
+
+    Args:
+        path: The file. What it holds of epochs up to `done` is kept, the rest goes.
+        done: Epochs that are done already.
+    """
+
+    def __init__(self, path: Path, done: int) -> None:
+        self.path = path
+        # As text, so that rows stay as they were written.
+        self.rows = [row for row in _read(path) if float(row["epoch"]) <= done] if done else []
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """Adds the row of an epoch.
+
+        Raises:
+            ValueError: if its names are not those of the rows before.
+        """
+        if self.rows and list(self.rows[0]) != list(row):
+            raise ValueError(
+                f"{self.path} holds the epochs before, but of another network: its columns differ. "
+                f"Choose another folder. Received: {', '.join(row)}; it has {', '.join(self.rows[0])}"
+            )
+        self.rows.append({key: str(value) for key, value in row.items()})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        with partial.open("w", newline="", encoding="utf-8") as lines:
+            writer = csv.DictWriter(lines, fieldnames=list(row))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(partial, self.path)
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """The rows of a CSV file of numbers; none if it is not there."""
+    return [{key: float(value) for key, value in row.items()} for row in _read(path)]
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
