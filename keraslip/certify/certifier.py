@@ -1,5 +1,6 @@
 """Certification of many samples: blocks, progress, interruption, and the final result."""
 
+import hashlib
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -85,12 +86,16 @@ def certify(
                 radii = _radii(epsilon, first, len(block.x), count)
                 before = None if resume is None else _part(resume, first, len(block.x))
                 first += len(block.x)
+                details["blocks"].append(_digest(block, radii))
+                _check_block(resume, details["blocks"])
                 # The result is listed before it is filled: Ctrl-C keeps what it holds by then.
                 if before is not None and before.complete:
                     done.append(before)
                     report("resumed", len(block.x))
                     continue
                 _one_block(cascade, block, radii, report, done, settings, details)
+            if epsilon.ndim and first != len(epsilon):
+                raise _wrong_count(epsilon)
         except KeyboardInterrupt:
             if not done:
                 raise
@@ -148,10 +153,21 @@ def _radii(epsilon: np.ndarray, first: int, size: int, count: int | None) -> np.
     if epsilon.ndim == 0:
         return np.full(size, float(epsilon))
     if count is not None and len(epsilon) != count or first + size > len(epsilon):
-        raise ValueError(
-            f"epsilon must be one number or one for each sample. Received: {len(epsilon)} numbers"
-        )
+        raise _wrong_count(epsilon)
     return epsilon[first : first + size]
+
+
+def _wrong_count(epsilon: np.ndarray) -> ValueError:
+    return ValueError(
+        f"epsilon must be one number or one for each sample. Received: {len(epsilon)} numbers"
+    )
+
+
+def _digest(block: Block, radii: np.ndarray) -> str:
+    """A hash of what a block asks for."""
+    digest = hashlib.sha256(np.ascontiguousarray(block.x).tobytes() + radii.tobytes())
+    digest.update(b"predicted" if block.y is None else block.y.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _details(settings: Settings, digest: str, seed: int) -> dict[str, Any]:
@@ -159,6 +175,7 @@ def _details(settings: Settings, digest: str, seed: int) -> dict[str, Any]:
         **settings.describe(),
         "seed": seed,
         "weights": digest,
+        "blocks": [],
         "backend": keras.backend.backend(),
         "versions": {
             "keraslip": __version__,
@@ -178,6 +195,14 @@ def _check_resume(resume: Certificates | None, details: dict[str, Any], settings
     if not same or any(resume.details.get(key) != details[key] for key in keys):
         raise ValueError(
             "These certificates cannot be resumed: they were made with other weights or options."
+        )
+
+
+def _check_block(resume: Certificates | None, blocks_now: list[str]) -> None:
+    known = blocks_now if resume is None else resume.details.get("blocks", [])
+    if len(blocks_now) <= len(known) and known[len(blocks_now) - 1] != blocks_now[-1]:
+        raise ValueError(
+            "These certificates cannot be resumed: they were made of other inputs, labels or radii."
         )
 
 
