@@ -17,7 +17,7 @@ def check_precision(model: Any) -> None:
     """
     for layer in model._flatten_layers():
         dtype = layer.compute_dtype
-        if layer.weights and dtype not in ("float32", "float64"):
+        if keras.backend.is_float_dtype(dtype) and dtype not in ("float32", "float64"):
             raise ValueError(
                 f"Certificates are about float32 execution, but layer {layer.name!r} computes in {dtype}. "
                 "Load the model under keras.config.set_dtype_policy('float32') and save it again, or build "
