@@ -126,6 +126,8 @@ class Cascade:
             CertificateViolation: if the alarm goes off.
         """
         conv = self.settings.conv
+        if self.settings.radius:
+            found.radius[:] = np.nan  # until it was searched for
         report("global norms", len(x) - len(found.open))
         self._stage("global", global_norms, found, x, epsilon, logits, report)
         if self.settings.effort == "full":
@@ -246,9 +248,16 @@ class Cascade:
         audit(self.executed, found, x, points, rows, epsilon)
 
     def _radius(self, found: Findings, x: np.ndarray, epsilon: np.ndarray) -> None:
-        rows = np.flatnonzero(~np.isin(found.status, ("misclassified", "tied", "nonfinite")))
-        if not len(rows):
-            return
+        hopeless = np.isin(found.status, ("misclassified", "tied", "nonfinite"))
+        rows = np.flatnonzero(~hopeless)
+        if len(rows):
+            found.radius[rows] = self._radii(found, x, epsilon, rows)
+        found.radius[hopeless] = 0.0
+
+    def _radii(
+        self, found: Findings, x: np.ndarray, epsilon: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        """Certified radius of some samples."""
         x, label = x[rows], found.label[rows]
 
         def bound(norms: Norms, backwards: bool) -> Callable[[np.ndarray, np.ndarray], Margins]:
@@ -265,7 +274,7 @@ class Cascade:
         radius = certified_radius(start, bound(global_norms, False), thorough)
         # The search stops within a tolerance; what is certified at epsilon is so up to epsilon.
         known = np.where(np.isin(found.status[rows], CERTIFIED_BY), epsilon[rows], 0.0)
-        found.radius[rows] = np.maximum(radius, known)
+        return np.maximum(radius, known)
 
 
 def audit(

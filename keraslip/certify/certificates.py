@@ -30,7 +30,8 @@ class Certificates:
             `"estimate"`, whose flags are in `estimated`.
         margin: Lower bound of `logit_label - logit_j` over the ball and all other classes, `(n,)` float64.
         lipschitz: Bound on `||f(x') - f(x)|| / ||x' - x||` of the logits in the ball, `(n,)` float64.
-        radius: Certified radius in raw input units, `(n,)` float64, or `None` if it was not asked for.
+        radius: Certified radius in raw input units, `(n,)` float64, or `None` if it was not asked for; NaN
+            where Ctrl-C came before it.
         status: What settled each sample, `(n,)`: the stage that certified it (`"global"`, `"dense"`,
             `"convolution"`), or `"attacked"` (a perturbation that changes the label was found),
             `"misclassified"`, `"tied"`, `"nonfinite"`, `"unknown"`, or `"pending"` after Ctrl-C.
@@ -63,8 +64,11 @@ class Certificates:
 
     @property
     def complete(self) -> bool:
-        """Whether every sample was settled; False after Ctrl-C."""
-        return not bool((self.status == "pending").any())
+        """Whether every sample was settled, and has its radius; False after Ctrl-C."""
+        waiting = np.asarray(self.status) == "pending"
+        if self.radius is not None:
+            waiting = waiting | np.isnan(self.radius)
+        return not bool(waiting.any())
 
     @property
     def shares(self) -> dict[str, float]:
