@@ -20,7 +20,7 @@ else:
         f"set KERAS_BACKEND to one of them. Received: {_active}"
     )
 
-__all__ = ["compiled", "input_gradient", "reduced_precision"]
+__all__ = ["compiled", "input_gradient", "place_among_processes", "reduced_precision"]
 
 
 def input_gradient(
@@ -70,3 +70,9 @@ def reduced_precision() -> str | None:
     """How to switch off products of less than float32 precision, or `None` if they are off."""
     remedy: str | None = _backend.reduced_precision()
     return remedy
+
+
+def place_among_processes() -> tuple[int, int]:
+    """Number of this process, from 0, and how many processes train together."""
+    place: tuple[int, int] = _backend.place_among_processes()
+    return place

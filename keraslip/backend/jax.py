@@ -60,3 +60,8 @@ def reduced_precision() -> str | None:
             "jax.config.update('jax_default_matmul_precision', 'highest')."
         )
     return None
+
+
+def place_among_processes() -> tuple[int, int]:
+    """See `keraslip.backend.place_among_processes`."""
+    return jax.process_index(), jax.process_count()

@@ -49,3 +49,11 @@ def reduced_precision() -> str | None:
                 "tf.config.experimental.enable_tensor_float_32_execution(False)."
             )
     return None
+
+
+def place_among_processes() -> tuple[int, int]:
+    """See `keraslip.backend.place_among_processes`."""
+    cluster = tf.distribute.get_strategy().cluster_resolver
+    if cluster is None or cluster.task_id is None:
+        return 0, 1
+    return cluster.task_id, len(cluster.cluster_spec().as_dict().get("worker", [0]))

@@ -52,3 +52,11 @@ def reduced_precision() -> str | None:
             "torch.backends.cudnn.allow_tf32 = False, and outside of torch.autocast."
         )
     return None
+
+
+def place_among_processes() -> tuple[int, int]:
+    """See `keraslip.backend.place_among_processes`."""
+    group = torch.distributed
+    if group.is_available() and group.is_initialized():
+        return group.get_rank(), group.get_world_size()
+    return 0, 1
