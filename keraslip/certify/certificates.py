@@ -201,6 +201,30 @@ class Certificates:
             raise ValueError("its arrays differ in length")
         return found
 
+    @classmethod
+    def join(cls, parts: "Sequence[Certificates]") -> "Certificates":
+        """Certificates of parts of the data as one, in the order given: of slices that several processes did.
+
+        Args:
+            parts: Certificates of one model, made with the same options.
+
+        Returns:
+            One result. `details` are those of the parts; where seeds differ, `seeds` has that of each part.
+
+        Raises:
+            ValueError: if there are none, or weights, guarantee, arithmetic, options or versions differ.
+
+        Example:
+
+        ```python
+        parts = [keraslip.Certificates.load(f"part-{i}.npz") for i in range(4)]
+        certificates = keraslip.Certificates.join(parts)
+        ```
+        """
+        from keraslip.certify.joining import joined, shared_details
+
+        return joined(parts, shared_details(parts))
+
     def __str__(self) -> str:
         from keraslip.certify.table import as_text
 

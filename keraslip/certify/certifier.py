@@ -23,6 +23,7 @@ from rich.progress import (
 from keraslip.certify.cascade import Cascade, Findings, Report
 from keraslip.certify.certificates import ARRAYS, CERTIFIED_BY, Certificates
 from keraslip.certify.inputs import Block, blocks
+from keraslip.certify.joining import joined
 from keraslip.certify.local_norms import OneSample, probabilistic, proved
 from keraslip.certify.network import Network
 from keraslip.certify.precision import check_precision, check_weights, weight_hash
@@ -104,7 +105,9 @@ def certify(
             "The model's weights changed while it was being certified; the result is void. Certify "
             "again when training has stopped."
         )
-    return _joined(done, settings, details)
+    if not done:
+        raise ValueError("The data set is empty: there was no sample to certify.")
+    return joined(done, details)
 
 
 def _one_block(
@@ -219,33 +222,6 @@ def _part(certificates: Certificates, first: int, size: int) -> Certificates | N
     }
     kept = {i - first: x for i, x in examples if first <= i < first + size}
     return replace(certificates, **arrays, counterexamples=kept)
-
-
-def _joined(parts: list[Certificates], settings: Settings, details: dict[str, Any]) -> Certificates:
-    if not parts:
-        raise ValueError("The data set is empty: there was no sample to certify.")
-
-    def join(name: str) -> Any:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    examples: dict[int, np.ndarray] = {}
-    first = 0
-    for part in parts:
-        examples |= {first + i: x for i, x in part.counterexamples.items()}
-        first += len(part)
-    return Certificates(
-        join("label"),
-        join("certified"),
-        join("margin"),
-        join("lipschitz"),
-        join("radius") if settings.radius else None,
-        join("status"),
-        join("epsilon"),
-        settings.guarantee,
-        settings.arithmetic,
-        details,
-        examples,
-    )
 
 
 @contextmanager
