@@ -153,11 +153,14 @@ def track(
         loss: The loss of the batch, not scaled for mixed precision or replicas.
         outcome: What `robust_step` returned.
     """
-    batch = ops.shape(outcome.logits)[0]
-    model._loss_tracker.update_state(loss, sample_weight=ops.cast(batch, "float32"))
+    # Means over the samples of an epoch, for batches and the shares of several devices differ in size.
+    batch = ops.cast(ops.shape(outcome.logits)[0], "float32")
+    model._loss_tracker.update_state(loss, sample_weight=batch)
     # NaN > 0 is false: what is not finite is not certified.
     model.certified_tracker.update_state(ops.cast(outcome.margin > 0.0, "float32"))
     model.lipschitz_tracker.update_state(outcome.lipschitz)
-    model.varying_tracker.update_state(outcome.varying)
-    model.epsilon_tracker.update_state(outcome.epsilon)
+    # One of several devices may get no sample of the last batch; a mean over none is NaN.
+    varying = ops.where(batch > 0.0, outcome.varying, ops.zeros_like(outcome.varying))
+    model.varying_tracker.update_state(varying, sample_weight=batch)
+    model.epsilon_tracker.update_state(outcome.epsilon, sample_weight=batch)
     return model.compute_metrics(x, y, outcome.logits, sample_weight)
