@@ -13,9 +13,10 @@ class RobustTrainStep:
 
     def train_step(self: Any, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        share = _share_of_replica(y)
         with tf.GradientTape() as tape:
             loss, outcome = robust_step(self, x, y, sample_weight, training=True)
-            scaled = self.optimizer.scale_loss(loss)
+            scaled = self.optimizer.scale_loss(loss * share)
         variables = self.trainable_weights
         gradients = tape.gradient(scaled, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -26,7 +27,38 @@ class RobustTrainStep:
         loss, outcome = robust_step(self, x, y, sample_weight, training=False)
         return track(self, x, y, sample_weight, _of_replica(loss), outcome)
 
+    def data_parallel(self: Any) -> None:
+        """See `keraslip.distribution.data_parallel`."""
+        raise NotImplementedError(
+            "On TensorFlow the model is built and compiled inside tf.distribute.MirroredStrategy().scope(); "
+            "fit then uses all devices. Received: data_parallel(model)"
+        )
+
+    def _maybe_symbolic_build(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
+        # Keras adds the parts of the first batch up to learn their shape, and fails where sizes differ.
+        if self._distribute_strategy is not None and iterator is not None:
+            strategy, iterator = self._distribute_strategy, iter(iterator)
+            data_batch = keras.tree.map_structure(
+                lambda part: strategy.experimental_local_results(part)[0],
+                next(next(iterator)[2]),
+            )
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)  # type: ignore[misc]
+
+
+def _replicas() -> int:
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def _share_of_replica(y: Any) -> Any:
+    """Samples here over the mean of all replicas: 1 but in a batch that the replicas share unevenly."""
+    if _replicas() == 1:
+        return 1.0
+    here = tf.cast(tf.shape(y)[0], "float32")
+    context = tf.distribute.get_replica_context()
+    return here * _replicas() / context.all_reduce(tf.distribute.ReduceOp.SUM, here)
+
 
 def _of_replica(loss: Any) -> Any:
     """Keras divides losses by the number of replicas; logs show them undivided."""
-    return loss * tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
+    return loss * tf.cast(_replicas(), loss.dtype)
