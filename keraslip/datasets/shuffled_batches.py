@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from keraslip.datasets.ahead import Ahead
 from keraslip.datasets.augment import Augment, crop_flip
 
 # First word of each random stream's seed, so that no two streams ever coincide.
@@ -20,6 +21,8 @@ class ShuffledBatches(keras.utils.PyDataset):
     (seed, e, batch index). A run that is stopped after k epochs and resumed with `start_epoch=k`
     therefore sees exactly the batches that an uninterrupted run would have seen.
 
+    While a batch is in use a thread makes the next one, so that training does not wait for it.
+
     Pass `shuffle=False` to `fit`: with its default Keras would shuffle the order of the batches
     again, by a generator that no resumed run can restore. Leave `steps_per_epoch` unset. An
     object counts the epochs of one `fit` after the other; call `set_epoch` where one was
@@ -32,7 +35,8 @@ class ShuffledBatches(keras.utils.PyDataset):
         seed: Non-negative integer.
         augment: `"crop_flip"` (for images of shape (height, width, channels): shift by up to
             four pixels, mirror half of them), a function of a batch of `x` and a
-            `numpy.random.Generator`, or None.
+            `numpy.random.Generator`, or None. The function is called in a thread, and one batch
+            ahead; its randomness must come from the generator alone.
         start_epoch: The epoch that comes first: `initial_epoch` of `fit` in a resumed run.
         drop_remainder: Whether to leave out the last batch of an epoch if it is not full.
 
@@ -59,7 +63,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         start_epoch: int = 0,
         drop_remainder: bool = False,
     ) -> None:
-        # One thread: with more, Keras 3.15 serves batches it prepared while building the model.
+        # Keras' own workers serve, in 3.15, batches they prepared while building the model.
         super().__init__(workers=1, use_multiprocessing=False)
         self.x, self.y = np.asarray(x), np.asarray(y)
         self.batch_size = _integer("batch_size", batch_size, 1)
@@ -67,6 +71,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         self.augment: Augment | None = _augmentation(augment)
         self.drop_remainder = drop_remainder
         _check_arrays(self.x, self.y, self.batch_size if drop_remainder else 1)
+        self._ahead = Ahead(self._make)
         self._permutation: tuple[int, NDArray[np.intp]] | None = None
         self._asked = np.zeros(len(self), bool)
         self._fit_started = False
@@ -93,7 +98,13 @@ class ShuffledBatches(keras.utils.PyDataset):
             raise IndexError(f"There are {len(self)} batches. Received: index={index}")
         if self._within_epoch:
             self._check_order(index)
-        epoch = self._epoch
+        here = (self._epoch, index)
+        return self._ahead(
+            here, (here[0], index + 1) if index + 1 < len(self) else (here[0] + 1, 0)
+        )
+
+    def _make(self, place: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]]:
+        epoch, index = place
         rows = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
         x = self.x[rows]
         if self.augment is not None:

@@ -1,5 +1,8 @@
 """Every epoch's batches depend on the seed and the epoch alone, also inside `fit`."""
 
+import pickle
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -163,6 +166,50 @@ def test_crop_flip_shifts_and_mirrors_whole_images():
         shifts |= {place[:2] for place in places}
         mirrored += places[0][2] == -1
     assert len(shifts) > 30 and 16 < mirrored < 48
+
+
+def test_the_next_batch_is_made_while_one_is_in_use():
+    x, y = np.arange(SAMPLES), np.arange(SAMPLES)
+    made, second = [], threading.Event()
+
+    def augment(batch, _):
+        made.append(threading.current_thread())
+        if len(made) == 2:
+            second.set()
+        return batch
+
+    batches = ShuffledBatches(x, y, 5, augment=augment)
+    first, _ = batches[0]
+    assert second.wait(30)  # though nobody has asked for it
+    assert threading.current_thread() not in made
+    ahead, _ = batches[1]
+    plain = ShuffledBatches(x, y, 5)
+    np.testing.assert_array_equal(first, plain[0][0])
+    np.testing.assert_array_equal(ahead, plain[1][0])
+
+
+def test_batches_asked_for_in_any_order_are_the_same():
+    x, y = arrays()
+    batches = ShuffledBatches(x, y, 5, augment=lambda batch, rng: batch + rng.uniform())
+    in_turn = seen(batches, 3)
+    for index in (4, 5, 0, 7, 7, 2):
+        np.testing.assert_array_equal(batches[index][0], in_turn[index])
+
+
+def test_an_error_in_a_function_that_augments_is_raised():
+    def augment(batch, _):
+        raise ZeroDivisionError("of the user")
+
+    x, y = arrays()
+    with pytest.raises(ZeroDivisionError, match="of the user"):
+        ShuffledBatches(x, y, 5, augment=augment)[0]
+
+
+def test_a_copy_serves_the_same_batches():
+    x, y = arrays(shape=(8, 8, 1))
+    batches = ShuffledBatches(x, y, 5, augment="crop_flip")
+    first = batches[0][0]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(batches))[0][0], first)
 
 
 def test_a_function_can_augment():
