@@ -1,12 +1,7 @@
 """Exports a model: in this process on TensorFlow, else in a TensorFlow process; checked before it is kept."""
 
 import importlib.util
-import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,12 +10,19 @@ import keras
 import numpy as np
 
 from keraslip.certify.certifier import network_of
+from keraslip.export.elsewhere import write_elsewhere
+from keraslip.export.working_folder import check_free, leftovers, put, working_folder
 from keraslip.version import __version__
 
 FORMATS = ("tf_saved_model", "onnx")
 #: Inputs that the written artefact is asked, and held against `certify(effort="frozen")`.
 _PROBES = 16
 _TOLERANCE = 1e-5
+#: Packages that write a format, and the extra that brings each.
+_NEEDED = {
+    "tf_saved_model": {"tensorflow": "tensorflow"},
+    "onnx": {"tensorflow": "tensorflow", "tf2onnx": "onnx", "onnxruntime": "onnx"},
+}
 
 
 def export_model(
@@ -35,54 +37,61 @@ def export_model(
 
     Args:
         model: A `LocalLipschitzModel`.
-        path: Folder (SavedModel) or file (ONNX).
+        path: Folder of the artefact.
         format: `"tf_saved_model"` or `"onnx"`.
         epsilon: The radius at which the artefact is checked.
         verbose: Whether to say what happens.
-        overwrite: Whether to replace what is there, once the new artefact is checked.
+        overwrite: Whether to replace an artefact that is there, once the new one is checked.
 
     Returns:
         The path.
 
     Raises:
         ValueError: for an unknown format, or a model that cannot be certified.
-        FileExistsError: if something is at the path.
+        FileExistsError: if something is at the path; with `overwrite`, if it is no artefact.
         ImportError: if TensorFlow, or what ONNX needs, is missing.
+        NotImplementedError: for a step that the format cannot hold.
         RuntimeError: if the artefact does not answer as the model does; it is not kept.
     """
     target = Path(path)
     if format not in FORMATS:
         raise ValueError(f"format must be one of {FORMATS}. Received: format={format!r}")
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists; remove it, or choose another path.")
-    if importlib.util.find_spec("tensorflow") is None:
-        raise ImportError(
-            "Export writes the graph with TensorFlow, whatever the backend; install it with "
-            "pip install 'keraslip[tensorflow]'."
-        )
+    check_free(target, overwrite)
+    _check_packages(format)
     metadata = _metadata(model)
     probes = _probes(model)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".keraslip-export-") as folder:
-        artefact = Path(folder) / target.name
+    left = leftovers(target)
+    with working_folder(target) as folder:
+        artefact = folder / "unchecked"
         if keras.backend.backend() == "tensorflow":
-            found = _write(model, artefact, format, metadata, probes, epsilon)
+            found = write(model, artefact, format, metadata, probes, epsilon)
         else:
             if verbose:
                 print(
                     f"The {keras.backend.backend()} backend writes no such graph itself: exporting through "
                     "a TensorFlow process."
                 )
-            found = _write_elsewhere(model, artefact, format, metadata, probes, epsilon)
+            found = write_elsewhere(model, artefact, format, metadata, probes, epsilon)
         _compare(model, probes, epsilon, found)
-        if target.exists():
-            shutil.rmtree(target)
-        shutil.move(artefact, target)
+        put(artefact, target, folder)
     if verbose:
         print(
             f"{target}: answers as the model does, on {len(probes)} inputs at epsilon {epsilon:.4g}."
         )
+        if left:
+            names = ", ".join(str(path) for path in left)
+            print(f"Left by exports that were killed, unless they still run; delete: {names}")
     return target
+
+
+def _check_packages(format: str) -> None:
+    missing = [name for name in _NEEDED[format] if importlib.util.find_spec(name) is None]
+    if missing:
+        extras = ",".join(dict.fromkeys(_NEEDED[format][name] for name in missing))
+        raise ImportError(
+            f"Export to {format} needs {' and '.join(missing)}, on every backend of Keras; install with "
+            f"pip install 'keraslip[{extras}]'. Received: format={format!r}"
+        )
 
 
 def _metadata(model: Any) -> dict[str, Any]:
@@ -91,13 +100,18 @@ def _metadata(model: Any) -> dict[str, Any]:
         "guarantee": "proved",
         "effort": "frozen",
         "arithmetic": "float32",
+        "bound_arithmetic": "float64, rounding accounted for",
         "statement": "certified: no x' in R^n with ||x' - x||_2 <= epsilon has another label, as executed "
         "in float32. Epsilon is in raw input units.",
         "input_range": model.input_range if model.compiled else None,
         "epsilon": model.epsilon_value if model.compiled else None,
         "weights": digest,
         "backend": keras.backend.backend(),
-        "versions": {"keraslip": __version__, "keras": keras.__version__},
+        "versions": {
+            "keraslip": __version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
     }
 
 
@@ -107,7 +121,7 @@ def _probes(model: Any) -> np.ndarray:
     return np.random.default_rng(0).uniform(low, high, shape).astype("float32")
 
 
-def _write(
+def write(
     model: Any,
     artefact: Path,
     format: str,
@@ -115,55 +129,25 @@ def _write(
     probes: np.ndarray,
     epsilon: float,
 ) -> dict[str, np.ndarray]:
-    """Writes on the TensorFlow backend; returns what the artefact says of the probes."""
+    """Writes on the TensorFlow backend.
+
+    Args:
+        model: A `LocalLipschitzModel`.
+        artefact: Where to write.
+        format: `"tf_saved_model"` or `"onnx"`.
+        metadata: What the artefact says of itself; the writers' versions are added.
+        probes: Inputs `(n, *shape)` to ask it.
+        epsilon: Radius to ask about.
+
+    Returns:
+        What the artefact says of the probes.
+    """
     # Imported here: both need TensorFlow.
     writer = import_module(f"keraslip.export.{'onnx' if format == 'onnx' else 'saved_model'}")
-    writer.write(model, artefact, metadata)
+    versions = {name: import_module(name).__version__ for name in _NEEDED[format]}
+    writer.write(model, artefact, {**metadata, "versions": metadata["versions"] | versions})
     found: dict[str, np.ndarray] = writer.answers(artefact, probes, epsilon)
     return found
-
-
-def _write_elsewhere(
-    model: Any,
-    artefact: Path,
-    format: str,
-    metadata: dict[str, Any],
-    probes: np.ndarray,
-    epsilon: float,
-) -> dict[str, np.ndarray]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        model.save(folder / "model.keras")
-        np.save(folder / "probes.npy", probes)
-        order = {
-            "artefact": str(artefact.resolve()),
-            "format": format,
-            "metadata": metadata,
-            "epsilon": epsilon,
-            "modules": _modules(model),
-        }
-        (folder / "order.json").write_text(json.dumps(order))
-        paths = [p for p in sys.path if p]
-        environment = {
-            **os.environ,
-            "KERAS_BACKEND": "tensorflow",
-            "PYTHONPATH": os.pathsep.join(paths),
-        }
-        command = [sys.executable, "-m", "keraslip.export.worker", str(folder)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode != 0:
-            last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-            raise RuntimeError(f"The exporting TensorFlow process failed: {last[0]}")
-        with np.load(folder / "answers.npz") as found:
-            return {key: found[key] for key in found.files}
-
-
-def _modules(model: Any) -> list[str]:
-    """Modules of the user's own layers and losses: the exporting process imports them."""
-    kinds = {type(layer) for layer in model._flatten_layers()}
-    kinds.add(type(getattr(model, "robust_loss", model)))
-    names = {kind.__module__ for kind in kinds}
-    return sorted(name for name in names if name.split(".")[0] not in ("keras", "keraslip"))
 
 
 def _compare(model: Any, x: np.ndarray, epsilon: float, found: dict[str, np.ndarray]) -> None:

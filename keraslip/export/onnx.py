@@ -22,15 +22,10 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
         metadata: What the artefact says of itself.
 
     Raises:
-        ImportError: if the extra is missing.
+        NotImplementedError: for a step that tf2onnx cannot convert.
     """
-    try:
-        import onnxruntime  # noqa: F401 - asked once the file is written
-        import tf2onnx
-    except ImportError:
-        raise ImportError(
-            "ONNX needs tf2onnx and onnxruntime; install them with pip install 'keraslip[onnx]'."
-        ) from None
+    import tf2onnx
+
     served = ServedModel(model, metadata)
     shape = (None, *model.inputs[0].shape[1:])
     x = tf.TensorSpec(shape, tf.float32, name="x")
@@ -54,7 +49,7 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
         if unknown:
             raise NotImplementedError(
                 "This model has a step that tf2onnx cannot convert, such as a convolution with groups; "
-                f"export a SavedModel. Received: {sorted(unknown)} in {name}"
+                f"export a SavedModel. Received: {', '.join(sorted(unknown))} in {name}"
             )
         # The outputs of a dictionary come in the order of its keys.
         _name_outputs(converted, sorted(function.get_concrete_function().structured_outputs))

@@ -26,7 +26,8 @@ class ServedModel(tf.Module):
         self.model = model
         self.graph = FrozenGraph(network)
         self.constants: list[tf.Variable] = []
-        shape = tf.TensorSpec((None, *network.in_shape), tf.float32, name="x")
+        self.shape = (None, *network.in_shape)
+        shape = tf.TensorSpec(self.shape, tf.float32, name="x")
         anything = tf.TensorSpec(None, tf.float32, name="epsilon")
         self.serve = tf.function(self._serve, input_signature=[shape], autograph=False)
         self.certify = tf.function(
@@ -36,6 +37,9 @@ class ServedModel(tf.Module):
         self.describe = tf.function(lambda: tf.constant(text), input_signature=[])
 
     def _serve(self, x: Tensor) -> Tensor:
+        # A loaded signature does not hold its input against its own shape: a reshape in the network
+        # would take a batch of larger images for one of more images.
+        x = tf.ensure_shape(x, self.shape)
         # TensorFlow's convolutions do not shape the output of an empty batch: it gets a sample to drop.
         count = tf.shape(x)[0]
         empty = tf.cast(count == 0, tf.int32)
@@ -43,7 +47,7 @@ class ServedModel(tf.Module):
         return self.model(filled, training=False)[:count]
 
     def _certify(self, x: Tensor, epsilon: Tensor) -> dict[str, Tensor]:
-        return self.graph(x, epsilon, self._serve(x))
+        return self.graph(tf.ensure_shape(x, self.shape), epsilon, self._serve(x))
 
 
 def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
@@ -63,6 +67,7 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
     def serving_default(x: Tensor) -> dict[str, Tensor]:
         return {"logits": served.serve(x)}
 
+    # The default is `serve`: a certificate is an answer to a radius, which a client has to name.
     signatures = {"serving_default": serving_default, "certify": certify}
     tf.saved_model.save(served, str(path), signatures=signatures)
     (path / "keraslip.json").write_text(json.dumps(metadata, indent=2) + "\n")

@@ -9,21 +9,31 @@ import keras
 import numpy as np
 
 import keraslip  # noqa: F401 - registers the layers
-from keraslip.export.exporter import _write
+from keraslip.export.elsewhere import ERRORS
+from keraslip.export.exporter import write
 
 
-def main() -> None:
-    """Reads the order in the folder, writes the artefact, and what it says of the probes."""
-    folder = Path(sys.argv[1])
+def main(folder: Path) -> None:
+    """Reads the order in the folder, writes the artefact, and what it says of the probes.
+
+    Args:
+        folder: Where `keraslip.export.elsewhere` has put model, probes and order.
+    """
     order = json.loads((folder / "order.json").read_text())
     for name in order["modules"]:
         importlib.import_module(name)
     model = keras.models.load_model(folder / "model.keras")
     probes = np.load(folder / "probes.npy")
     artefact = Path(order["artefact"])
-    found = _write(model, artefact, order["format"], order["metadata"], probes, order["epsilon"])
+    try:
+        found = write(model, artefact, order["format"], order["metadata"], probes, order["epsilon"])
+    except ERRORS as error:
+        kind = next(kind.__name__ for kind in (type(error), *ERRORS) if kind in ERRORS)
+        told = {"kind": kind, "message": str(error)}
+        (folder / "error.json").write_text(json.dumps(told))
+        raise
     np.savez(folder / "answers.npz", **found)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

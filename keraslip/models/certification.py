@@ -125,6 +125,7 @@ class Certification:
         filepath: Any,
         format: str = "tf_saved_model",
         verbose: bool | None = None,
+        overwrite: bool = False,
         **kwargs: Any,
     ) -> None:
         """Writes the model with its certificate inside: it answers without Keras and keraslip.
@@ -135,14 +136,17 @@ class Certification:
         epsilon give `certified = false`. It is checked before it is kept.
 
         Args:
-            filepath: Folder (SavedModel) or file (ONNX).
+            filepath: Folder of the artefact.
             format: `"tf_saved_model"` or `"onnx"`; other formats are Keras' own, without a certificate.
             verbose: Whether to say what happens; yes by default.
+            overwrite: Whether to replace an artefact that is there, once the new one is checked.
             **kwargs: Arguments of `keras.Model.export` for other formats.
 
         Raises:
-            FileExistsError: if something is there already.
-            ImportError: if TensorFlow, or what ONNX needs, is missing.
+            ValueError: for a model that cannot be certified, one in reduced precision for example.
+            TypeError: for arguments that the format does not take.
+            FileExistsError: if something is there already; with `overwrite`, if it is no artefact.
+            ImportError: if TensorFlow, or what ONNX needs, is missing; the message names it.
             RuntimeError: if the artefact does not answer as the model does.
 
         Example:
@@ -158,8 +162,13 @@ class Certification:
         if format not in FORMATS:
             super().export(filepath, format=format, verbose=verbose, **kwargs)  # type: ignore[misc]
             return
+        if kwargs:
+            raise TypeError(
+                f"Export to {format} takes filepath, format, verbose and overwrite. "
+                f"Received: {', '.join(kwargs)}"
+            )
         epsilon = float(self._radii(None)) if self.compiled else 0.0  # type: ignore[attr-defined]
-        export_model(self, filepath, format, epsilon, verbose is not False)
+        export_model(self, filepath, format, epsilon, verbose is not False, overwrite)
 
     def _radii(self, epsilon: Any) -> np.ndarray:
         if epsilon is None:

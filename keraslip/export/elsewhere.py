@@ -1,0 +1,88 @@
+"""Exports in a TensorFlow process, for the backends that write no such graph themselves."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: Errors that the process hands back as they are.
+ERRORS = (ValueError, NotImplementedError, ImportError, RuntimeError)
+
+
+def write_elsewhere(
+    model: Any,
+    artefact: Path,
+    format: str,
+    metadata: dict[str, Any],
+    probes: np.ndarray,
+    epsilon: float,
+) -> dict[str, np.ndarray]:
+    """Saves the model, and has a TensorFlow process write the artefact and ask it.
+
+    Args:
+        model: A `LocalLipschitzModel`.
+        artefact: Where to write, in a working folder of its own.
+        format: `"tf_saved_model"` or `"onnx"`.
+        metadata: What the artefact says of itself.
+        probes: Inputs `(n, *shape)` to ask it.
+        epsilon: Radius to ask about.
+
+    Returns:
+        What the artefact says of the probes.
+
+    Raises:
+        ValueError: if a layer is defined where the process cannot import it.
+        RuntimeError: if the process fails; what keraslip raises there is raised here.
+    """
+    folder = artefact.parent / "asked"
+    folder.mkdir()
+    model.save(folder / "model.keras")
+    np.save(folder / "probes.npy", probes)
+    order = {
+        "artefact": str(artefact.resolve()),
+        "format": format,
+        "metadata": metadata,
+        "epsilon": epsilon,
+        "modules": _modules(model),
+    }
+    (folder / "order.json").write_text(json.dumps(order))
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "tensorflow",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        # The accelerator is in use by this process, and a graph is written without one.
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+    command = [sys.executable, "-m", "keraslip.export.worker", str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise _error(folder / "error.json", done.stderr)
+    with np.load(folder / "answers.npz") as found:
+        return {key: found[key] for key in found.files}
+
+
+def _error(file: Path, printed: str) -> Exception:
+    if file.exists():
+        told = json.loads(file.read_text())
+        kinds = {kind.__name__: kind for kind in ERRORS}
+        return kinds[told["kind"]](told["message"])
+    last = printed.strip().splitlines()[-1:] or ["no message"]
+    return RuntimeError(f"The exporting TensorFlow process failed. Received: {last[0]}")
+
+
+def _modules(model: Any) -> list[str]:
+    """Modules of the user's own layers and losses: the exporting process imports them."""
+    kinds = {type(layer) for layer in model._flatten_layers()}
+    kinds.add(type(getattr(model, "robust_loss", model)))
+    names = {kind.__module__ for kind in kinds}
+    if "__main__" in names:
+        own = sorted(kind.__name__ for kind in kinds if kind.__module__ == "__main__")
+        raise ValueError(
+            "Export runs in a process of its own, which cannot import what a script or notebook defines; "
+            f"move it into a module, or export on the TensorFlow backend. Received: {', '.join(own)}"
+        )
+    return sorted(name for name in names if name.split(".")[0] not in ("keras", "keraslip"))
