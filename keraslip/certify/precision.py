@@ -8,6 +8,9 @@ import numpy as np
 
 from keraslip import backend
 
+#: Precisions of layers and inputs that a certificate about float32 covers.
+_FULL = ("float32", "float64")
+
 
 def check_precision(model: Any) -> None:
     """Raises for a model or backend that computes with less than float32.
@@ -15,9 +18,17 @@ def check_precision(model: Any) -> None:
     Raises:
         ValueError: with the sentence that says how to switch it off.
     """
+    for inputs in model.inputs:
+        if keras.backend.standardize_dtype(inputs.dtype) not in _FULL:
+            raise ValueError(
+                "Certificates are about all real inputs near x, but this model rounds its inputs to "
+                f"{inputs.dtype}. Build it from keras.Input(..., dtype='float32') and copy the weights. "
+                f"Received: input {inputs.name!r} of dtype {inputs.dtype}"
+            )
+    # Layers without weights round as well.
     for layer in model._flatten_layers():
         dtype = layer.compute_dtype
-        if keras.backend.is_float_dtype(dtype) and dtype not in ("float32", "float64"):
+        if dtype not in _FULL:
             raise ValueError(
                 f"Certificates are about float32 execution, but layer {layer.name!r} computes in {dtype}. "
                 "Load the model under keras.config.set_dtype_policy('float32') and save it again, or build "
