@@ -40,7 +40,15 @@ def test_links_lead_to_files(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=identify)
 def test_names_exist(page):
-    assert [name for name in names(page) if not exists(name)] == []
+    assert [name for name in names(page) if not exists_or_is_extra(name)] == []
+
+
+def exists_or_is_extra(name: str) -> bool:
+    """Whether a dotted name exists; what needs an extra that is not installed cannot be looked up."""
+    try:
+        return exists(name)
+    except ImportError as missing:
+        return "keraslip[" in str(missing)
 
 
 def exists(name: str) -> bool:
