@@ -1,0 +1,191 @@
+"""Graphs of layers as the certifier sees them: nested, shared, summed, moved."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keraslip
+from keraslip.certify.network import ActivationNode, Network, SumNode
+from keraslip.certify.operators.convolution import ConvOperator
+from keraslip.certify.operators.dense import DenseOperator
+from keraslip.rules import UnsupportedLayerError
+from tests.certify.nets import evaluated, forward
+from tests.certify.test_sound_pass import Sampled, assert_balls, assert_boxes, assert_logits
+from tests.certify.test_sound_pass import sound_pass as passed
+from tests.harness import model_of
+from tests.rules.test_graphs import FLAT, GRAPHS, IMAGE, conv
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graph(name):
+    shape, build = GRAPHS[name]
+    model = model_of(build, shape)
+    net = Network(model)
+    x = np.random.default_rng(5).uniform(size=(2, *shape)).astype("float32")
+    executed = keras.ops.convert_to_numpy(model(x, training=False))
+    np.testing.assert_allclose(forward(net, x)[net.logits.index], executed, rtol=1e-5, atol=1e-5)
+    for epsilon in (0.05, 0.5):
+        points = Sampled(net, x, epsilon)
+        for norms in ("global", "dense"):
+            found = passed(net, x, epsilon, norms)
+            assert_boxes(net, found, points)
+            assert_balls(found, points)
+            for label in range(net.classes):
+                assert_logits(evaluated(net, x, label, epsilon, norms), points, label)
+
+
+def norm_of(build, shape=FLAT, kernel=None):
+    """Lipschitz bound of a linear graph of one input."""
+    start = keras.Input(shape)
+    model = keras.Model(start, layers.Flatten()(build(start)))
+    if kernel is not None:
+        for weight in model.trainable_weights:
+            weight.assign(kernel if weight.name == "kernel" else np.zeros(weight.shape))
+    net = Network(model)
+    return evaluated(net, np.zeros((1, *shape), "float32"), 0, 0.1, backwards=False).lipschitz[0]
+
+
+def test_sums_of_one_ball_are_one_map():
+    tight = {"rtol": 1e-6}
+    np.testing.assert_allclose(norm_of(lambda x: x + x), 2.0, **tight)
+    np.testing.assert_allclose(norm_of(lambda x: layers.Add()([x, x, x])), 3.0, **tight)
+    np.testing.assert_allclose(norm_of(layers.Rescaling(-3.0)), 3.0, **tight)
+    minus = -np.eye(6)
+    assert norm_of(lambda x: x + layers.Dense(6)(x), kernel=minus) < 1e-6
+    both = layers.Add()
+    np.testing.assert_allclose(
+        norm_of(lambda x: both([x, layers.Dense(6)(x), x]), kernel=minus), 1.0, **tight
+    )
+    image = np.zeros((3, 3, 2, 2))
+    image[1, 1] = -np.eye(2)
+    assert norm_of(lambda x: x + conv()(x), IMAGE, image) < 1e-6
+    image[1, 1] = np.eye(2)
+    np.testing.assert_allclose(norm_of(lambda x: x + conv()(x), IMAGE, image), 2.0, **tight)
+    assert norm_of(lambda x: (x + 3.0) + layers.Dense(6)(x + 1.0), kernel=minus) < 1e-6
+
+
+def test_residual_branches_are_folded_into_one_kernel():
+    start = keras.Input(IMAGE)
+    x = layers.ReLU()(conv(4)(start))
+    x = layers.ReLU()(x + conv(4)(x))
+    net = Network(keraslip.LocalLipschitzModel(start, layers.Dense(3)(layers.Flatten()(x))))
+    (node,) = (node for node in net.nodes if isinstance(node, SumNode))
+    (operator,) = node.terms.values()
+    assert isinstance(operator, ConvOperator)
+    assert [type(op) for _, op in net.operators()][:2] == [ConvOperator, ConvOperator]
+
+
+def test_a_scale_before_a_convolution_is_folded():
+    start = keras.Input(IMAGE)
+    x = layers.Rescaling(1 / 255)(start)
+    x = layers.ReLU()(conv(4)(x))
+    net = Network(keraslip.LocalLipschitzModel(start, layers.Dense(3)(layers.Flatten()(x))))
+    _, operator = next(net.operators())
+    assert isinstance(operator, ConvOperator) and operator.slack > 0
+
+
+def test_linear_layers_without_activation_are_one_map():
+    turn, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))
+    scale = np.diag([10.0, 1, 1, 1, 1, 0.1])
+    start = keras.Input(FLAT)
+    first, last = layers.Dense(6, use_bias=False), layers.Dense(6, use_bias=False)
+    model = keraslip.LocalLipschitzModel(start, last(first(start)))
+    first.set_weights([scale])
+    last.set_weights([np.linalg.inv(scale) @ turn])
+    got = evaluated(Network(model), np.zeros((1, 6), "float32"), 0, 0.1)
+    np.testing.assert_allclose(got.lipschitz, 1.0, rtol=1e-5)
+
+
+def test_dropout_is_nothing():
+    start = keras.Input(FLAT)
+    x = layers.Dropout(0.5)(layers.ReLU()(layers.Dense(4)(layers.Dropout(0.2)(start))))
+    net = Network(keraslip.LocalLipschitzModel(start, layers.Dense(3)(x)))
+    assert sum(isinstance(node, ActivationNode) for node in net.nodes) == 1
+    assert [type(op) for _, op in net.operators()] == [DenseOperator, DenseOperator]
+
+
+def test_names_say_where_a_norm_belongs():
+    start = keras.Input(FLAT)
+    inner = keras.Sequential(
+        [keras.Input(FLAT), layers.Dense(5, name="d"), layers.ReLU(name="r")], name="inner"
+    )
+    x = layers.ReLU(name="outer")(layers.Dense(4)(inner(start)))
+    net = Network(keraslip.LocalLipschitzModel(start, layers.Dense(3)(x)))
+    assert [name for name, _ in net.operators()] == ["inner/r", "outer", "logits"]
+
+
+class OnlyBounds(keras.layers.Layer):
+    """An activation whose rule gives bounds for training, and no kind."""
+
+    def call(self, x):
+        return keras.ops.relu(x)
+
+
+class Unknown(keras.layers.Layer):
+    """A layer without a rule."""
+
+    def call(self, x):
+        return x * x
+
+
+class Strange(keraslip.bounds.maps.Identity):
+    """A linear map without an operator."""
+
+
+class StrangeLayer(keras.layers.Layer):
+    """A layer whose rule uses that map."""
+
+    def call(self, x):
+        return x
+
+
+@pytest.fixture
+def rules(monkeypatch):
+    """Rules for this test alone."""
+    from keraslip.rules import registry
+
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
+
+    @keraslip.register_rule(OnlyBounds)
+    class OnlyBoundsRule(keraslip.rules.ActivationRule):
+        def bounds(self, layer, z, lower, upper):
+            return keraslip.bounds.activations.clipped_relu_bounds(z, lower, upper, None)
+
+    @keraslip.register_rule(StrangeLayer)
+    class StrangeRule(keraslip.rules.LinearRule):
+        def linear_map(self, layer, in_shape):
+            return Strange(in_shape)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (OnlyBounds, "No certificate can pass 'odd': its rule gives bounds for training only"),
+        (StrangeLayer, "No certificate can pass 'odd': no proved norm.*Strange; register one"),
+        (Unknown, "No rule carries a Lipschitz bound through Unknown at 'odd'"),
+    ],
+)
+def test_layers_that_no_certificate_can_pass(layer, message, rules):
+    start = keras.Input(FLAT)
+    x = layer(name="odd")(layers.Dense(4)(start))
+    model = keraslip.LocalLipschitzModel(start, layers.Dense(3)(x))
+    x = np.zeros((2, *FLAT), "float32")
+    for call in (model.certify, model.local_lipschitz):
+        with pytest.raises(UnsupportedLayerError, match=message):
+            call(x, epsilon=0.1)
+
+
+@pytest.mark.parametrize("kind", ["normalisation", "concatenation"])
+def test_layers_without_a_rule_yet_are_refused(kind):
+    """BatchNormalization and Concatenate have no rule: nothing of such a model is certified."""
+    start = keras.Input(FLAT)
+    x = layers.Dense(4)(start)
+    x = (
+        layers.BatchNormalization(name="odd")(x)
+        if kind == "normalisation"
+        else layers.Concatenate(name="odd")([x, x])
+    )
+    with pytest.raises(UnsupportedLayerError, match="at 'odd'"):
+        made = keraslip.LocalLipschitzModel(start, layers.Dense(3)(layers.ReLU()(x)))
+        made.certify(np.zeros((2, *FLAT), "float32"), epsilon=0.1)
