@@ -19,6 +19,7 @@ from keraslip.certify import Certificates as Certificates
 from keraslip.certify import CertificateViolation as CertificateViolation
 from keraslip.models import LocalLipschitzModel as LocalLipschitzModel
 from keraslip.models.check import check_model as check_model
+from keraslip.models.float32_copy import float32_copy as float32_copy
 from keraslip.rules import register_rule as register_rule
 from keraslip.version import __version__ as __version__
 
@@ -47,6 +48,7 @@ __all__ = [
     "check_model",
     "datasets",
     "distribution",
+    "float32_copy",
     "layers",
     "losses",
     "plots",

@@ -30,9 +30,9 @@ def check_precision(model: Any) -> None:
         dtype = layer.compute_dtype
         if dtype not in _FULL:
             raise ValueError(
-                f"Certificates are about float32 execution, but layer {layer.name!r} computes in {dtype}. "
-                "Load the model under keras.config.set_dtype_policy('float32') and save it again, or build "
-                "it with dtype='float32' and copy the weights."
+                "Certificates are about float32 execution: in fewer digits another label may win. Certify, "
+                "export and serve keraslip.float32_copy(model), which has the same weights. "
+                f"Received: layer {layer.name!r} computes in {dtype}"
             )
     remedy = backend.reduced_precision()
     if remedy is not None:

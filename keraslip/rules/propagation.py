@@ -87,9 +87,11 @@ class Propagation:
             self._announce(form)
             return form
         ball = self.close(form)
-        kept = layer(ops.ones_like(ball.center), training=True)  # 0 or 1 / (1 - rate)
-        # Kept units grow by one and the same factor, so that is the norm of the map.
-        return AffineForm.closed(dropped(ball, kept, 1.0 / (1.0 - layer.rate)))
+        growth = 1.0 / (1.0 - layer.rate)
+        drawn = layer(ops.ones_like(ball.center), training=True)
+        # Exactly 0 or the growth, which half precision rounds: the norm of the map.
+        kept = growth * ops.cast(drawn > 0.0, ball.center.dtype)
+        return AffineForm.closed(dropped(ball, kept, growth))
 
     def activate(self, form: AffineForm, activation: Activation) -> AffineForm:
         """Closes a form by an activation.

@@ -1,0 +1,65 @@
+"""The float32 twin of a model that was trained with mixed precision."""
+
+from typing import Any
+
+import keras
+
+#: What a dtype policy may be called if it computes in less than float32.
+_REDUCED = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+_FLOAT32 = {
+    "module": "keras",
+    "class_name": "DTypePolicy",
+    "config": {"name": "float32"},
+    "registered_name": None,
+}
+
+
+def float32_copy(model: keras.Model) -> Any:
+    """A copy of a model with the same weights whose layers compute in float32.
+
+    Certificates are about float32 execution, so a model that was trained with mixed precision is certified,
+    exported and served as this copy; the bound of `fit` and `estimate` is the same number for both. The copy
+    is compiled as the model is, with a new optimizer.
+
+    Args:
+        model: A model whose layers are Keras', keraslip's, or can be loaded from a `.keras` file.
+
+    Returns:
+        A model of the same class.
+
+    Example:
+
+    ```python
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = keraslip.applications.Digits2C2F()
+    certifiable = keraslip.float32_copy(model)
+    certifiable.certify(x_test, y_test, epsilon=0.25)
+    certifiable.save("digits.keras")
+    ```
+    """
+    config = keras.saving.serialize_keras_object(model)
+    copy = keras.saving.deserialize_keras_object(_in_float32(config))
+    copy.set_weights(model.get_weights())
+    if hasattr(model, "input_range"):
+        copy.input_range = model.input_range
+    return copy
+
+
+def _in_float32(config: Any) -> Any:
+    """A configuration with every policy of reduced precision replaced; layers inside models included."""
+    if isinstance(config, list | tuple):
+        return [_in_float32(entry) for entry in config]
+    if not isinstance(config, dict):
+        return config
+    if _is_reduced(config):
+        return _FLOAT32
+    return {
+        key: "float32" if key == "dtype" and value in _REDUCED else _in_float32(value)
+        for key, value in config.items()
+    }
+
+
+def _is_reduced(config: dict[str, Any]) -> bool:
+    settings = config.get("config")
+    policy = str(config.get("class_name")).endswith("DTypePolicy")
+    return policy and isinstance(settings, dict) and settings.get("name") in _REDUCED
