@@ -24,7 +24,7 @@ def input_gradient(
         # Weights are arguments, else the values of the first call would be constants of the trace.
         groups = model.trainable_variables, model.non_trainable_variables
         weights = tuple([v.value for v in group] for group in groups)
-        gradients, values = step(x, weights, args)
+        gradients, values = step(_shared_out(x), weights, tuple(map(_shared_out, args)))
         return np.asarray(values), np.asarray(gradients)
 
     return call
@@ -42,9 +42,24 @@ def compiled(
             return function(*args)
 
     def call(*args: np.ndarray) -> list[np.ndarray]:
-        return [np.asarray(out) for out in step([v.value for v in model.variables], args)]
+        weights = [v.value for v in model.variables]
+        return [np.asarray(out) for out in step(weights, tuple(map(_shared_out, args)))]
 
     return call
+
+
+def _shared_out(x: Any) -> Any:
+    """An argument split over the devices of Keras' distribution, where they can share it evenly."""
+    distribution = keras.distribution.distribution()
+    # Answers must come back whole to the process that asks.
+    if distribution is None or jax.process_count() > 1 or np.ndim(x) == 0:
+        return x
+    sharding = distribution.get_data_layout(x.shape).backend_layout
+    try:
+        sharding.shard_shape(x.shape)
+    except ValueError:
+        return x
+    return jax.device_put(x, sharding)
 
 
 def reduced_precision() -> str | None:

@@ -1,5 +1,8 @@
 """The certified training step on JAX: all variables pass through one stateless scope."""
 
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -49,3 +52,60 @@ class RobustTrainStep:
         ]
         _, (logs, fixed, metrics) = self._pass(groups, data, training=False)
         return logs, (trainable, fixed, metrics)
+
+    def data_parallel(self: Any) -> None:
+        """See `keraslip.distribution.data_parallel`."""
+        raise NotImplementedError(
+            "On JAX call keras.distribution.set_distribution(keras.distribution.DataParallel()) before the "
+            "model is built; fit then uses all devices. Received: data_parallel(model)"
+        )
+
+    def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs).arguments
+        size, held_out = given.get("batch_size"), given.get("validation_data")
+        _check_last_batch(given.get("x"), size)
+        if isinstance(held_out, tuple | list):
+            _check_last_batch(held_out[0], given.get("validation_batch_size") or size)
+        with _even_batches():
+            return super().fit(*args, **kwargs)  # type: ignore[misc]
+
+    def evaluate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs.get("_use_cached_eval_dataset"):
+            given = inspect.signature(keras.Model.evaluate).bind(self, *args, **kwargs).arguments
+            _check_last_batch(given.get("x"), given.get("batch_size"))
+        with _even_batches():
+            return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+
+
+_UNEVEN = (
+    "JAX splits every batch into equal parts, one for each device, the last batch of an epoch included: "
+    "choose a batch_size that the number of devices divides, leave out the last batch of training data "
+    "(keraslip.datasets.ShuffledBatches(..., drop_remainder=True)), and evaluate a number of samples that "
+    "the number of devices divides. Received: {}"
+)
+
+
+def _check_last_batch(x: Any, batch_size: int | None) -> None:
+    """Says before the first epoch, rather than at its end, that arrays leave an uneven batch over."""
+    distribution = keras.distribution.distribution()
+    if distribution is None or not hasattr(x, "shape"):
+        return
+    size = batch_size or 32
+    for rows in {min(size, len(x)), len(x) % size} - {0}:
+        sharding = distribution.get_data_layout((rows, *x.shape[1:])).backend_layout
+        try:
+            sharding.shard_shape((rows, *x.shape[1:]))
+        except ValueError:
+            raise ValueError(_UNEVEN.format(f"a batch of {rows} samples")) from None
+
+
+@contextmanager
+def _even_batches() -> Iterator[None]:
+    """Names the remedy where a stream yields a batch that the devices cannot share."""
+    try:
+        yield
+    except ValueError as error:
+        uneven = "evenly divide" in str(error) or "divisible" in str(error)
+        if keras.distribution.distribution() is None or not uneven:
+            raise
+        raise ValueError(_UNEVEN.format(str(error).splitlines()[0])) from error
