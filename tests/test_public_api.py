@@ -9,7 +9,7 @@ import pytest
 import keraslip
 
 PUBLIC = {
-    "": ["LocalLipschitzModel", "check_model", "register_rule", "__version__"],
+    "": ["LocalLipschitzModel", "check_model", "float32_copy", "register_rule", "__version__"],
     "layers": [
         "ClippedMaxMin",
         "ClippedReLU",
@@ -21,6 +21,7 @@ PUBLIC = {
     "schedules": ["Constant", "LinearRamp", "PiecewiseLinear"],
     "attacks": ["pgd_l2"],
     "datasets": ["load", "Dataset"],
+    "distribution": ["ProcessBatches", "data_parallel"],
     "applications": [
         "CIFAR4C3F",
         "CIFAR6C2F",
@@ -44,6 +45,7 @@ EDGES = [
     "keraslip.attacks",
     "keraslip.cli",
     "keraslip.datasets",
+    "keraslip.distribution",
     "keraslip.plots",
 ]
 

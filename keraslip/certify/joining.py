@@ -21,7 +21,7 @@ def joined(parts: Sequence[Certificates], details: dict[str, Any]) -> Certificat
     for part in parts:
         examples |= {first + i: x for i, x in part.counterexamples.items()}
         first += len(part)
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ARRAYS
         if getattr(parts[0], name) is not None
