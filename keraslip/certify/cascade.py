@@ -11,7 +11,8 @@ from keraslip.attacks import pgd_l2
 from keraslip.certify.certificates import CERTIFIED_BY
 from keraslip.certify.evaluate import Evaluation, Evaluator
 from keraslip.certify.execution import Executed, self_check
-from keraslip.certify.local_norms import LocalNorms, OneSample, optimistic_norms, proved
+from keraslip.certify.expected_norms import expected_norms
+from keraslip.certify.local_norms import LocalNorms, OneSample, proved
 from keraslip.certify.margins import Margins
 from keraslip.certify.network import Network
 from keraslip.certify.propagation import Execution, Norms, global_norms
@@ -84,7 +85,8 @@ class Cascade:
         execution = Execution.of(settings.arithmetic)
         self.evaluate = Evaluator(network, execution, settings.batch_size)
         self.dense = LocalNorms(False, one, executor)
-        self.convolution = LocalNorms(True, one, executor)
+        guesses = expected_norms if settings.conv == "auto" else None
+        self.convolution = LocalNorms(True, one, executor, guesses)
 
     def begin(self, x: np.ndarray, y: np.ndarray | None) -> tuple[Findings, np.ndarray]:
         """Predictions of a block: what is wrong, tied or not finite is settled.
@@ -203,7 +205,7 @@ class Cascade:
         rows = found.open
         if not len(rows) or not any(op.costly for _, op in self.network.operators()):
             return rows[:0]
-        got = self.evaluate(x[rows], found.label[rows], epsilon[rows], optimistic_norms, True)
+        got = self.evaluate(x[rows], found.label[rows], epsilon[rows], expected_norms, True)
         return rows[got.margins.least > 0.0]
 
     def _attacked(self, x: np.ndarray, label: np.ndarray, epsilon: np.ndarray) -> np.ndarray:

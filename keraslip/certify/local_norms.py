@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keraslip.certify.expected_norms import WORTH
 from keraslip.certify.norms import probabilistic_norm
 from keraslip.certify.operators import Operator
 from keraslip.certify.propagation import Norms, global_norms
@@ -23,11 +24,13 @@ class LocalNorms:
         convolutions: Whether convolutions are wanted too, which cost far more than dense layers.
         one: Bound of `||diag(rows) L diag(columns)||_2` for one sample.
         executor: Works on several samples at once; one after the other if `None`.
+        expected: Guesses of norms. A convolution's is left global where its guess is hardly smaller.
     """
 
     convolutions: bool
     one: OneSample
     executor: Executor | None = None
+    expected: Norms | None = None
 
     def __call__(self, operator: Operator, rows: Weights, columns: Weights) -> np.ndarray:
         """See `keraslip.certify.propagation.Norms`."""
@@ -36,6 +39,9 @@ class LocalNorms:
             return known
         batch = max(1 if w is None else len(w) for w in (rows, columns))
         known = np.broadcast_to(known, (batch,))
+        worthwhile = np.ones(batch, dtype=bool)
+        if operator.costly and self.expected is not None:
+            worthwhile[:] = self.expected(operator, rows, columns) < WORTH * known
 
         def improve(index: int) -> float:
             picked = [
@@ -43,7 +49,11 @@ class LocalNorms:
                 for w, shape in ((rows, operator.out_shape), (columns, operator.in_shape))
             ]
             # With no unit left out there is nothing to gain; a zero norm cannot be improved.
-            if known[index] == 0.0 or all((w == 1.0).all() for w in picked):
+            if (
+                not worthwhile[index]
+                or known[index] == 0.0
+                or all((w == 1.0).all() for w in picked)
+            ):
                 return float(known[index])
             found = self.one(operator, *picked)
             return float(min(known[index], found)) if not np.isnan(found) else float(known[index])
@@ -78,38 +88,6 @@ def probabilistic(delta: float, rng: np.random.Generator) -> OneSample:
         return bound * (1.0 + operator.slack) * INFLATION
 
     return one
-
-
-#: Power iterations of the optimistic norms.
-_OPTIMISTIC_STEPS = 8
-
-
-def optimistic_norms(operator: Operator, rows: Weights, columns: Weights) -> np.ndarray:
-    """Norms from BELOW, for all samples at once: they tell whether local norms could certify at all.
-
-    Never part of a certificate: a sample that is open even with these is not worth the proved ones.
-
-    Args:
-        operator: The operator.
-        rows: Weights `(batch, *out_shape)`, or `None`.
-        columns: Weights `(batch, *in_shape)`, or `None`.
-
-    Returns:
-        Lower bounds, `(batch,)`.
-    """
-    batch = max(1 if w is None else len(w) for w in (rows, columns))
-    inside = np.ones(1) if columns is None else columns
-    outside = np.ones(1) if rows is None else rows
-    v = np.random.default_rng(0).standard_normal((1, *operator.in_shape)) * inside
-    v = np.broadcast_to(v, (batch, *operator.in_shape))
-    length = np.zeros(batch)
-    for _ in range(_OPTIMISTIC_STEPS):
-        size = np.sqrt(np.square(v).reshape(batch, -1).sum(axis=1))
-        v = v / np.where(size > 0, size, 1.0).reshape(-1, *(1,) * (v.ndim - 1))
-        image = operator.forward(v) * outside
-        length = np.sqrt(np.square(image).reshape(batch, -1).sum(axis=1))
-        v = operator.adjoint(image * outside) * inside
-    return np.minimum(length, global_norms(operator, rows, columns))
 
 
 _ = (Norms, LocalNorms)  # LocalNorms is a Norms

@@ -10,7 +10,8 @@ from keras import layers
 import keraslip
 from keraslip.certify import Certificates, CertificateViolation, cascade, certifier
 from keraslip.certify.certificates import CERTIFIED_BY
-from keraslip.certify.local_norms import LocalNorms, optimistic_norms, probabilistic
+from keraslip.certify.expected_norms import expected_norms
+from keraslip.certify.local_norms import LocalNorms, probabilistic
 from keraslip.certify.network import Network
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator
@@ -144,7 +145,7 @@ def test_local_norms_are_not_tried_where_they_cannot_help(monkeypatch):
     )
     hopeless = local * 30
     net = Network(made)
-    lower = [optimistic_norms(op, None, None) for _, op in net.operators() if op.costly]
+    lower = [expected_norms(op, None, None) for _, op in net.operators() if op.costly]
     assert all(
         (value <= op.norm).all() for value, (_, op) in zip(lower, net.operators(), strict=False)
     )
