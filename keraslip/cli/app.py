@@ -272,16 +272,32 @@ def _load(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
+    context: typer.Context,
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; default: RUN/report.html, or comparison.html for several."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the page given with --out.")
+    ] = False,
     data_dir: DataDir = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the run's.")] = None,
     attack_samples: AttackSamples = 200,
     certify_samples: CertifySamples = 1000,
 ) -> None:
-    """Measure the best model of a run: tables, curve, images with their certified radii, JSON."""
+    """Measure the best model of a run: tables, curve, images with their certified radii, JSON, a page.
+
+    Several runs are compared in one page, by what their reports hold: nothing is measured then.
+    """
+    from keraslip.cli.compare import refuse_measuring, run_compare
     from keraslip.cli.report import run_report
 
-    run_report(run, data_dir, seed, attack_samples, certify_samples, Console())
+    if len(runs) > 1:
+        refuse_measuring(context)
+        run_compare(runs, out or Path("comparison.html"), overwrite, Console())
+        return
+    run_report(runs[0], data_dir, seed, attack_samples, certify_samples, Console(), out, overwrite)
 
 
 @app.command()

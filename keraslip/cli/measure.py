@@ -21,6 +21,8 @@ PGD_STEPS = 100
 #: Images whose certified radius is searched: it takes longer than certificates at one epsilon.
 RADII = 400
 BATCH = 256
+#: The curve's last epsilon, as a multiple of the compiled one, and its number of points.
+REACH, POINTS = 2.0, 41
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +95,24 @@ def measure(
         "power_iterations": ITERATIONS,
         "radius": radius_quantiles(radii),
         "radius_samples": len(radii),
+        "curve": _curve(radii, y, epsilon),
         "layers": layer_bounds(model, x),
         "backend": keras.backend.backend(),
         "versions": {"keraslip": __version__, "keras": keras.__version__},
     }
     return Measured(report, certificates, radii, predicted[:count])
+
+
+def curve_epsilons(epsilon: float) -> np.ndarray:
+    """Where accuracy is shown against epsilon, in rising order."""
+    return np.linspace(0.0, REACH * (epsilon or 1.0), POINTS)
+
+
+def _curve(radii: Certificates, y: np.ndarray, epsilon: float) -> dict[str, Any]:
+    """Certified accuracy against epsilon, from certified radii."""
+    epsilons = curve_epsilons(epsilon).tolist()
+    certified = radii.curve(y[: len(radii)], epsilons).tolist()
+    return {"epsilon": epsilons, "certified_accuracy": certified, "samples": len(radii)}
 
 
 def withstand(

@@ -8,14 +8,12 @@ from rich.console import Console
 from rich.progress import track
 
 from keraslip import plots
-from keraslip.cli.measure import BATCH, ITERATIONS, Measured, withstand
+from keraslip.cli.measure import BATCH, ITERATIONS, POINTS, Measured, curve_epsilons, withstand
 from keraslip.cli.run_folder import RunFolder
 from keraslip.datasets import Dataset
 
 PICTURES = ("curve.png", "images.png", "training.png")
 SHOWN = 32
-#: The curve's last epsilon, as a multiple of the compiled one, and its number of points.
-REACH, POINTS = 2.0, 41
 #: Every tenth point is attacked, and bounded globally: these cost a pass each.
 MEASURED = slice(None, None, 10)
 CURVE_PGD_STEPS = 20
@@ -47,7 +45,7 @@ def _curve(
 ) -> None:
     count = len(found.radii)
     x, y = data.x_test[:count], data.y_test[:count]
-    epsilons = np.linspace(0.0, REACH * (model.epsilon_value or 1.0), POINTS)
+    epsilons = curve_epsilons(model.epsilon_value)
     attacked, uniform = np.full((2, POINTS), np.nan)
     alive = found.predictions[:count] == y
     steps = list(enumerate(epsilons))[MEASURED]
@@ -64,7 +62,7 @@ def _curve(
         epsilons.tolist(),
         {
             "PGD attack": attacked.tolist(),
-            "certified, local": found.radii.curve(y, epsilons.tolist()).tolist(),
+            "certified, local": found.report["curve"]["certified_accuracy"],
             "certified, global": uniform.tolist(),
         },
         epsilon=model.epsilon_value,

@@ -1,5 +1,7 @@
-"""`keraslip report`, and the report at the end of `keraslip train` and `keraslip demo`."""
+"""`keraslip report RUN`, and the report at the end of `keraslip train` and `keraslip demo`."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,11 @@ from rich.console import Console
 
 from keraslip import datasets
 from keraslip.certify.table import build_table
+from keraslip.cli.compare import check_out
 from keraslip.cli.measure import measure
+from keraslip.cli.page import load_runs, page
 from keraslip.cli.pictures import PICTURES, draw
-from keraslip.cli.run_folder import CERTIFICATES, CONFIG, RunFolder, write_text
+from keraslip.cli.run_folder import CERTIFICATES, CONFIG, PAGE, RunFolder, as_json, write_text
 from keraslip.cli.saved import load_bounded
 from keraslip.cli.tables import accuracy_table, as_text, layer_table
 from keraslip.datasets import Dataset
@@ -22,6 +26,8 @@ def run_report(
     attack_samples: int,
     certify_samples: int,
     console: Console,
+    out: Path | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Measures the best model of a run and writes the report into its folder.
 
@@ -32,10 +38,15 @@ def run_report(
         attack_samples: Test images to attack.
         certify_samples: Test images to certify; 0 for all.
         console: Where to print.
+        out: Another place for the page.
+        overwrite: Whether to replace what is there.
 
     Raises:
+        FileExistsError: if `out` exists and `overwrite` is not set.
         FileNotFoundError: if the folder holds no run.
     """
+    if out is not None:
+        check_out(out, overwrite)
     folder = RunFolder(path)
     settings = folder.read_json(CONFIG) if path.is_dir() else None
     if settings is None:
@@ -48,6 +59,9 @@ def run_report(
     before = folder.read_json("report.json") or {}
     kept = {key: before[key] for key in ("epochs", "seconds_trained") if key in before}
     write_report(model, data, folder, seed, console, attack_samples, certify_samples, kept)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, page(load_runs([path])))
 
 
 def write_report(
@@ -90,12 +104,15 @@ def write_report(
     tables = accuracy_table(report), build_table(found.certificates), layer_table(report)
     found.certificates.save(folder.path / CERTIFICATES)
     write_text(folder.path / "report.md", _markdown(as_text(*tables), folder.path))
+    (run,) = load_runs([folder.path])
+    shown = replace(run, report=json.loads(as_json(report)))
+    write_text(folder.path / PAGE, page([shown]))
     # Last of all: with it the report is whole.
     folder.write_json("report.json", report)
     for table in reversed(tables):
         console.print(table)
     console.print(
-        f"report.json, report.md, {CERTIFICATES} and pictures are in {folder.path}.",
+        f"report.json, report.md, {PAGE}, {CERTIFICATES} and pictures are in {folder.path}.",
         soft_wrap=True,
     )
 

@@ -13,7 +13,16 @@ LAST, BEST, MODEL = "last.keras", "best.keras", "model.keras"
 CERTIFICATES = "certificates.npz"
 #: What keraslip.callbacks.LipschitzMonitor writes.
 MONITOR, EVENTS = "monitor.csv", "lipschitz/events.out.tfevents.*.keraslip"
-REPORT = ("report.json", "report.md", CERTIFICATES, "curve.png", "images.png", "training.png")
+PAGE = "report.html"
+REPORT = (
+    "report.json",
+    "report.md",
+    PAGE,
+    CERTIFICATES,
+    "curve.png",
+    "images.png",
+    "training.png",
+)
 
 
 def as_json(content: Any) -> str:

@@ -13,10 +13,21 @@ from typer.testing import CliRunner
 
 import keraslip
 from keraslip import datasets
+from keraslip.callbacks.csv_table import read_rows
 from keraslip.cli import pictures, training
 from keraslip.cli.app import app
-from keraslip.cli.run_folder import BEST, LAST, LOG, STATE, Checkpoint, RunFolder
+from keraslip.cli.run_folder import (
+    BEST,
+    EVENTS,
+    LAST,
+    LOG,
+    MONITOR,
+    STATE,
+    Checkpoint,
+    RunFolder,
+)
 from keraslip.cli.training import Settings, train
+from tests.cli.page_reader import PageReader
 
 GIVEN = {"application": "digits_2c2f", "epochs": 3, "batch_size": 32, "activation": "maxmin"}
 
@@ -118,9 +129,39 @@ def test_demo_writes_model_report_and_pictures(tmp_path, monkeypatch):
     assert found.certified.mean() == pytest.approx(local)
     for picture in ("curve.png", "images.png", "training.png"):
         assert (out / picture).stat().st_size > 10_000
+    page = read_page(out / "report.html")
+    for key in ("clean_accuracy", "pgd_accuracy", "certified_accuracy", "lipschitz", "epsilon"):
+        assert str(report[key]) in dict(page.values)
+    assert page.tags.count("img") == 1 and page.text.startswith("Report of demo")
+    curve = report["curve"]
+    assert curve["epsilon"][20] == pytest.approx(0.25) and curve["samples"] == 360
+    assert curve["certified_accuracy"][0] == pytest.approx(clean, abs=0.01)
+    assert curve["certified_accuracy"][20] == pytest.approx(local, abs=0.01)
     written = (out / "report.md").read_text()
     for word in ("clean", "attacked", "certified, local bound", "certified, global bound"):
         assert word in result.output and word in written
+
+
+def read_page(path):
+    reader = PageReader(path.read_text(encoding="utf-8"))
+    assert reader.problems == []
+    return reader
+
+
+def test_train_monitors_the_run(data, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    out = tmp_path / "run"
+    monkeypatch.setattr(datasets, "load", lambda *_: data)
+    monkeypatch.setattr("keraslip.cli.train.write_report", lambda *_: None)
+    start = ["train", "--application", "digits_2c2f", "--epochs", "1", "--out", str(out)]
+    done = CliRunner().invoke(app, [*start, "--tensorboard"])
+    assert done.exit_code == 0, done.output
+    (row,) = read_rows(out / MONITOR)
+    assert row["epoch"] == 1 and "varying/logits" in row
+    assert len(list(out.glob(EVENTS))) == 1
+    assert RunFolder(out).read_json(STATE)["epochs_done"] == 1
+    RunFolder(out).create(overwrite=True)
+    assert not (out / MONITOR).exists() and not list(out.glob(EVENTS))
 
 
 def test_check_names_the_layer_without_rule(tmp_path):
