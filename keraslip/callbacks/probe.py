@@ -45,8 +45,6 @@ class Probe:
     ) -> None:
         self.x, self.y, self.epsilon = x, y, epsilon
         self.power_iterations = power_iterations
-        self._model: Any = None
-        self._margins: Any = None
 
     def measure(self, model: Any) -> Figures:
         """Norms and radii with the model's weights of now.
@@ -75,22 +73,29 @@ class Probe:
         Returns:
             Array `(n,)`.
         """
-        if model is not self._model:
-            self._model, self._margins = model, self._function(model)
+        margins = self._margins(model)
         given = (self.x,) if self.y is None else (self.x, self.y)
         low = np.zeros(len(self.x), "float32")
         high = np.full(len(self.x), REACH * (self.epsilon or 1.0), "float32")
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            (margin,) = self._margins(middle, *given)
+            (margin,) = margins(middle, *given)
             positive = margin > 0  # false for NaN
             low, high = np.where(positive, middle, low), np.where(positive, high, middle)
         return low
 
-    def _function(self, model: Any) -> Any:
-        def margins(epsilon: Any, x: Any, y: Any = None) -> list[Any]:
-            starts = RefreshedStarts(model.warm_starts)
-            context = Propagation(epsilon, starts, model.bound, self.power_iterations)
-            return [bound_pass(model, x, y, context).margin]
+    def _margins(self, model: Any) -> Any:
+        """The compiled pass, kept on the model for the next epoch and the next run."""
+        cache = model.__dict__.setdefault("_keraslip_functions", {})
+        bound, iterations = model.bound, self.power_iterations
+        key = ("margins", bound, iterations)
+        if key not in cache:
 
-        return backend.compiled(model, margins)
+            def margins(epsilon: Any, x: Any, y: Any = None) -> list[Any]:
+                starts = RefreshedStarts(model.warm_starts)
+                return [
+                    bound_pass(model, x, y, Propagation(epsilon, starts, bound, iterations)).margin
+                ]
+
+            cache[key] = backend.compiled(model, margins)
+        return cache[key]
