@@ -1,0 +1,199 @@
+"""One pass of a batch through the frozen certificate's graph.
+
+Step for step what `keraslip.certify.propagation.SoundPass` does with global norms; the tests hold the two
+against each other.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
+from keraslip.certify.operators import compose
+from keraslip.certify.propagation import Execution, closed_ball
+from keraslip.certify.rounding import FLOAT64, gamma, sum_error
+from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin
+from keraslip.export.graph_activations import clipped_relu, maxmin
+from keraslip.export.graph_operators import Constants, forward, row_norms
+from keraslip.export.graph_views import View, each, l2, largest, up
+
+Tensor = Any
+
+
+class FrozenPass:
+    """One batch; see `keraslip.certify.propagation.SoundPass` for what holds at each step and why."""
+
+    def __init__(
+        self,
+        network: Network,
+        constants: Constants,
+        execution: Execution,
+        x: Tensor,
+        epsilon: Tensor,
+    ) -> None:
+        self.network, self.constants, self.epsilon = network, constants, epsilon
+        self.unit, self.smallest, self.top = execution.unit, execution.smallest, execution.largest
+        self.centers: dict[int, Tensor] = {0: x}
+        self.errors: dict[int, Tensor] = {0: tf.zeros_like(x)}
+        self.split: dict[int, tuple[Tensor, Tensor]] = {}
+        size = l2(x) + epsilon
+        rounded = up(self.unit * size + self.smallest * np.prod(network.in_shape) ** 0.5)
+        start = View(tf.ones_like(epsilon), rounded, None)
+        #: Whether no number can overflow, `(batch,)`.
+        self.fits = size < self.top
+        self.views: dict[int, list[View]] = {0: [start]}
+        for node in network.nodes[1:]:
+            if isinstance(node, LinearNode):
+                self._linear(node)
+            elif isinstance(node, SumNode):
+                self._sum(node)
+            elif isinstance(node, ActivationNode):
+                self._activate(node)
+        self.logits = self.centers[network.logits.index]
+
+    def _fit(self, peak: Tensor) -> None:
+        self.fits &= largest(peak) < self.top
+
+    def _entry_reach(self, ball: int, operator: Any) -> Tensor:
+        reach = None
+        for view in self.views[ball]:
+            norms = row_norms(operator, view.columns, self.constants)
+            distance = each(view.at(self.epsilon), norms) * norms
+            reach = distance if reach is None else tf.minimum(reach, distance)
+        return reach
+
+    def _box(self, node: Node) -> Tensor:
+        total = self.errors[node.index]
+        for ball, operator in node.terms.items():
+            total = total + self._entry_reach(ball, operator)
+        return up(total)
+
+    def _linear(self, node: LinearNode) -> None:
+        source, operator = node.sources[0], node.operator
+        x, error = self.centers[source.index], self.errors[source.index]
+        center = forward(operator, x, self.constants)
+        if operator.moves:
+            self.centers[node.index] = center
+            self.errors[node.index] = forward(operator, error, self.constants)
+            return
+
+        def absolute(z: Tensor) -> Tensor:
+            return forward(operator, z, self.constants, absolute=True)
+
+        magnitude = absolute(tf.abs(x))
+        if node.bias is not None:
+            bias = self.constants(node.bias)
+            center, magnitude = center + bias, magnitude + tf.abs(bias)
+        sums, products = sum_error(operator.terms, self.unit, operator.one_sum)
+        written = products + operator.slack
+        executed, own = sums + written, gamma(operator.terms + 2, FLOAT64)
+        index = closed_ball(source)
+        carried = 0.0 if index is not None else absolute(error)
+        if index is None:
+            moved = absolute(self._box(source))
+        else:
+            moved = self._entry_reach(index, compose(operator.signless, source.terms[index]))
+        flushed = float(operator.flushes.max()) * self.smallest
+        self._fit((1.0 + executed) * (magnitude + moved))
+        partial = 0.5 * (magnitude + tf.abs(center)) + own * magnitude
+        at_center = up(carried + sums * partial + (written + own) * magnitude + flushed)
+        if index is not None:
+            reach = self.views[index][0].at(self.epsilon)
+            self.split[node.index] = at_center, up(executed * operator.absolute_norm * reach)
+        self.centers[node.index] = center
+        self.errors[node.index] = up(at_center + executed * moved)
+
+    def _sum(self, node: SumNode) -> None:
+        count = len(node.sources) + (node.constant is not None)
+        centers = [self.centers[source.index] for source in node.sources]
+        center, magnitude = tf.add_n(centers), tf.add_n([tf.abs(c) for c in centers])
+        if node.constant is not None:
+            constant = self.constants(node.constant)
+            center, magnitude = center + constant, magnitude + tf.abs(constant)
+        executed, own = gamma(count, self.unit), gamma(count, FLOAT64)
+        error = tf.add_n([self.errors[source.index] for source in node.sources])
+        moved = tf.add_n([self._box(source) for source in node.sources])
+        rounding = (executed + own) * magnitude + executed * moved
+        self.centers[node.index] = center
+        self._fit((1.0 + executed) * (magnitude + moved))
+        self.errors[node.index] = up(error + rounding + 2 * count * self.smallest)
+
+    def _activate(self, node: ActivationNode) -> None:
+        source, activation = node.sources[0], node.activation
+        z, rho = self.centers[source.index], self._box(source)
+        if isinstance(activation, ProvedClippedReLU):
+            output, high = clipped_relu(activation, z, rho, self.constants)
+            varies = tf.where(high > 0.0, tf.ones_like(high), high)
+            closed, plain = self._closed(source, high), self._closed(source, varies)
+            views = [View(*closed, varies), View(*plain, high)]
+        else:
+            assert isinstance(activation, ProvedMaxMin)
+            output, rows, columns = maxmin(activation, z, rho, self.constants)
+            views = [View(*self._closed(source, rows), columns)]
+        self.centers[node.index], self.errors[node.index] = output, tf.zeros_like(z)
+        self.views[node.index] = views
+
+    def _closed(self, source: Node, rows: Tensor) -> tuple[Tensor, Tensor]:
+        rounding = l2(rows * self.errors[source.index])
+        if source.index in self.split:
+            entries, rest = self.split[source.index]
+            rounding = tf.minimum(rounding, up(l2(rows * entries) + rest))
+        gain = tf.zeros_like(self.epsilon)
+        for ball, operator in source.terms.items():
+            view = self.views[ball][0]
+            norm = up(operator.norm * largest(rows) * self._weight(view))
+            gain = up(gain + up(view.gain * norm))
+            rounding = up(rounding + up(view.rounding * norm))
+        return gain, rounding
+
+    def _weight(self, view: View) -> Tensor:
+        return tf.ones_like(self.epsilon) if view.columns is None else largest(view.columns)
+
+    def lipschitz(self) -> Tensor:
+        """Bound on the Lipschitz constant of the logits, `(batch,)`."""
+        gain = tf.zeros_like(self.epsilon)
+        for ball, operator in self.network.logits.terms.items():
+            view = self.views[ball][0]
+            gain = up(gain + up(view.gain * up(operator.norm * self._weight(view))))
+        return gain
+
+    def logits_error(self) -> Tensor:
+        """How far executed logits may be from the exact ones, `(batch, classes)`."""
+        error = self.errors[self.network.logits.index]
+        for ball, operator in self.network.logits.terms.items():
+            view = self.views[ball][0]
+            norms = row_norms(operator, view.columns, self.constants)
+            error = up(error + each(view.rounding, norms) * norms)
+        return error
+
+    def margin(self, label: Tensor) -> Tensor:
+        """Smallest margin of the label over the other classes, `(batch,)`."""
+        own = tf.gather(self.logits, label, batch_dims=1)[:, None]
+        gap = own - self.logits
+        error = self.errors[self.network.logits.index]
+        total = up(error + tf.gather(error, label, batch_dims=1)[:, None])
+        total += gamma(2, FLOAT64) * (tf.abs(self.logits) + tf.abs(gap))
+        for ball, head in self.network.heads.items():
+            errors = self.constants(self.network.head_errors[ball])
+            written = tf.gather(errors, label)[:, None] + errors
+            total = up(total + self._closes(ball, self.constants(head), written, label))
+        numbers = tf.range(self.network.classes)[None]
+        # Far above every margin, but finite: converters write `where` as products, and 0 inf is NaN.
+        missing = tf.fill(tf.shape(gap), np.float64(1e300))
+        least = tf.reduce_min(tf.where(numbers == label[:, None], missing, gap - total), axis=1)
+        # Some runtimes leave NaN out of a minimum; zero times what is not finite is NaN.
+        return least + 0.0 * tf.reduce_sum(tf.abs(gap) + total, axis=1)
+
+    def _closes(self, ball: int, head: Tensor, written: Tensor, label: Tensor) -> Tensor:
+        """By how much one ball closes the gap to every class, `(batch, classes)`."""
+        rows = tf.gather(head, label)  # (batch, entries)
+        bounds = []
+        for view in self.views[ball]:
+            weights = tf.ones_like(rows)
+            if view.columns is not None:
+                weights = tf.reshape(view.columns, tf.shape(rows))
+            squares = tf.square((rows[:, None] - head[None]) * weights[:, None])
+            norms = up(tf.sqrt(tf.reduce_sum(squares, axis=2)) + written)
+            bounds.append(norms * view.at(self.epsilon)[:, None])
+        return tf.reduce_min(tf.stack(bounds), axis=0)
