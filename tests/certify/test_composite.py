@@ -126,7 +126,7 @@ def test_rows_of_the_logits_that_cancel():
 
 def test_merged_branches_that_cancel():
     """Coefficients that meet at one ball: a large one hides the small ones until it is taken back."""
-    large, small, branches = 2.0**60, 120.0, 30
+    large, small, branches = 2.0**60, 60.0, 30  # the spacing below is 128
     start = keras.Input((1,))
     x = layers.ReLU()(layers.Dense(1, name="ball")(start))
     tops = [layers.ReLU()(layers.Dense(1, name=f"branch_{k}")(x)) for k in range(branches + 2)]

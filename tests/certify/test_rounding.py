@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keraslip.certify import CertificateViolation, propagation
+from keraslip.certify import CertificateViolation
 from keraslip.certify.execution import Executed, self_check
 from keraslip.certify.network import ActivationNode, LinearNode, Network
 from keraslip.certify.propagation import Execution, SoundPass, global_norms
@@ -177,14 +177,6 @@ def test_without_rounding_terms_the_emulation_is_outside(name, bits):
     net, x = network(name), inputs(name)
     with pytest.raises(AssertionError):
         assert_emulated(net, x, Execution(0.0, 0.0), bits)
-
-
-def _start(found, x):
-    """A start that forgets that the input is rounded."""
-    none = np.zeros(len(x))
-    found.centers[0], found.errors[0] = x, np.zeros_like(x)
-    reach = propagation.Reach(np.ones(len(x)), none)
-    found.balls[0] = propagation.ProvedBall((propagation.View(reach, None),))
 
 
 def test_numbers_that_may_overflow_certify_nothing():
