@@ -36,5 +36,13 @@ def few():
     }
 
 
-#: Without compiling: what is compiled is tested elsewhere.
-EAGER = {"compile_options": {"run_eagerly": True}, "seed": 0}
+JAX = keras.backend.backend() == "jax"
+#: Compiling costs more than these few steps; JAX compiles every operation if it may not compile the whole.
+UNCOMPILED = {"compile_options": {"run_eagerly": not JAX}, "seed": 0}
+#: JAX compiles for a quarter of a minute in every trial.
+SLOW_ON_JAX = [pytest.mark.slow] if JAX else []
+
+
+def slow_on_jax(test):
+    """A test that is run on request where it is slow."""
+    return pytest.mark.slow(test) if JAX else test

@@ -75,7 +75,7 @@ def test_a_chief_and_two_workers_share_a_search(tmp_path):
     finally:
         for process in processes.values():
             process.kill()
-    rows = list(csv.DictReader((out / "results.csv").open()))
+    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
     assert len(rows) == 4 and {row["status"] for row in rows} == {"COMPLETED"}
     assert json.loads((out / "search.json").read_text())["complete"]
     trained = [(tmp_path / name).read_text().count("epoch 1/1") for name in processes]
