@@ -15,19 +15,19 @@ def numbers(answer):
     return {name: np.asarray(value).tolist() for name, value in answer.items()}
 
 
-def ask(path, x, each):
+def ask(path, x, each, epsilon):
     """Every question, and its answer."""
     served = tf.saved_model.load(path)
-    one = served.certify(x, 0.1)
+    one = served.certify(x, epsilon)
     default = served.signatures["serving_default"]
     certify = served.signatures["certify"]
     return {
         "one": numbers(one),
         "each": numbers(served.certify(x, each)),
-        "single": numbers(served.certify(x[:1], 0.1)),
+        "single": numbers(served.certify(x[:1], epsilon)),
         "logits": served.serve(x).numpy().tolist(),
         "default": numbers(default(x=tf.constant(x))),
-        "signature": numbers(certify(x=tf.constant(x), epsilon=tf.constant(0.1))),
+        "signature": numbers(certify(x=tf.constant(x), epsilon=tf.constant(epsilon))),
         "signature each": numbers(certify(x=tf.constant(x), epsilon=tf.constant(each))),
         "metadata": json.loads(served.describe().numpy()),
         "types": {name: value.dtype.name for name, value in one.items()},
@@ -37,7 +37,8 @@ def ask(path, x, each):
 def main(questions, *paths):
     """Asks the questions in the file, prints all answers as JSON."""
     asked = np.load(questions)
-    print(json.dumps([ask(path, asked["x"], asked["each"]) for path in paths]))
+    epsilon = float(asked["epsilon"])
+    print(json.dumps([ask(path, asked["x"], asked["each"], epsilon) for path in paths]))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from keraslip.cli.export import run_export
-from tests.export.nets import ACTIVATIONS, build, images
+from tests.export.nets import ACTIVATIONS, EPSILON, build, images
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def exported(tmp_path_factory):
             models[name] = build(name)
             models[name].export(folder / name, verbose=False)
     x, each = images()
-    np.savez(folder / "questions.npz", x=x, each=each)
+    np.savez(folder / "questions.npz", x=x, each=each, epsilon=EPSILON)
     script = Path(__file__).with_name("ask.py")
     paths = [folder / "questions.npz", *(folder / name for name in models)]
     asked = [sys.executable, str(script), *map(str, paths)]
