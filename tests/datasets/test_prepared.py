@@ -25,8 +25,8 @@ def small_mnist(request, tmp_path_factory):
     return write_mnist(tmp_path_factory.mktemp(request.param), request.param)
 
 
-def write_mnist(folder, file_format="tfrecord"):
-    builder = tfds.builder("mnist", data_dir=folder, file_format=file_format)
+def write_mnist(folder, file_format="tfrecord", name="mnist"):
+    builder = tfds.builder(name, data_dir=folder, file_format=file_format)
     return folder, prepare(builder)
 
 
@@ -67,6 +67,18 @@ def test_every_image_comes_back_with_its_label(small_mnist):
         for image, label in zip(images_, labels_, strict=True)
     }
     assert [labels[image.tobytes()] for image in x] == y.tolist()
+    assert images(data, "test") == {
+        (image / np.float32(255)).tobytes() for image in parts["test"][0]
+    }
+
+
+@needs_tensorflow
+def test_fashion_mnist_goes_the_same_way(tmp_path):
+    _, parts = write_mnist(tmp_path, "array_record", "fashion_mnist")
+    data = load("fashion_mnist", tmp_path)
+    check(data)
+    assert (len(data.x_train), len(data.x_val), len(data.x_test)) == (55, 5, 20)
+    assert data.class_names[0] == "T-shirt/top" and data.num_classes == 10
     assert images(data, "test") == {
         (image / np.float32(255)).tobytes() for image in parts["test"][0]
     }
