@@ -1,5 +1,7 @@
 """The composite bound where its value is known, and the rounding of sums that cancel."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -124,9 +126,10 @@ def test_rows_of_the_logits_that_cancel():
         assert not got.margins.least > 0
 
 
-def test_merged_branches_that_cancel():
-    """Coefficients that meet at one ball: a large one hides the small ones until it is taken back."""
-    large, small, branches = 2.0**60, 60.0, 30  # the spacing below is 128
+@functools.cache
+def branches_that_cancel():
+    """Units with large, small and minus large weight read one ball, and the sum of their slopes."""
+    large, small, branches = 2.0**60, 60.0, 8  # the spacing below is 128
     start = keras.Input((1,))
     x = layers.ReLU()(layers.Dense(1, name="ball")(start))
     tops = [layers.ReLU()(layers.Dense(1, name=f"branch_{k}")(x)) for k in range(branches + 2)]
@@ -139,9 +142,13 @@ def test_merged_branches_that_cancel():
         bias = np.full(1, 0.0 if slope > 0 else 40.0 * large)
         model.get_layer(f"branch_{k}").set_weights([np.full((1, 1), slope), bias])
     model.get_layer("logits").set_weights([np.array([[1.0, 0.0]]), np.zeros(2)])
-    net = Network(model)
+    return Network(model), small * branches
+
+
+def test_merged_branches_that_cancel():
+    """Coefficients that meet at one ball: a large one hides the small ones until it is taken back."""
+    net, truth = branches_that_cancel()
     at = np.zeros((1, 1), "float32")
-    truth = small * branches
     found, _ = bound_of(net, at, 1.0, 0, 1)
     assert found.gain[0] + found.rounding[0] >= truth
 
