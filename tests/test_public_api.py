@@ -20,6 +20,7 @@ PUBLIC = {
     "losses": ["BCPLoss", "GloRoLoss", "TradesLoss"],
     "schedules": ["Constant", "LinearRamp", "PiecewiseLinear"],
     "attacks": ["pgd_l2"],
+    "callbacks": ["LipschitzMonitor"],
     "datasets": ["load", "Dataset"],
     "distribution": ["ProcessBatches", "data_parallel"],
     "applications": [
@@ -41,8 +42,10 @@ EDGES = [
     "keras_tuner",
     "typer",
     "rich",
+    "tensorboard",
     "keraslip.applications",
     "keraslip.attacks",
+    "keraslip.callbacks",
     "keraslip.cli",
     "keraslip.datasets",
     "keraslip.distribution",
