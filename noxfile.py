@@ -7,7 +7,10 @@ import nox
 # pip, not uv: torch's CPU builds are found through pip's own settings where these are used.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["tests-tensorflow", "tests-jax", "tests-torch", "lint", "types"]
+nox.options.sessions = [
+    *("tests-tensorflow", "tests-jax", "tests-torch", "tests-export"),
+    *("lint", "types"),
+]
 nox.needs_version = ">=2025.5"
 
 # Pinned, so that a run today and a run next month test the same thing.
@@ -17,6 +20,8 @@ PROCESSES = os.environ.get("KERASLIP_TEST_PROCESSES", "2")
 # Plain NumPy, matplotlib or packaging: no backend has a part in these, so one session runs them.
 BACKEND_FREE = ("certify/norms", "certify/test_slopes.py", "plots", "test_packaging.py")
 WITH_A_BACKEND = [f"--ignore=tests/{name}" for name in BACKEND_FREE]
+# What writes with TensorFlow, whatever the backend: run where all of them are installed.
+EXPORT = "tests/export"
 # NumPy on many small networks: building them takes JAX minutes of compiling. `nox -s slow` has them.
 BUILDS_MANY = [
     f"tests/certify/test_{name}.py" for name in ("sound_pass", "composite", "rounding", "check")
@@ -25,7 +30,13 @@ BUILDS_MANY = [
 
 def test_environment(session: nox.Session, backend: str) -> dict[str, str]:
     """Install the package with one backend; return the variables that its tests need."""
-    session.install("-e", f".[{backend},datasets]", BACKENDS[backend], "--group", "test")
+    extras = f".[{backend},datasets,tuner,attacks]"
+    session.install("-e", extras, BACKENDS[backend], "--group", "test")
+    return variables_of(backend)
+
+
+def variables_of(backend: str) -> dict[str, str]:
+    """What the tests need to know of a backend."""
     # Several test processes on few cores: one thread each, or they wait for one another.
     threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"} if PROCESSES != "0" else {}
     return {"KERAS_BACKEND": backend, **threads}
@@ -33,7 +44,8 @@ def test_environment(session: nox.Session, backend: str) -> dict[str, str]:
 
 def run_pytest(session: nox.Session, backend: str, *options: str) -> None:
     variables = test_environment(session, backend)
-    session.run("pytest", "-n", PROCESSES, *options, *session.posargs, env=variables)
+    left_out = f"--ignore={EXPORT}"
+    session.run("pytest", "-n", PROCESSES, left_out, *options, *session.posargs, env=variables)
 
 
 @nox.session(name="tests-tensorflow")
@@ -52,6 +64,15 @@ def tests_jax(session: nox.Session) -> None:
 def tests_torch(session: nox.Session) -> None:
     """All tests that have to do with a backend, but the slow ones, on PyTorch."""
     run_pytest(session, "torch", *WITH_A_BACKEND)
+
+
+@nox.session(name="tests-export")
+def tests_export(session: nox.Session) -> None:
+    """SavedModel and ONNX from every backend, in an environment with all of them."""
+    session.install("-e", ".[onnx]", *BACKENDS.values(), "--group", "test")
+    for backend in BACKENDS:
+        options = ("-n", PROCESSES, EXPORT, *session.posargs)
+        session.run("pytest", *options, env=variables_of(backend))
 
 
 @nox.session
