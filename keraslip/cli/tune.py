@@ -11,6 +11,7 @@ from rich.console import Console
 
 from keraslip import applications, datasets, tuning
 from keraslip.cli.run_folder import BEST, RunFolder
+from keraslip.cli.search_files import drop_unrecorded, whole_files
 from keraslip.cli.search_settings import SearchSettings, parse_space
 from keraslip.cli.search_view import TrialBar, announced, show_lost, trial_table
 from keraslip.tuning.results import COMPLETED, CSV, JSON, PICTURE, rows_of, write_rows
@@ -58,14 +59,18 @@ def run_tune(
     trials = trials or (stored and stored["trials"]) or _usual_trials(settings)
     data = datasets.load(settings.dataset, data_dir)
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
-    tuner = _tuner(settings, trials, _hypermodel(settings, data), folder, stored is None, console)
+    hypermodel = _hypermodel(settings, data)
     state = {"settings": settings.as_dict(), "trials": trials}
-    if not worker:
-        tuner.save()  # keras-tuner itself does so only after the first trial
-        for name in (CSV, JSON, PICTURE, BEST):
-            (out / name).unlink(missing_ok=True)
-        folder.write_json(STATE, {**state, "complete": False})
-    _search(tuner, settings, data, console)
+    with whole_files():
+        if stored and not worker:
+            drop_unrecorded(out / TRIALS)
+        tuner = _tuner(settings, trials, hypermodel, folder, stored is None, console)
+        if not worker:
+            tuner.save()  # keras-tuner itself does so only after the first trial
+            for name in (CSV, JSON, PICTURE, BEST):
+                (out / name).unlink(missing_ok=True)
+            folder.write_json(STATE, {**state, "complete": False})
+        _search(tuner, settings, data, console)
     if worker:
         console.print("No more trials for this worker; the chief writes the results.")
         return

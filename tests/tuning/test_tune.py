@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import keraslip
 from keraslip import datasets
 from keraslip.cli.app import app
+from keraslip.cli.search_files import drop_unrecorded, whole_files
 from keraslip.cli.search_settings import SearchSettings, parse_space
 from tests.tuning.nets import THEIR_WARNINGS, slow_on_jax
 
@@ -132,6 +133,25 @@ def test_bad_options_are_refused_and_leave_nothing(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         raise result.exception
     assert not (out / "search.json").exists()
+
+
+def test_state_is_written_whole_and_a_trial_that_was_not_begun_is_dropped(tmp_path):
+    import keras_tuner
+
+    oracle = keras_tuner.oracles.RandomSearchOracle(tuning.certified_objective(), max_trials=3)
+    oracle._set_project_dir(str(tmp_path), "trials")
+    oracle.hyperparameters.Float("threshold", 0, 1)
+    with whole_files():
+        oracle.create_trial("tuner0")
+        inode = (tmp_path / "trials" / "oracle.json").stat().st_ino
+        oracle.save()
+    # Another file took its place: at no moment was there half a file of this name.
+    assert (tmp_path / "trials" / "oracle.json").stat().st_ino != inode
+    begun = tmp_path / "trials" / "trial_1"
+    begun.mkdir()
+    (begun / "trial.json").write_text('{"trial_id": "1"}')
+    drop_unrecorded(tmp_path / "trials")
+    assert sorted(p.name for p in (tmp_path / "trials").iterdir()) == ["oracle.json", "trial_0"]
 
 
 def test_a_worker_without_a_chief_is_told(tmp_path, monkeypatch):
