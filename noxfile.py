@@ -18,13 +18,20 @@ BACKENDS = {"tensorflow": "tensorflow==2.21.0", "jax": "jax==0.10.2", "torch": "
 # Test processes in one session, 0 for none besides pytest itself: KERASLIP_TEST_PROCESSES=2 nox.
 PROCESSES = os.environ.get("KERASLIP_TEST_PROCESSES", "2")
 # Plain NumPy, matplotlib or packaging: no backend has a part in these, so one session runs them.
-BACKEND_FREE = ("certify/norms", "certify/test_slopes.py", "plots", "test_packaging.py")
+BACKEND_FREE = (
+    *("certify/norms", "certify/test_slopes.py", "certify/test_sum_error.py"),
+    *("certify/test_certificates.py", "plots", "test_packaging.py"),
+)
 WITH_A_BACKEND = [f"--ignore=tests/{name}" for name in BACKEND_FREE]
 # What writes with TensorFlow, whatever the backend: run where all of them are installed.
 EXPORT = "tests/export"
 # NumPy on many small networks: building them takes JAX minutes of compiling. `nox -s slow` has them.
 BUILDS_MANY = [
-    f"tests/certify/test_{name}.py" for name in ("sound_pass", "composite", "rounding", "check")
+    f"tests/certify/test_{name}.py"
+    for name in (
+        *("sound_pass", "composite", "rounding", "check"),
+        *("dropped_terms", "radius_search", "graphs"),
+    )
 ]
 
 
