@@ -74,7 +74,7 @@ def run_tune(
     if worker:
         console.print("No more trials for this worker; the chief writes the results.")
         return
-    _finish(tuner, folder, console)
+    _finish(tuner, folder, settings.dataset, console)
     folder.write_json(STATE, {**state, "complete": True})
 
 
@@ -196,15 +196,16 @@ def _stopped(tuner: Any, console: Console) -> None:
     )
 
 
-def _finish(tuner: Any, folder: RunFolder, console: Console) -> None:
+def _finish(tuner: Any, folder: RunFolder, dataset: str, console: Console) -> None:
     rows = rows_of(tuner.oracle.trials.values())
     console.print(trial_table(rows))
     show_lost(rows, console)
     if not any(row["status"] == COMPLETED for row in rows):
         raise SystemExit(1)
-    folder.save_model(BEST, tuner.get_best_models(1)[0])
+    folder.save_model(BEST, tuner.load_model(tuner.oracle.get_trial(rows[0]["trial"])))
     write_rows(rows, folder.path)
     console.print(
         f"{CSV}, {JSON}, {PICTURE} and the best model are in {folder.path}. Its certified accuracy is an "
-        f"estimate; prove it with: keraslip certify {folder.path / BEST} --split validation"
+        "estimate; prove it with: "
+        f"keraslip certify {folder.path / BEST} --dataset {dataset} --split validation"
     )

@@ -26,6 +26,8 @@ _OWN, _EPOCHS = "tuner/", "tuner/epochs"
 def trial_rows(search: keras_tuner.Tuner | str | os.PathLike[str]) -> list[Row]:
     """All trials of a search, finished or interrupted, the highest certified accuracy first.
 
+    Among equals the higher clean accuracy comes first.
+
     Args:
         search: A tuner, or the folder of its project (`directory/project_name`).
 
@@ -79,7 +81,7 @@ def rows_of(trials: Iterable[Trial]) -> list[Row]:
     """The rows of trials, see `trial_rows`."""
     rows = [_row(trial) for trial in trials]
     _mark_front(rows)
-    return sorted(rows, key=lambda row: (-_number(row["certified_accuracy"]), row["trial"]))
+    return sorted(rows, key=_rank)
 
 
 def _row(trial: Trial) -> Row:
@@ -111,8 +113,13 @@ def _metric(trial: Trial, name: str) -> float | None:
     return float(found[trial.best_step]) if trial.best_step in found else None
 
 
-def _number(accuracy: float | None) -> float:
-    return -1.0 if accuracy is None else accuracy
+def _rank(row: Row) -> tuple[float, float, str]:
+    certified, clean = row["certified_accuracy"], row["clean_accuracy"]
+    return (
+        1.0 if certified is None else -certified,
+        1.0 if clean is None else -clean,
+        row["trial"],
+    )
 
 
 def _mark_front(rows: Sequence[Row]) -> None:

@@ -10,8 +10,8 @@ pytest.importorskip("keraslip.tuning", exc_type=ImportError)
 pytestmark = THEIR_WARNINGS + SLOW_ON_JAX
 #: What the page searches, and what a test has time for.
 SHORTER = {
-    "max_trials=20": "max_trials=3",
-    "num_initial_points=7": "num_initial_points=2",
+    "max_trials=20": "max_trials=1",
+    "num_initial_points=7": "num_initial_points=1",
     "epochs=30": "epochs=1, verbose=0",
 }
 
@@ -25,5 +25,5 @@ def test_its_blocks_run_in_order(tmp_path, monkeypatch):
         code = code.replace(long, short)
     names = {"__name__": "documentation"}
     exec(compile(code, str(page), "exec"), names)
-    assert len(names["rows"]) == 3 and names["certificates"].guarantee
+    assert len(names["rows"]) == 1 and names["certificates"].guarantee
     assert (tmp_path / "found" / "pareto.png").exists()

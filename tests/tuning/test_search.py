@@ -72,7 +72,7 @@ def test_every_trial_completes(kind, options, tmp_path):
         steps_an_epoch = 2
         assert hypermodel.begun == [(0, 0)] * 2 + [(steps_an_epoch, 1)]
         assert [row["epochs"] for row in sorted(rows, key=lambda r: r["trial"])] == [1, 1, 2]
-    best = tuner.get_best_models(1)[0]
+    best = tuner.load_model(tuner.oracle.get_trial(rows[0]["trial"]))
     x, y = few()["validation_data"]
     found = best.evaluate(x, y, return_dict=True, verbose=0)
     assert found["accuracy"] == pytest.approx(rows[0]["clean_accuracy"])

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from functools import partialmethod
 
 import keras
 import pytest
@@ -13,7 +14,7 @@ from keraslip import datasets
 from keraslip.cli.app import app
 from keraslip.cli.search_files import drop_unrecorded, whole_files
 from keraslip.cli.search_settings import SearchSettings, parse_space
-from tests.tuning.nets import THEIR_WARNINGS, slow_on_jax
+from tests.tuning.nets import THEIR_WARNINGS, UNCOMPILED, slow_on_jax
 
 tuning = pytest.importorskip("keraslip.tuning", exc_type=ImportError)
 
@@ -42,6 +43,9 @@ def digits(monkeypatch):
         y_test=Counted(),
     )
     monkeypatch.setattr(datasets, "load", lambda *_: few)
+    # As the command does, but for compiling, which takes longer than all the rest.
+    compile = partialmethod(keraslip.LocalLipschitzModel.compile, **UNCOMPILED["compile_options"])
+    monkeypatch.setattr(keraslip.LocalLipschitzModel, "compile", compile)
     return few
 
 
