@@ -50,6 +50,7 @@ EDGES = [
     "keraslip.datasets",
     "keraslip.distribution",
     "keraslip.plots",
+    "keraslip.tuning",
 ]
 
 
