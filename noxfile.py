@@ -1,6 +1,7 @@
 """`nox` runs every test on every backend, the linter and the type checker."""
 
 import os
+from pathlib import Path
 
 import nox
 
@@ -20,7 +21,7 @@ PROCESSES = os.environ.get("KERASLIP_TEST_PROCESSES", "2")
 # Plain NumPy, matplotlib or packaging: no backend has a part in these, so one session runs them.
 BACKEND_FREE = (
     *("certify/norms", "certify/test_slopes.py", "certify/test_sum_error.py"),
-    *("certify/test_certificates.py", "plots", "test_packaging.py"),
+    *("certify/test_certificates.py", "cli/test_page.py", "plots", "test_packaging.py"),
 )
 WITH_A_BACKEND = [f"--ignore=tests/{name}" for name in BACKEND_FREE]
 # What writes with TensorFlow, whatever the backend: run where all of them are installed.
@@ -37,16 +38,22 @@ BUILDS_MANY = [
 
 def test_environment(session: nox.Session, backend: str) -> dict[str, str]:
     """Install the package with one backend; return the variables that its tests need."""
-    extras = f".[{backend},datasets,tuner,attacks]"
+    extras = f".[{backend},datasets,tuner,tensorboard,attacks]"
     session.install("-e", extras, BACKENDS[backend], "--group", "test")
-    return variables_of(backend)
+    return variables_of(session, backend)
 
 
-def variables_of(backend: str) -> dict[str, str]:
+def variables_of(session: nox.Session, backend: str) -> dict[str, str]:
     """What the tests need to know of a backend."""
     # Several test processes on few cores: one thread each, or they wait for one another.
     threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"} if PROCESSES != "0" else {}
-    return {"KERAS_BACKEND": backend, **threads}
+    # Small networks are built again and again: JAX need not compile again what it has compiled before.
+    compiled = {
+        "JAX_COMPILATION_CACHE_DIR": str(Path(session.virtualenv.location, "compiled").resolve()),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    return {"KERAS_BACKEND": backend, **threads, **(compiled if backend == "jax" else {})}
 
 
 def run_pytest(session: nox.Session, backend: str, *options: str) -> None:
@@ -79,7 +86,7 @@ def tests_export(session: nox.Session) -> None:
     session.install("-e", ".[onnx]", *BACKENDS.values(), "--group", "test")
     for backend in BACKENDS:
         options = ("-n", PROCESSES, EXPORT, *session.posargs)
-        session.run("pytest", *options, env=variables_of(backend))
+        session.run("pytest", *options, env=variables_of(session, backend))
 
 
 @nox.session
@@ -88,7 +95,7 @@ def slow(session: nox.Session, backend: str) -> None:
     """The slow tests, on request: nox -s slow."""
     run_pytest(session, backend, "-m", "slow")
     if backend == "jax":
-        session.run("pytest", *BUILDS_MANY, env={"KERAS_BACKEND": backend})
+        session.run("pytest", *BUILDS_MANY, env=variables_of(session, backend))
 
 
 @nox.session

@@ -51,7 +51,9 @@ tbody th { font-weight: 600; position: sticky; left: 0; background: var(--paper)
   list-style: none;
 }
 .legend li { display: flex; align-items: center; overflow-wrap: anywhere; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
+.figures {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1rem;
+}
 figure { margin: 0; background: var(--panel); border-radius: 8px; padding: 0.6rem; min-width: 0; }
 figure > svg { display: block; width: 100%; height: auto; max-height: 28rem; }
 figure img { display: block; max-width: 100%; height: auto; border-radius: 4px; background: #ffffff; }
