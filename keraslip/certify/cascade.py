@@ -2,61 +2,26 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from keraslip.attacks import pgd_l2
+from keraslip.certify.alarm import audit
 from keraslip.certify.certificates import CERTIFIED_BY
 from keraslip.certify.evaluate import Evaluation, Evaluator
 from keraslip.certify.execution import Executed, self_check
 from keraslip.certify.expected_norms import expected_norms
+from keraslip.certify.findings import Findings, Report
 from keraslip.certify.local_norms import LocalNorms, OneSample, proved
 from keraslip.certify.margins import Margins
 from keraslip.certify.network import Network
 from keraslip.certify.propagation import Execution, Norms, global_norms
 from keraslip.certify.radius import certified_radius
 from keraslip.certify.settings import Settings
-from keraslip.certify.violation import violated
 
 #: Steps of the attack on what is open, and share of the certified samples that is attacked as an alarm.
 _ATTACK_STEPS, _AUDITED = 20, 0.01
-#: Told after every stage: what has begun, and how many samples the last one settled.
-Report = Callable[[str, int], None]
-
-
-@dataclass(eq=False)
-class Findings:
-    """What is known so far of some samples; filled stage by stage.
-
-    Args:
-        label: The class of each sample, `(n,)`.
-        status: See `Certificates`; `"pending"` where no stage has settled it.
-        margin: Best lower bound yet.
-        lipschitz: Best upper bound yet.
-        radius: Certified radius.
-        counterexamples: Inputs that fool the model, by index.
-    """
-
-    label: np.ndarray
-    status: np.ndarray
-    margin: np.ndarray
-    lipschitz: np.ndarray
-    radius: np.ndarray
-    counterexamples: dict[int, np.ndarray]
-
-    @classmethod
-    def empty(cls, label: np.ndarray) -> "Findings":
-        """Nothing known."""
-        n = len(label)
-        unknown = np.full(n, -np.inf), np.full(n, np.inf), np.zeros(n)
-        return cls(label, np.full(n, "pending", dtype="U16"), *unknown, {})
-
-    @property
-    def open(self) -> np.ndarray:
-        """Indices of the samples that are not settled."""
-        return np.flatnonzero(self.status == "pending")
 
 
 class Cascade:
@@ -274,46 +239,9 @@ class Cascade:
         start = np.where((line > 0.0) & np.isfinite(line), line, asked)
         start[~(at_center.least > 0.0)] = 0.0
         radius = certified_radius(start, bound(global_norms, False), thorough)
+        if self.network.is_constant and self.settings.arithmetic == "float64":
+            # As executed in float32, numbers that overflow end even this.
+            radius = np.where(at_center.least > 0.0, np.inf, radius)
         # The search stops within a tolerance; what is certified at epsilon is so up to epsilon.
         known = np.where(np.isin(found.status[rows], CERTIFIED_BY), epsilon[rows], 0.0)
         return np.maximum(radius, known)
-
-
-def audit(
-    executed: Executed,
-    found: Findings,
-    x: np.ndarray,
-    points: np.ndarray,
-    rows: np.ndarray,
-    epsilon: np.ndarray,
-) -> None:
-    """Holds attacked points against their certificates.
-
-    Args:
-        executed: Runs the model.
-        found: What was certified.
-        x: Inputs.
-        points: What the attack made of `x[rows]`.
-        rows: The samples.
-        epsilon: Radii.
-
-    Raises:
-        CertificateViolation: if one of them contradicts its certificate.
-    """
-    before, after = executed.logits(x[rows]), executed.logits(points)
-    label = found.label[rows]
-    for i, row in enumerate(rows):
-        apart = np.linalg.norm((points[i].astype("float64") - x[row]).reshape(-1))
-        inside = apart <= epsilon[row] * (1.0 + 1e-6)
-        moved = np.linalg.norm(after[i].astype("float64") - before[i])
-        # Executed logits carry rounding that the Lipschitz bound is not about.
-        rounding = 1e-3 * (1.0 + np.abs(before[i]).max())
-        flipped = inside and after[i].argmax() != label[i]
-        steep = moved > found.lipschitz[row] * apart + rounding
-        if flipped or steep:
-            what = (
-                "An attack changed a certified label."
-                if flipped
-                else ("The logits moved further than the Lipschitz bound allows.")
-            )
-            raise violated(what, x=x[row], attacked=points[i], label=label[i], epsilon=epsilon[row])

@@ -180,9 +180,23 @@ class Network:
             yield "logits", operator
 
     @property
+    def is_constant(self) -> bool:
+        """Whether norms of zero keep every input from the logits: in exact arithmetic nothing moves them."""
+        # Booleans, for products of small norms underflow.
+        reached = {0}
+        for node in self.nodes:
+            if isinstance(node, ActivationNode) and _moves(node.sources[0], reached):
+                reached.add(node.index)
+        return not _moves(self.logits, reached)
+
+    @property
     def widest(self) -> int:
         """Number of entries of the largest tensor."""
         return max(int(np.prod(node.shape)) for node in self.nodes)
+
+
+def _moves(node: Node, reached: set[int]) -> bool:
+    return any(ball in reached and operator.norm != 0.0 for ball, operator in node.terms.items())
 
 
 def _rounding_of_rows(operator: Operator) -> np.ndarray:

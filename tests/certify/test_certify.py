@@ -378,6 +378,17 @@ def test_the_radius_where_nothing_moves():
         found = made.certify(np.zeros((2, 3), "float32"), epsilon=0.0, radius=True, **QUIET)
         assert (found.radius >= least).all()
         assert least > 7 or (found.radius <= 1 / (0.1 * 2**0.5)).all()
+        options = {"epsilon": 0.0, "radius": True, "arithmetic": "float64", **QUIET}
+        ideal = made.certify(np.zeros((2, 3), "float32"), **options)
+        assert np.isinf(ideal.radius).all() == (least > 7)
+
+
+def test_small_weights_are_not_taken_for_none():
+    """The product of their norms underflows."""
+    tiny = [np.full((1, 1), 2.0**-120)] * 10
+    assert np.prod([weight.item() for weight in tiny]) == 0.0
+    assert not Network(dense_model(tiny)).is_constant
+    assert Network(dense_model([*tiny[:3], np.zeros((2, 1))])).is_constant
 
 
 class Stopped:

@@ -5,8 +5,9 @@ import pytest
 
 import keraslip
 from keraslip.certify import CertificateViolation
-from keraslip.certify.cascade import Findings, audit
+from keraslip.certify.alarm import audit
 from keraslip.certify.execution import self_check
+from keraslip.certify.findings import Findings
 from keraslip.certify.violation import violated
 
 
