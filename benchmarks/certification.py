@@ -24,8 +24,9 @@ import keraslip
 from keraslip import applications, datasets
 from keraslip.certify.certifier import network_of
 from keraslip.certify.evaluate import Evaluator
+from keraslip.certify.global_norms import global_norms
 from keraslip.certify.local_norms import LocalNorms, proved
-from keraslip.certify.propagation import Execution, global_norms
+from keraslip.certify.rounding import Execution
 
 Row = dict[str, Any]
 

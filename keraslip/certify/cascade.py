@@ -13,11 +13,12 @@ from keraslip.certify.evaluate import Evaluation, Evaluator
 from keraslip.certify.execution import Executed, self_check
 from keraslip.certify.expected_norms import expected_norms
 from keraslip.certify.findings import Findings, Report
+from keraslip.certify.global_norms import Norms, global_norms
 from keraslip.certify.local_norms import LocalNorms, OneSample, proved
 from keraslip.certify.margins import Margins
 from keraslip.certify.network import Network
-from keraslip.certify.propagation import Execution, Norms, global_norms
 from keraslip.certify.radius import certified_radius
+from keraslip.certify.rounding import Execution
 from keraslip.certify.settings import Settings
 
 #: Steps of the attack on what is open, and share of the certified samples that is attacked as an alarm.

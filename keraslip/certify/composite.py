@@ -4,7 +4,8 @@ import numpy as np
 
 from keraslip.certify.network import ActivationNode
 from keraslip.certify.operators import Operator
-from keraslip.certify.propagation import ProvedBall, Reach, SoundPass, View
+from keraslip.certify.propagation import SoundPass
+from keraslip.certify.reach import ProvedBall, Reach, View
 from keraslip.certify.rounding import FLOAT64, gamma, l2, up
 
 

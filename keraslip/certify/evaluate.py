@@ -6,10 +6,11 @@ import numpy as np
 
 from keraslip.certify.box import closed_in_box
 from keraslip.certify.composite import composite
+from keraslip.certify.global_norms import Norms, global_norms
 from keraslip.certify.margins import Margins, margins_of
 from keraslip.certify.network import Network
-from keraslip.certify.propagation import Execution, Norms, SoundPass, global_norms
-from keraslip.certify.rounding import FLOAT64, gamma, up
+from keraslip.certify.propagation import SoundPass
+from keraslip.certify.rounding import FLOAT64, Execution, gamma, up
 
 #: Bytes that one chunk of a pass may take, about.
 _MEMORY = 2**28

@@ -4,8 +4,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from keraslip.certify.global_norms import global_norms
 from keraslip.certify.operators import Operator
-from keraslip.certify.propagation import global_norms
 
 Weights = np.ndarray | None
 

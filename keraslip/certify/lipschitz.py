@@ -9,7 +9,7 @@ from keraslip.certify.certifier import network_of
 from keraslip.certify.evaluate import Evaluator
 from keraslip.certify.inputs import blocks
 from keraslip.certify.local_norms import LocalNorms, OneSample, probabilistic, proved
-from keraslip.certify.propagation import Execution
+from keraslip.certify.rounding import Execution
 from keraslip.certify.settings import Settings
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from keraslip.certify.expected_norms import WORTH
+from keraslip.certify.global_norms import Norms, global_norms
 from keraslip.certify.norms import probabilistic_norm
 from keraslip.certify.operators import Operator
-from keraslip.certify.propagation import Norms, global_norms
 from keraslip.certify.rounding import INFLATION
 
 Weights = np.ndarray | None
@@ -33,7 +33,7 @@ class LocalNorms:
     expected: Norms | None = None
 
     def __call__(self, operator: Operator, rows: Weights, columns: Weights) -> np.ndarray:
-        """See `keraslip.certify.propagation.Norms`."""
+        """See `keraslip.certify.global_norms.Norms`."""
         known = global_norms(operator, rows, columns)
         if operator.costly and not self.convolutions:
             return known

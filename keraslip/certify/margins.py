@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keraslip.certify.propagation import Reach, SoundPass
+from keraslip.certify.propagation import SoundPass
+from keraslip.certify.reach import Reach
 from keraslip.certify.rounding import FLOAT64, INFLATION, gamma, up
 
 #: Numbers in one chunk of class differences: memory stays bounded for many classes.

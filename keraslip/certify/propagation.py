@@ -1,127 +1,12 @@
 """One sound pass: centers, rounding errors, boxes, slopes and radii of a batch, layer by layer."""
 
-from dataclasses import dataclass
-from typing import Protocol
-
 import numpy as np
 
+from keraslip.certify.global_norms import Norms, global_norms
 from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.operators import Operator, compose
-from keraslip.certify.rounding import (
-    FLOAT32,
-    FLOAT64,
-    LARGEST,
-    SMALLEST,
-    gamma,
-    l2,
-    per_sample,
-    sum_error,
-    up,
-)
-from keraslip.certify.slopes import Slopes
-
-
-@dataclass(frozen=True, eq=False)
-class Reach:
-    """A radius that grows with epsilon: `gain * epsilon + rounding`, each `(batch,)`.
-
-    At a distance t below epsilon `gain * t + rounding` holds, so that radii can be read off.
-
-    Args:
-        gain: Lipschitz part.
-        rounding: What rounding may have added.
-    """
-
-    gain: np.ndarray
-    rounding: np.ndarray
-
-    def at(self, epsilon: np.ndarray) -> np.ndarray:
-        """The radius at epsilon, `(batch,)`."""
-        return up(self.gain * epsilon + self.rounding)
-
-    def __add__(self, other: "Reach") -> "Reach":
-        return Reach(up(self.gain + other.gain), up(self.rounding + other.rounding))
-
-    def times(self, factor: np.ndarray) -> "Reach":
-        """The radius after a map of this norm."""
-        return Reach(up(self.gain * factor), up(self.rounding * factor))
-
-    def of(self, samples: np.ndarray) -> "Reach":
-        """The radii of some samples."""
-        return Reach(self.gain[samples], self.rounding[samples])
-
-    def least(self, other: "Reach", epsilon: np.ndarray) -> "Reach":
-        """For every sample the bound that is smaller at epsilon."""
-        mine = self.at(epsilon) <= other.at(epsilon)
-        return Reach(
-            np.where(mine, self.gain, other.gain), np.where(mine, self.rounding, other.rounding)
-        )
-
-    def plus_rounding(self, error: np.ndarray) -> "Reach":
-        """The radius with one more rounding error."""
-        return Reach(self.gain, up(self.rounding + error))
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """One way to bound a ball: `h' - h = diag(columns) g` with `||g|| <= reach`.
-
-    Args:
-        reach: Radius of g.
-        columns: Weights in [0, 1], `(batch, *shape)`, or `None` for ones.
-    """
-
-    reach: Reach
-    columns: np.ndarray | None
-
-
-@dataclass(frozen=True, eq=False)
-class ProvedBall:
-    """What a pass knows of an activation, or of the input.
-
-    Args:
-        views: Ways to bound it. Masked norms use the first one.
-        z: The activation's input at the center, `None` for the network's input.
-        rho: Half width of its box.
-        error: Rounding error of z.
-        slopes: The activation's slopes.
-    """
-
-    views: tuple[View, ...]
-    z: np.ndarray | None = None
-    rho: np.ndarray | None = None
-    error: np.ndarray | None = None
-    slopes: Slopes | None = None
-
-
-class Norms(Protocol):
-    """Where the norms of a pass come from."""
-
-    def __call__(
-        self, operator: Operator, rows: np.ndarray | None, columns: np.ndarray | None
-    ) -> np.ndarray:
-        """Upper bounds of `||diag(rows) L diag(columns)||_2`, `(batch,)` or `(1,)`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How the network is executed.
-
-    Args:
-        unit: Unit roundoff; 0 for exact arithmetic.
-        smallest: Magnitude below which numbers may be flushed to zero.
-        largest: Magnitude above which results overflow.
-    """
-
-    unit: float
-    smallest: float
-    largest: float = np.inf
-
-    @classmethod
-    def of(cls, arithmetic: str) -> "Execution":
-        """The execution in `"float32"`, or the ideal network (`"float64"`)."""
-        return cls(FLOAT32, SMALLEST, LARGEST) if arithmetic == "float32" else cls(0.0, 0.0)
+from keraslip.certify.reach import ProvedBall, Reach, View
+from keraslip.certify.rounding import FLOAT64, Execution, gamma, l2, per_sample, sum_error, up
 
 
 class SoundPass:
@@ -295,26 +180,6 @@ def closed_ball(node: Node) -> int | None:
     while isinstance(node, LinearNode) and node.operator.moves:
         node = node.sources[0]
     return node.index if node.is_ball else None
-
-
-def global_norms(
-    operator: Operator, rows: np.ndarray | None, columns: np.ndarray | None
-) -> np.ndarray:
-    """Norms without masks, but for the largest weight of rows and columns: nothing is computed.
-
-    Args:
-        operator: The operator.
-        rows: Weights in [0, 1], `(batch, *out_shape)`, or `None` for ones.
-        columns: Weights in [0, 1], `(batch, *in_shape)`, or `None` for ones.
-
-    Returns:
-        Upper bounds, `(batch,)` or `(1,)`.
-    """
-    norm = np.full(1, operator.norm)
-    for weights in (rows, columns):
-        if weights is not None:
-            norm = norm * weights.reshape(len(weights), -1).max(axis=1)
-    return up(norm)
 
 
 def _or_none(columns: np.ndarray) -> np.ndarray | None:

@@ -1,5 +1,7 @@
 """Rounding: what floating point may have added, always upwards."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 #: Unit roundoff of the executed network and of the certifier's own arithmetic.
@@ -8,6 +10,26 @@ FLOAT32, FLOAT64 = 2.0**-24, 2.0**-53
 SMALLEST, LARGEST = 2.0**-126, (2.0 - 2.0**-23) * 2.0**127
 #: Covers the rounding of the few float64 operations between two inflations.
 INFLATION = 1.0 + 1e-10
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the network is executed.
+
+    Args:
+        unit: Unit roundoff; 0 for exact arithmetic.
+        smallest: Magnitude below which numbers may be flushed to zero.
+        largest: Magnitude above which results overflow.
+    """
+
+    unit: float
+    smallest: float
+    largest: float = np.inf
+
+    @classmethod
+    def of(cls, arithmetic: str) -> "Execution":
+        """The execution in `"float32"`, or the ideal network (`"float64"`)."""
+        return cls(FLOAT32, SMALLEST, LARGEST) if arithmetic == "float32" else cls(0.0, 0.0)
 
 
 def gamma(terms: float, unit: float) -> float:

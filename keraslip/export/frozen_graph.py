@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keraslip.certify.network import Network
-from keraslip.certify.propagation import Execution
+from keraslip.certify.rounding import Execution
 from keraslip.export.frozen_pass import FrozenPass
 from keraslip.export.graph_operators import Constants
 

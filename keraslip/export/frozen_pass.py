@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.operators import compose
-from keraslip.certify.propagation import Execution, closed_ball
-from keraslip.certify.rounding import FLOAT64, gamma, sum_error
+from keraslip.certify.propagation import closed_ball
+from keraslip.certify.rounding import FLOAT64, Execution, gamma, sum_error
 from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin
 from keraslip.export.graph_activations import clipped_relu, maxmin
 from keraslip.export.graph_operators import Constants, forward, row_norms

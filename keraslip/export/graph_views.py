@@ -32,7 +32,7 @@ def each(x: Tensor, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """See `keraslip.certify.propagation.View`: radius as `gain * epsilon + rounding`, and weights."""
+    """See `keraslip.certify.reach.View`: radius as `gain * epsilon + rounding`, and weights."""
 
     gain: Tensor
     rounding: Tensor

@@ -19,8 +19,8 @@ import keraslip
 from keraslip.certify.evaluate import Evaluator
 from keraslip.certify.local_norms import LocalNorms, proved
 from keraslip.certify.network import Network
-from keraslip.certify.propagation import Execution
 from keraslip.certify.radius import certified_radius
+from keraslip.certify.rounding import Execution
 from tests.parity.nets import EPSILON, NETS, REFERENCE
 
 CERTIFIED = Path(__file__).parent / "reference.npz"

@@ -9,9 +9,10 @@ from keras import layers
 
 import keraslip
 from keraslip.certify.evaluate import Evaluation, Evaluator
+from keraslip.certify.global_norms import global_norms
 from keraslip.certify.local_norms import LocalNorms, proved
 from keraslip.certify.network import ActivationNode, LinearNode, Network, SumNode
-from keraslip.certify.propagation import Execution, global_norms
+from keraslip.certify.rounding import Execution
 from keraslip.certify.slopes import ProvedClippedReLU
 from tests.harness import model_of
 from tests.reference.paper_numpy import points_in_ball

@@ -9,8 +9,9 @@ from keras import layers
 
 import keraslip
 from keraslip.certify.composite import composite
+from keraslip.certify.global_norms import global_norms
 from keraslip.certify.network import Network
-from keraslip.certify.propagation import SoundPass, global_norms
+from keraslip.certify.propagation import SoundPass
 from tests.certify.nets import EXACT, dense_model, evaluated, forward, inputs, network
 
 

@@ -15,8 +15,10 @@ from keras import layers
 
 import keraslip
 from keraslip.certify import box, composite, evaluate, margins, propagation
+from keraslip.certify.global_norms import global_norms
 from keraslip.certify.network import Network
-from keraslip.certify.propagation import Execution, SoundPass, global_norms
+from keraslip.certify.propagation import SoundPass
+from keraslip.certify.rounding import Execution
 from tests.certify import test_composite
 from tests.certify.nets import dense_model, forward
 from tests.certify.test_rounding import emulated, rounded

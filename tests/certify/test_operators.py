@@ -10,13 +10,13 @@ from keras import layers
 from keraslip import LocalLipschitzModel
 from keraslip.bounds.maps import ConvGeometry, ConvMap, DenseMap, DiagonalMap, Identity, ReshapeMap
 from keraslip.bounds.maps.algebra import Composition, Sum
+from keraslip.certify.global_norms import global_norms
 from keraslip.certify.network import Network
 from keraslip.certify.operators import add, compose, operator_of, register_operator
 from keraslip.certify.operators.algebra import Chain, Total
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator, DiagonalOperator
 from keraslip.certify.operators.moving import MovingOperator
-from keraslip.certify.propagation import global_norms
 from keraslip.rules import rule_for
 from tests.certify.nets import NETS, network
 from tests.harness import tensor

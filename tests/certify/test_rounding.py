@@ -6,8 +6,10 @@ import pytest
 
 from keraslip.certify import CertificateViolation
 from keraslip.certify.execution import Executed, self_check
+from keraslip.certify.global_norms import global_norms
 from keraslip.certify.network import ActivationNode, LinearNode, Network
-from keraslip.certify.propagation import Execution, SoundPass, global_norms
+from keraslip.certify.propagation import SoundPass
+from keraslip.certify.rounding import Execution
 from tests.certify.nets import (
     FLOAT32,
     NETS,

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keraslip.certify.global_norms import global_norms
 from keraslip.certify.margins import margins_of
 from keraslip.certify.network import ActivationNode, Network
 from keraslip.certify.operators import Operator
-from keraslip.certify.propagation import Execution, SoundPass, global_norms
+from keraslip.certify.propagation import SoundPass
+from keraslip.certify.rounding import Execution
 from tests.certify.nets import (
     EXACT,
     FLOAT32,
