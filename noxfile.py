@@ -24,9 +24,8 @@ BACKEND_FREE = (
     *("certify/test_certificates.py", "cli/test_page.py", "plots", "test_packaging.py"),
 )
 WITH_A_BACKEND = [f"--ignore=tests/{name}" for name in BACKEND_FREE]
-# What writes with TensorFlow, whatever the backend: run where all of them are installed.
-EXPORT = "tests/export"
-# NumPy on many small networks: building them takes JAX minutes of compiling. `nox -s slow` has them.
+# NumPy on many small networks, whose numbers are the same on every backend (tests/certify/test_parity.py):
+# PyTorch builds them quickest. `nox -s slow` has them on the others.
 BUILDS_MANY = [
     f"tests/certify/test_{name}.py"
     for name in (
@@ -34,6 +33,9 @@ BUILDS_MANY = [
         *("dropped_terms", "radius_search", "graphs"),
     )
 ]
+WITHOUT_MANY = [f"--ignore={name}" for name in BUILDS_MANY]
+# What writes with TensorFlow, whatever the backend: run where all of them are installed.
+EXPORT = "tests/export"
 
 
 def test_environment(session: nox.Session, backend: str) -> dict[str, str]:
@@ -64,20 +66,20 @@ def run_pytest(session: nox.Session, backend: str, *options: str) -> None:
 
 @nox.session(name="tests-tensorflow")
 def tests_tensorflow(session: nox.Session) -> None:
-    """All tests but the slow ones, on TensorFlow."""
-    run_pytest(session, "tensorflow")
+    """All tests that have to do with a backend, but the slow ones, on TensorFlow."""
+    run_pytest(session, "tensorflow", *WITH_A_BACKEND, *WITHOUT_MANY)
 
 
 @nox.session(name="tests-jax")
 def tests_jax(session: nox.Session) -> None:
     """All tests that have to do with a backend, but the slow ones, on JAX."""
-    run_pytest(session, "jax", *WITH_A_BACKEND, *(f"--ignore={name}" for name in BUILDS_MANY))
+    run_pytest(session, "jax", *WITH_A_BACKEND, *WITHOUT_MANY)
 
 
 @nox.session(name="tests-torch")
 def tests_torch(session: nox.Session) -> None:
-    """All tests that have to do with a backend, but the slow ones, on PyTorch."""
-    run_pytest(session, "torch", *WITH_A_BACKEND)
+    """All tests but the slow ones, on PyTorch."""
+    run_pytest(session, "torch")
 
 
 @nox.session(name="tests-export")
@@ -94,7 +96,7 @@ def tests_export(session: nox.Session) -> None:
 def slow(session: nox.Session, backend: str) -> None:
     """The slow tests, on request: nox -s slow."""
     run_pytest(session, backend, "-m", "slow")
-    if backend == "jax":
+    if backend != "torch":
         session.run("pytest", *BUILDS_MANY, env=variables_of(session, backend))
 
 

@@ -510,7 +510,9 @@ def test_weights_that_are_not_finite_are_named(bad, where):
 def test_reduced_precision_is_refused(policy):
     keras.config.set_dtype_policy(policy)
     made = dense_model([np.eye(3), np.eye(3)])
-    with pytest.raises(ValueError, match="about float32 execution.*float32_copy.*layer .* computes in"):
+    with pytest.raises(
+        ValueError, match="about float32 execution.*float32_copy.*layer .* computes in"
+    ):
         made.certify(np.zeros((1, 3), "float32"), epsilon=0.1)
 
 
