@@ -21,8 +21,6 @@ _FOLDED = 4 * FLOAT64
 class _Written(Operator):
     """Base of chains and sums: small ones are written out as a matrix for a tight norm."""
 
-    one_sum = False
-
     @cached_property
     def _rows(self) -> tuple[np.ndarray, float] | None:
         """The matrix `(outputs, inputs)` and an upper bound of its error's norm."""

@@ -26,6 +26,7 @@ class ConvOperator(Operator):
     """
 
     costly = True
+    one_sum = True
 
     def __init__(
         self, kernel: np.ndarray, in_shape: Shape, geometry: ConvGeometry, slack: float = 0.0

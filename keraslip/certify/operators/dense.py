@@ -27,6 +27,7 @@ class DenseOperator(Operator):
     """
 
     reads_columns = True
+    one_sum = True
 
     def __init__(self, kernel: np.ndarray, in_shape: Shape, slack: float = 0.0) -> None:
         super().__init__(in_shape, (*in_shape[:-1], kernel.shape[1]), kernel.shape[0], slack)
@@ -88,6 +89,7 @@ class DiagonalOperator(Operator):
     """
 
     reads_columns = True
+    one_sum = True
 
     def __init__(self, scale: np.ndarray, shape: Shape, slack: float = 0.0) -> None:
         super().__init__(shape, shape, 1, slack)

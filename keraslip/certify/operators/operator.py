@@ -30,8 +30,9 @@ class Operator(ABC):
     reads_columns = False
     #: Whether a local norm takes long.
     costly = False
-    #: Whether an output is one sum of products, not a sum of results that were rounded before.
-    one_sum = True
+    #: Whether an output is one sum of products, not a sum of results that were rounded before: it has less
+    #: rounding, so an operator has to say so.
+    one_sum = False
 
     def __init__(self, in_shape: Shape, out_shape: Shape, terms: int, slack: float = 0.0) -> None:
         self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)

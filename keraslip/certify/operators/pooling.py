@@ -20,6 +20,8 @@ class PoolOperator(Operator):
         channels: Number of channels.
     """
 
+    one_sum = True
+
     def __init__(self, along_height: np.ndarray, along_width: np.ndarray, channels: int) -> None:
         sides = (along_height, along_width)
         terms = math.prod(int((side != 0).sum(axis=0).max()) for side in sides)
@@ -57,6 +59,8 @@ class MeanOperator(Operator):
     Args:
         in_shape: `(height, width, channels)`.
     """
+
+    one_sum = True
 
     def __init__(self, in_shape: Shape) -> None:
         self._count = math.prod(in_shape[:-1])
