@@ -156,6 +156,7 @@ def tune(
     Writes a table of all trials (CSV, JSON), a picture of clean against certified accuracy, and the
     best model. Ctrl-C keeps the finished trials for --resume. The test data are not touched.
     """
+    import keraslip.tuning  # noqa: F401 - first: it says which extra is missing
     from keraslip.cli.tune import run_tune
 
     given: dict[str, Any] = {
