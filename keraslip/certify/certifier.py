@@ -28,6 +28,7 @@ from keraslip.certify.local_norms import OneSample, probabilistic, proved
 from keraslip.certify.network import Network
 from keraslip.certify.precision import check_precision, check_weights, weight_hash
 from keraslip.certify.settings import Settings
+from keraslip.certify.violation import check_folder
 from keraslip.models.validation import check_bounded
 from keraslip.version import __version__
 
@@ -70,6 +71,7 @@ def certify(
     resume: Certificates | None,
 ) -> Certificates:
     """See `keraslip.LocalLipschitzModel.certify`."""
+    check_folder()
     network, digest = network_of(model)
     shape, classes = tuple(model.inputs[0].shape[1:]), network.classes
     stream, count = blocks(x, y, _BLOCK, shape, classes)

@@ -59,10 +59,11 @@ class Certification:
             `keraslip.Certificates`.
 
         Raises:
-            ValueError: for bad inputs, labels, epsilon or options, weights that are not finite, and reduced
-                precision.
+            ValueError: for bad inputs, labels, epsilon or options, weights that are not finite, reduced
+                precision, and a folder of `KERASLIP_VIOLATIONS` that cannot be written.
             NotImplementedError: at a layer that no certificate can pass.
-            CertificateViolation: if anything contradicts a certificate; the example is saved.
+            CertificateViolation: if anything contradicts a certificate; the example is saved, and in the
+                error's `example`.
             RuntimeError: if the weights change meanwhile.
 
         Example:

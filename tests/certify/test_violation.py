@@ -1,14 +1,19 @@
 """The alarm: what contradicts a certificate is saved and raised."""
 
+import errno
+import os
+import pickle
+
 import numpy as np
 import pytest
 
 import keraslip
-from keraslip.certify import CertificateViolation
+from keraslip.certify import CertificateViolation, violation
 from keraslip.certify.alarm import audit
-from keraslip.certify.execution import self_check
+from keraslip.certify.execution import Executed, self_check
 from keraslip.certify.findings import Findings
-from keraslip.certify.violation import violated
+from keraslip.certify.violation import check_folder, violated
+from tests.certify.nets import dense_model
 
 
 @pytest.fixture
@@ -34,6 +39,67 @@ def test_examples_go_to_the_working_folder_by_default(tmp_path, monkeypatch):
     monkeypatch.delenv("KERASLIP_VIOLATIONS", raising=False)
     monkeypatch.chdir(tmp_path)
     assert violated("here.").path == tmp_path / "keraslip-violation-0.npz"
+
+
+def in_the_way(tmp_path):
+    """A folder that nobody can make, not even who may write anywhere: a file has its name."""
+    (tmp_path / "file").write_text("not a folder")
+    return tmp_path / "file" / "found"
+
+
+def assert_kept(error):
+    np.testing.assert_array_equal(error.example["x"], np.arange(3))
+    assert error.example["epsilon"] == 0.5
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_folder_that_cannot_be_written_does_not_hide_the_violation(named, tmp_path, monkeypatch):
+    folder, spare = in_the_way(tmp_path), tmp_path / "temporary"
+    monkeypatch.setenv("KERASLIP_VIOLATIONS", str(folder if named else folder.parent))
+    monkeypatch.setattr(violation.tempfile, "gettempdir", lambda: str(spare))
+    error = violated("here.", x=np.arange(3), epsilon=0.5)
+    assert error.path == spare / "keraslip-violation-0.npz"
+    assert str(error.path) in str(error) and "could not be saved" in str(error)
+    assert "file" in str(error) and error.reason in str(error)
+    assert_kept(error)
+    with np.load(error.path) as saved:
+        np.testing.assert_array_equal(saved["x"], np.arange(3))
+
+
+def test_a_full_disk_does_not_hide_the_violation(folder, tmp_path, monkeypatch):
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(violation.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    monkeypatch.setattr(violation.np, "savez", full)
+    error = violated("here.", x=np.arange(3), epsilon=0.5)
+    assert error.path is None and os.strerror(errno.ENOSPC) in str(error)
+    assert "`example`" in str(error)
+    assert_kept(error)
+    assert not [*folder.iterdir(), *(tmp_path / "temporary").iterdir()]
+
+
+def test_an_error_crosses_processes_with_its_example(folder):
+    error = pickle.loads(pickle.dumps(violated("here.", x=np.arange(3), epsilon=0.5)))
+    assert str(error.path) in str(error) and str(error).count("saved in") == 1
+    assert_kept(error)
+
+
+def test_the_folder_is_tried_before_anything_is_certified(tmp_path, monkeypatch):
+    model = dense_model([np.eye(3)])
+    x = np.array([[0.9, 0.1, 0.2]], "float32")
+    monkeypatch.setenv("KERASLIP_VIOLATIONS", str(in_the_way(tmp_path)))
+    monkeypatch.setattr(Executed, "logits", None)  # nothing was run
+    with pytest.raises(ValueError, match=f"Received: KERASLIP_VIOLATIONS={tmp_path}"):
+        model.certify(x, epsilon=0.1, verbose=False)
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_was(folder, tmp_path, monkeypatch):
+    for name in (folder / "a" / "b", tmp_path):
+        monkeypatch.setenv("KERASLIP_VIOLATIONS", str(name))
+        check_folder()
+    assert not list(tmp_path.iterdir())
 
 
 def case(distance=0.0, error=1e-6):
