@@ -1,41 +1,68 @@
 """keraslip: image classifiers whose L2 robustness is proved, trained with Keras.
 
-Everything is reached from `import keraslip`; what needs an extra, or is only needed at the edges, is
-imported when it is first used.
+Everything is reached from `import keraslip`. It imports Keras and what saved models are made of; the rest is
+imported when it is first used. In the `keraslip` command, which has to answer `--help`, all of it is.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from keraslip import console_backend as _console_backend
-
-_console_backend.choose()
-
-# isort: split
-from keraslip import layers as layers
-from keraslip import losses as losses
-from keraslip import schedules as schedules
-from keraslip.certify import Certificates as Certificates
-from keraslip.certify import CertificateViolation as CertificateViolation
-from keraslip.models import LocalLipschitzModel as LocalLipschitzModel
-from keraslip.models.check import check_model as check_model
-from keraslip.models.float32_copy import float32_copy as float32_copy
-from keraslip.rules import register_rule as register_rule
+from keraslip.lazy import attach as _attach
 from keraslip.version import __version__ as __version__
 
-_LAZY = (
-    "applications",
-    "attacks",
-    "bounds",
-    "callbacks",
-    "certify",
-    "cli",
-    "datasets",
-    "distribution",
-    "plots",
-    "rules",
-    "tuning",
-)
+if TYPE_CHECKING:
+    from keraslip import applications as applications
+    from keraslip import attacks as attacks
+    from keraslip import bounds as bounds
+    from keraslip import callbacks as callbacks
+    from keraslip import certify as certify
+    from keraslip import cli as cli
+    from keraslip import datasets as datasets
+    from keraslip import distribution as distribution
+    from keraslip import layers as layers
+    from keraslip import losses as losses
+    from keraslip import plots as plots
+    from keraslip import rules as rules
+    from keraslip import schedules as schedules
+    from keraslip import tuning as tuning
+    from keraslip.certify.certificates import Certificates as Certificates
+    from keraslip.certify.violation import CertificateViolation as CertificateViolation
+    from keraslip.models.check import check_model as check_model
+    from keraslip.models.float32_copy import float32_copy as float32_copy
+    from keraslip.models.local_lipschitz_model import LocalLipschitzModel as LocalLipschitzModel
+    from keraslip.rules.registry import register_rule as register_rule
+else:
+    _MODULES = (
+        "applications",
+        "attacks",
+        "backend",
+        "bounds",
+        "callbacks",
+        "certify",
+        "cli",
+        "datasets",
+        "distribution",
+        "export",
+        "layers",
+        "losses",
+        "models",
+        "plots",
+        "rules",
+        "schedules",
+        "tuning",
+    )
+    __getattr__, __dir__ = _attach(
+        __name__,
+        {
+            **{name: f"keraslip.{name}" for name in _MODULES},
+            "CertificateViolation": "keraslip.certify.violation",
+            "Certificates": "keraslip.certify.certificates",
+            "LocalLipschitzModel": "keraslip.models",
+            "check_model": "keraslip.models.check",
+            "float32_copy": "keraslip.models.float32_copy",
+            "register_rule": "keraslip.rules",
+        },
+    )
 
 __all__ = [
     "CertificateViolation",
@@ -57,12 +84,6 @@ __all__ = [
     "schedules",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return import_module(f"keraslip.{name}")
-    raise AttributeError(f"module 'keraslip' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+_console_backend.choose()
+if not _console_backend.is_command():
+    from keraslip import registered as _registered  # noqa: F401

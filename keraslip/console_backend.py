@@ -6,6 +6,16 @@ import sys
 from pathlib import Path
 
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+#: What `python -m` runs as a command of ours.
+_MODULES = ("keraslip", "keraslip.__main__", "keraslip.certify.check")
+#: Options that are answered without Keras.
+_WORDS = {"--help", "-h", "--version"}
+
+
+def is_command() -> bool:
+    """Whether the process is a command of keraslip: it imports only what it needs, when it needs it."""
+    script = sys.argv[0] if sys.argv else ""
+    return Path(script).stem == "keraslip" or _module() in _MODULES
 
 
 def choose() -> None:
@@ -18,20 +28,31 @@ def choose() -> None:
     Raises:
         ImportError: if the chosen backend is not installed, saying how to install it.
     """
-    if "keras" in sys.modules:
+    if "keras" in sys.modules or _needs_none():
         return
     try:
         _choose()
     except ImportError as error:
-        if not _is_command():
+        if not is_command():
             raise
         # A line for a user, not a traceback: no code of ours but this runs before the import.
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
+def _needs_none() -> bool:
+    """Whether the process is a command that works without Keras: words of help, the independent checker."""
+    if not is_command():
+        return False
+    return (
+        len(sys.argv) == 1
+        or bool(_WORDS.intersection(sys.argv))
+        or _module() == "keraslip.certify.check"
+    )
+
+
 def _choose() -> None:
-    if _is_command():
+    if is_command():
         named = _option(sys.argv)
         if named is not None and named not in PACKAGES:
             raise ImportError(
@@ -59,10 +80,12 @@ def _installed_names() -> str:
     return ", ".join(filter(installed, PACKAGES))
 
 
-def _is_command() -> bool:
-    script = Path(sys.argv[0] if sys.argv else "")
-    # `python -m keraslip` shows -m here until the module is found.
-    return script.stem == "keraslip" or sys.argv[:1] == ["-m"]
+def _module() -> str:
+    """What `python -m` was asked to run, while it imports the packages above that module; else empty."""
+    if sys.argv[:1] != ["-m"]:
+        return ""
+    # -m takes all that follows: the module stands right before our arguments.
+    return sys.orig_argv[len(sys.orig_argv) - len(sys.argv)].removeprefix("-m")
 
 
 def _option(arguments: list[str]) -> str | None:

@@ -53,6 +53,11 @@ EDGES = [
     "keraslip.tuning",
 ]
 
+# What Keras reads from a saved model by the name under which it is registered.
+SAVED = [*PUBLIC["layers"], *PUBLIC["losses"], *PUBLIC["schedules"], "LocalLipschitzModel"]
+# Heavy imports that words of help do not need, keraslip's own and those of its libraries.
+HEAVY = {"keras", "tensorflow", "jax", "torch", "numpy", "scipy", "matplotlib", "sklearn"}
+
 
 def run(code: str) -> str:
     """What a fresh interpreter prints for `code`."""
@@ -61,19 +66,43 @@ def run(code: str) -> str:
     return result.stdout
 
 
+def imported(*arguments: str) -> set[str]:
+    """Top-level packages that a fresh interpreter has imported by the end of `arguments`."""
+    command = [sys.executable, "-X", "importtime", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    lines = (line for line in result.stderr.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
 def test_import_keraslip_alone_reaches_every_public_name():
     run("import keraslip\n" + "\n".join(f"keraslip.{name}" for name in NAMES))
 
 
-def test_import_keraslip_loads_no_edge_of_the_library():
+def test_import_keraslip_loads_no_edge_and_registers_what_saved_models_hold():
     # A backend may bring some of these along, so only what keraslip adds to Keras counts.
     code = (
         "import sys, keras\n"
         "before = set(sys.modules)\n"
         "import keraslip\n"
-        f"print(sorted((set(sys.modules) - before) & set({EDGES!r})))"
+        f"print(sorted((set(sys.modules) - before) & set({EDGES!r})))\n"
+        "known = keras.saving.get_registered_object\n"
+        f"print([name for name in {SAVED!r} if known(f'keraslip>{{name}}') is None])\n"
     )
-    assert run(code).strip() == "[]"
+    assert run(code).split("\n")[:2] == ["[]", "[]"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["--version"]], ids=" ".join
+)
+def test_words_of_help_import_nothing_heavy(arguments):
+    found = imported("-m", "keraslip", *arguments)
+    assert "keraslip" in found and not found & HEAVY
+
+
+def test_the_independent_checker_imports_no_keras():
+    found = imported("-m", "keraslip.certify.check", "--help")
+    assert "numpy" in found and not found & {"keras", "tensorflow", "jax", "torch"}
 
 
 def test_import_keraslip_prints_nothing_and_keeps_keras_settings():

@@ -2,22 +2,29 @@
 
 import sys
 
+#: What a user can mend.
+_MENDABLE = (ValueError, OSError, ImportError, NotImplementedError)
+
 
 def main() -> None:
     """Runs the command; errors a user can mend are one line, not a traceback."""
-    from rich.console import Console
-
-    from keraslip.certify import CertificateViolation
     from keraslip.cli.app import app
 
     try:
         app(prog_name="keraslip")
-    except (ValueError, OSError, ImportError, NotImplementedError, CertificateViolation) as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_plain(error)}")
-        sys.exit(1 if isinstance(error, CertificateViolation) else 2)
+    except Exception as error:
+        from keraslip.certify import CertificateViolation
+
+        violated = isinstance(error, CertificateViolation)
+        if not violated and not isinstance(error, _MENDABLE):
+            raise
+        _print(error)
+        sys.exit(1 if violated else 2)
 
 
-def _plain(error: Exception) -> str:
+def _print(error: Exception) -> None:
+    from rich.console import Console
     from rich.markup import escape
 
-    return escape(" ".join(str(error).split()) or type(error).__name__)
+    text = escape(" ".join(str(error).split()) or type(error).__name__)
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {text}")

@@ -20,6 +20,7 @@ from keraslip.cli.options import (
     Seed,
     Split,
 )
+from keraslip.version import __version__
 
 app = typer.Typer(
     help="Image classifiers with proved L2 robustness, on Keras.",
@@ -29,12 +30,22 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"keraslip {__version__}")
+        raise typer.Exit()
+
+
 @app.callback()
 def backend(
     backend: Annotated[
         str | None,
         typer.Option(help="Keras backend: tensorflow, jax or torch.", show_default=False),
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
 ) -> None:
     """Image classifiers with proved L2 robustness, on Keras."""
     # keraslip.console_backend has read it from sys.argv already, before Keras was imported.

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keraslip import registered  # noqa: F401 - what a saved model may hold
 from keraslip.cli.run_folder import BEST, LAST, MODEL
 from keraslip.models import LocalLipschitzModel
 

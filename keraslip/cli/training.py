@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from keraslip import applications, losses
+from keraslip import applications, losses, registered  # noqa: F401 - what a checkpoint may hold
 from keraslip.cli.progress import EpochBar
 from keraslip.cli.recipes import RECIPES
 from keraslip.cli.run_folder import CONFIG, LAST, STATE, Checkpoint, EpochLog, RunFolder
