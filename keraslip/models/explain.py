@@ -17,7 +17,8 @@ class LayerBound:
     """What a layer does to the ball, as means over the samples; estimates by power iteration.
 
     Args:
-        layer: Path of the layer that closes the bound: an activation, or `"logits"`.
+        layer: Path of the layer that closes the bound: an activation, or `"logits"`; `"/logits"` where an
+            activation has that name.
         local_norm: Norm of the linear maps before it, constant units left out.
         global_norm: The same with all units.
         varying: Share of its units that may vary.
@@ -66,7 +67,8 @@ def _gains_function(model: Any, power_iterations: int) -> tuple[list[str], Any]:
                 starts = RefreshedStarts(model.warm_starts)
                 context = Propagation(epsilon, starts, bound, power_iterations)
                 found[bound] = bound_pass(model, x, None, context)
-            names[:] = [record.key for record in found["local"].records] + ["logits"]
+            names[:] = [record.key for record in found["local"].records]
+            names.append("/logits" if "logits" in names else "logits")
             return [*_gains(found["local"]), *_gains(found["global"])[:2]]
 
         cache[key] = names, backend.compiled(model, function)

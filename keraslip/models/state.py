@@ -167,8 +167,9 @@ def _norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool]:
 
 
 def logits_lipschitz(form: Any, context: Propagation) -> Tensor:
-    """Bound on the Lipschitz constant of the logits; its norm is called "logits"."""
-    context.key = "logits"
+    """Bound on the Lipschitz constant of the logits."""
+    # No layer has such a path, "logits" may be one.
+    context.key = "/logits"
     return context.lipschitz(form)
 
 

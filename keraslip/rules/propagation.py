@@ -157,7 +157,7 @@ class Propagation:
         return ops.where(finite, gain, ops.full_like(gain, float("nan")))
 
     def _closed(self, form: AffineForm, ball: Ball) -> AffineForm:
-        self.records.append(LayerRecord(self.key, form, ball))
+        self.records.append(LayerRecord(self._name(), form, ball))
         return AffineForm.closed(ball)
 
     def _gain(self, form: AffineForm, rows: Tensor | None) -> Tensor:
@@ -176,8 +176,13 @@ class Propagation:
         ]
         return sum(gains[1:], gains[0])
 
+    def _name(self) -> str:
+        """What closes a form now; unlike any path of a layer where it is not the first in its layer."""
+        closed = sum(record.key.split("//")[0] == self.key for record in self.records)
+        return f"{self.key}//{closed + 1}" if closed else self.key
+
     def _key_of(self, index: int) -> str:
-        return self.key if index == 0 else f"{self.key}+{index}"
+        return self._name() if index == 0 else f"{self._name()}//+{index}"
 
     def _norm(
         self,

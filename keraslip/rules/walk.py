@@ -88,14 +88,18 @@ def _graph(model: Any) -> Any:
 
 
 def _nodes(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    graph = _graph(model)
-    seen: dict[str, int] = {}
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            name = node.operation.name
-            seen[name] = seen.get(name, 0) + 1
-            # A layer that is called twice has two norms, for the masks differ.
-            yield f"{prefix}{name}" + (f":{seen[name]}" if seen[name] > 1 else ""), node
+    depths = _graph(model)._nodes_by_depth
+    nodes = [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
+    taken = {node.operation.name for node in nodes}
+    seen: set[str] = set()
+    for node in nodes:
+        path, number = node.operation.name, 1
+        # A layer that is called twice has two norms, for the masks differ; another may be called "x:2".
+        while path in seen or (number > 1 and path in taken):
+            number += 1
+            path = f"{node.operation.name}:{number}"
+        seen.add(path)
+        yield f"{prefix}{path}", node
 
 
 def walk(model: Any, form: Form, context: Interpreter, prefix: str = "") -> Form:
