@@ -107,6 +107,7 @@ def certify(
             "The model's weights changed while it was being certified; the result is void. Certify "
             "again when training has stopped."
         )
+    check_precision(model)
     if not done:
         raise ValueError("The data set is empty: there was no sample to certify.")
     return joined(done, details)

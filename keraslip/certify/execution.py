@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from keraslip import backend
+from keraslip.certify.precision import check_backend
 from keraslip.certify.violation import violated
 
 
@@ -24,7 +25,12 @@ class Executed:
         self._call = cache["logits"]
 
     def logits(self, x: np.ndarray) -> np.ndarray:
-        """Logits `(n, classes)` of inputs `(n, *shape)`."""
+        """Logits `(n, classes)` of inputs `(n, *shape)`.
+
+        Raises:
+            ValueError: if a switch for less precision than float32 is on by now.
+        """
+        check_backend()
         parts = []
         for first in range(0, len(x), self._size):
             rows = x[first : first + self._size]
