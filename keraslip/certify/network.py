@@ -11,10 +11,12 @@ from keraslip.bounds.maps import LinearMap
 from keraslip.certify.operators import (
     MovingOperator,
     Operator,
+    StoredOperator,
     add,
     as_float64,
     compose,
     operator_of,
+    simplified,
 )
 from keraslip.certify.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.slopes import ProvedActivation, proved_activation
@@ -90,14 +92,14 @@ class Trace:
             operator = operator_of(linear_map)
         except NotImplementedError as error:
             raise UnsupportedLayerError(f"No certificate can pass {self.key!r}: {error}.") from None
-        shape = operator.out_shape
+        shape, folded = operator.out_shape, simplified(operator)
         return self._keep(
             LinearNode(
                 len(self.nodes),
                 self.key,
                 shape,
                 (form,),
-                {ball: compose(operator, pending) for ball, pending in form.terms.items()},
+                {ball: compose(folded, pending) for ball, pending in form.terms.items()},
                 operator,
                 None if bias is None else _broadcastable(bias, len(shape)),
             )
@@ -165,6 +167,8 @@ class Network:
             ball: operator.adjoint(np.eye(self.classes)).reshape(self.classes, -1)
             for ball, operator in self.logits.terms.items()
         }
+        #: Whether the squares of their differences lose nothing to underflow or overflow.
+        self.plain_heads = {ball: _is_plain(head) for ball, head in self.heads.items()}
         #: How far the rounding of their sums can have moved these rows, in L2, `(classes,)`.
         self.head_errors = {
             ball: _rounding_of_rows(operator) for ball, operator in self.logits.terms.items()
@@ -203,7 +207,19 @@ def _rounding_of_rows(operator: Operator) -> np.ndarray:
     """L2 rounding error of each row of a map onto a vector, written out by its adjoint."""
     magnitude = operator.absolute.adjoint(np.eye(operator.outputs))
     # A coefficient of a folded kernel is a product.
-    return up(l2(magnitude) * gamma(operator.fan_out + 4, FLOAT64))
+    rounded = l2(magnitude) * gamma(operator.fan_out + 4, FLOAT64)
+    if isinstance(operator, StoredOperator):
+        return up(rounded, operator.fan_out)
+    # Products of small coefficients may have vanished.
+    some = operator.row_sums.reshape(-1) > 0.0
+    return up(rounded, operator.fan_out) + operator.vanished * some
+
+
+def _is_plain(head: np.ndarray) -> bool:
+    magnitude = np.abs(head)
+    # Differences are multiples of the last digit of the smaller number: 2^-53 of it.
+    least = np.where(magnitude == 0.0, np.inf, magnitude).min()
+    return bool(least > 2.0**-390 and magnitude.max() < 2.0**500)
 
 
 def _needed(nodes: list[Node], last: Node) -> list[Node]:
