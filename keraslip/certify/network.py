@@ -162,17 +162,13 @@ class Network:
         self.logits: Node = walk(model, trace.start(self.in_shape), trace)
         self.nodes = _needed(trace.nodes, self.logits)
         self.classes = self.logits.shape[-1]
+        known = {ball: _rows_of(operator) for ball, operator in self.logits.terms.items()}
         #: Rows of the logits, for every ball that they depend on, `(classes, entries)`.
-        self.heads = {
-            ball: operator.adjoint(np.eye(self.classes)).reshape(self.classes, -1)
-            for ball, operator in self.logits.terms.items()
-        }
+        self.heads = {ball: rows for ball, (rows, _) in known.items()}
+        #: How far these rows can be from the true ones, in L2, `(classes,)`.
+        self.head_errors = {ball: error for ball, (_, error) in known.items()}
         #: Whether the squares of their differences lose nothing to underflow or overflow.
         self.plain_heads = {ball: _is_plain(head) for ball, head in self.heads.items()}
-        #: How far the rounding of their sums can have moved these rows, in L2, `(classes,)`.
-        self.head_errors = {
-            ball: _rounding_of_rows(operator) for ball, operator in self.logits.terms.items()
-        }
 
     def operators(self) -> Iterator[tuple[str, Operator]]:
         """The operator of every norm that the bound takes, with the layer that closes it."""
@@ -203,16 +199,21 @@ def _moves(node: Node, reached: set[int]) -> bool:
     return any(ball in reached and operator.norm != 0.0 for ball, operator in node.terms.items())
 
 
-def _rounding_of_rows(operator: Operator) -> np.ndarray:
-    """L2 rounding error of each row of a map onto a vector, written out by its adjoint."""
-    magnitude = operator.absolute.adjoint(np.eye(operator.outputs))
+def _rows_of(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a map onto a vector, written out by its adjoint, and the L2 norm of their errors."""
+    basis = np.eye(operator.outputs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = operator.adjoint(basis).reshape(operator.outputs, -1)
+        magnitude = l2(operator.absolute.adjoint(basis))
     # A coefficient of a folded kernel is a product.
-    rounded = l2(magnitude) * gamma(operator.fan_out + 4, FLOAT64)
-    if isinstance(operator, StoredOperator):
-        return up(rounded, operator.fan_out)
-    # Products of small coefficients may have vanished.
-    some = operator.row_sums.reshape(-1) > 0.0
-    return up(rounded, operator.fan_out) + operator.vanished * some
+    error = up(magnitude * gamma(operator.fan_out + 4, FLOAT64), operator.fan_out)
+    if not isinstance(operator, StoredOperator):
+        # Products of small coefficients may have vanished.
+        error = error + operator.vanished * (operator.row_sums.reshape(-1) > 0.0)
+    # Nothing is known of rows that float64 cannot hold but their norms.
+    norms = np.broadcast_to(operator.row_norms(), (1, operator.outputs))[0]
+    lost = ~(error <= norms) | ~np.isfinite(rows).all(axis=1)
+    return np.where(lost[:, None], 0.0, rows), np.where(lost, norms, error)
 
 
 def _is_plain(head: np.ndarray) -> bool:

@@ -27,9 +27,10 @@ class _Written(Operator):
         if self.inputs * self.outputs > _WRITTEN_OUT:
             return None
         basis = np.eye(self.outputs).reshape(self.outputs, *self.out_shape)
-        rows = self.adjoint(basis).reshape(self.outputs, self.inputs)
-        magnitude = self.absolute.adjoint(basis)
-        rounded = gamma(self.fan_out + 2, FLOAT64) * float(np.linalg.norm(magnitude))
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = self.adjoint(basis).reshape(self.outputs, self.inputs)
+            magnitude = self.absolute.adjoint(basis)
+            rounded = gamma(self.fan_out + 2, FLOAT64) * float(np.linalg.norm(magnitude))
         error = rounded * inflation(magnitude.size) + self.vanished * self.outputs
         return rows, error
 
