@@ -18,7 +18,8 @@ class PoolOperator(Operator):
         along_height: Array `(height, out_height)`.
         along_width: Array `(width, out_width)`.
         channels: Number of channels.
-        window: Number of pixels in a window, of which the sum is taken before it is divided.
+        window: Number of pixels that one output adds up before it divides. A backend may repeat pixels at
+            the border, and add them as often: the matrices do not show it.
     """
 
     one_sum = True
@@ -27,11 +28,10 @@ class PoolOperator(Operator):
         self, along_height: np.ndarray, along_width: np.ndarray, channels: int, window: int
     ) -> None:
         sides = (along_height, along_width)
-        terms = math.prod(int((side != 0).sum(axis=0).max()) for side in sides)
         super().__init__(
             (along_height.shape[0], along_width.shape[0], channels),
             (along_height.shape[1], along_width.shape[1], channels),
-            terms,
+            window,
             slack=4 * FLOAT32,  # shares such as 1/3 were read as float32
         )
         self.along_height, self.along_width = sides
@@ -96,8 +96,7 @@ class MeanOperator(Operator):
 @register_operator(AveragePoolMap)
 def _pool(linear_map: AveragePoolMap) -> Operator:
     high, wide = as_float64(linear_map.along_height), as_float64(linear_map.along_width)
-    window = math.prod(linear_map.window)
-    return PoolOperator(high, wide, linear_map.in_shape[-1], window)
+    return PoolOperator(high, wide, linear_map.in_shape[-1], linear_map.window)
 
 
 @register_operator(MeanMap)
