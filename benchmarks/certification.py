@@ -22,9 +22,9 @@ from rich.table import Table
 
 import keraslip
 from keraslip import applications, datasets
-from keraslip.certify.certifier import network_of
 from keraslip.certify.evaluate import Evaluator
 from keraslip.certify.global_norms import global_norms
+from keraslip.certify.kept_network import network_of
 from keraslip.certify.local_norms import LocalNorms, proved
 from keraslip.certify.rounding import Execution
 

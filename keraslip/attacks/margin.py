@@ -9,10 +9,7 @@ import numpy as np
 from keras import ops
 
 from keraslip.backend import input_gradient
-
-# Compiled margins of models that are alive, with the variables they were compiled for.
-_compiled: weakref.WeakKeyDictionary[keras.Model, tuple[list[int], Callable[..., Any]]]
-_compiled = weakref.WeakKeyDictionary()
+from keraslip.models.kept import kept
 
 
 def margin(logits: Any, labels: Any, rival: Any, sign: Any) -> Any:
@@ -44,11 +41,6 @@ def rivals(
 
 
 def margin_gradient(model: keras.Model) -> Callable[..., Any]:
-    """Compiled margin of the model, kept as long as the model and its variables live."""
-    variables = [id(variable) for variable in model.variables]
-    known, compiled = _compiled.get(model, (None, None))
-    if compiled is None or known != variables:
-        # A proxy, as a value that holds its own key would keep the model alive for ever.
-        compiled = input_gradient(weakref.proxy(model), margin)
-        _compiled[model] = variables, compiled
-    return compiled
+    """Compiled margin of the model, kept as long as the model lives and is not changed."""
+    # A proxy, so that a model which is not used any more is freed at once.
+    return kept(model, "margin", lambda: input_gradient(weakref.proxy(model), margin))

@@ -7,11 +7,6 @@ import jax
 import keras
 import numpy as np
 
-from keraslip.backend.environment import reduced_by_variable
-
-#: Precisions of products that no backend of JAX computes in less than float32.
-_FULL = ("highest", "float32", "f32_f32_f32", "f64_f64_f64")
-
 
 def input_gradient(
     model: keras.Model, objective: Callable[..., Any]
@@ -69,19 +64,17 @@ def _shared_out(x: Any) -> Any:
 
 def reduced_precision() -> str | None:
     """See `keraslip.backend.reduced_precision`."""
-    # In force in this thread: set for all, or by `with jax.default_matmul_precision(...)`.
+    # The default is full precision on CPUs, and TF32 or bfloat16 on accelerators.
     precision = str(jax.config.jax_default_matmul_precision or "default").lower()
-    full = precision in _FULL
+    full = precision in ("highest", "float32")
     if jax.default_backend() == "cpu":
-        # The default is full precision on CPUs, and TF32 or bfloat16 on accelerators.
-        full = full or precision in ("default", "high")
+        full = full or precision in ("default", "high", "none")
     if not full:
         return (
-            f"JAX may compute products in fewer digits: jax_default_matmul_precision is {precision!r}; "
-            "switch that off with jax.config.update('jax_default_matmul_precision', 'highest'), and "
-            "outside of jax.default_matmul_precision."
+            "JAX may compute products in TF32 or bfloat16; switch that off with "
+            "jax.config.update('jax_default_matmul_precision', 'highest')."
         )
-    return reduced_by_variable({}, xla=True)
+    return None
 
 
 def place_among_processes() -> tuple[int, int]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from keraslip import backend
 from keraslip.models.explain import explain
+from keraslip.models.kept import kept
 from keraslip.models.robust_step import bound_pass
 from keraslip.models.state import RefreshedStarts
 from keraslip.rules import Propagation
@@ -86,16 +87,12 @@ class Probe:
 
     def _margins(self, model: Any) -> Any:
         """The compiled pass, kept on the model for the next epoch and the next run."""
-        cache = model.__dict__.setdefault("_keraslip_functions", {})
         bound, iterations = model.bound, self.power_iterations
+
+        def margins(epsilon: Any, x: Any, y: Any = None) -> list[Any]:
+            starts = RefreshedStarts(model.warm_starts)
+            context = Propagation(epsilon, starts, bound, iterations)
+            return [bound_pass(model, x, y, context).margin]
+
         key = ("margins", bound, iterations)
-        if key not in cache:
-
-            def margins(epsilon: Any, x: Any, y: Any = None) -> list[Any]:
-                starts = RefreshedStarts(model.warm_starts)
-                return [
-                    bound_pass(model, x, y, Propagation(epsilon, starts, bound, iterations)).margin
-                ]
-
-            cache[key] = backend.compiled(model, margins)
-        return cache[key]
+        return kept(model, key, lambda: backend.compiled(model, margins))

@@ -24,41 +24,15 @@ from keraslip.certify.cascade import Cascade, Findings, Report
 from keraslip.certify.certificates import ARRAYS, CERTIFIED_BY, Certificates
 from keraslip.certify.inputs import Block, blocks
 from keraslip.certify.joining import joined
+from keraslip.certify.kept_network import network_of, unchanged
 from keraslip.certify.local_norms import OneSample, probabilistic, proved
 from keraslip.certify.network import Network
-from keraslip.certify.precision import check_precision, check_weights, weight_hash
 from keraslip.certify.settings import Settings
 from keraslip.certify.violation import check_folder
-from keraslip.models.validation import check_bounded
 from keraslip.version import __version__
 
 #: Samples that go through the whole cascade before the next ones are read.
 _BLOCK = 1024
-
-
-def network_of(model: Any) -> tuple[Network, str]:
-    """The network of a model, with its norms, kept until the weights change.
-
-    Args:
-        model: A functional Keras model onto logits.
-
-    Returns:
-        The network and the hash of the weights.
-
-    Raises:
-        ValueError: for weights that are not finite, or less precision than float32.
-        UnsupportedLayerError: at a layer that no certificate can pass.
-    """
-    check_bounded(model)
-    check_precision(model)
-    check_weights(model)
-    digest = weight_hash(model)
-    known = model.__dict__.get("_keraslip_network")
-    if known is None or known[1] != digest:
-        known = (Network(model), digest)
-        model.__dict__["_keraslip_network"] = known
-    network, digest = known
-    return network, digest
 
 
 def certify(
@@ -102,12 +76,11 @@ def certify(
         except KeyboardInterrupt:
             if not done:
                 raise
-    if weight_hash(model) != digest:
+    if not unchanged(model, digest):
         raise RuntimeError(
-            "The model's weights changed while it was being certified; the result is void. Certify "
-            "again when training has stopped."
+            "The model's weights changed while it was being certified, or the settings of a layer or of "
+            "Keras; the result is void. Certify again when training has stopped."
         )
-    check_precision(model)
     if not done:
         raise ValueError("The data set is empty: there was no sample to certify.")
     return joined(done, details)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.certify.certifier import network_of
+from keraslip.certify.kept_network import network_of
 from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.certify.certifier import network_of
 from keraslip.certify.evaluate import Evaluator
 from keraslip.certify.inputs import blocks
+from keraslip.certify.kept_network import network_of
 from keraslip.certify.local_norms import LocalNorms, OneSample, probabilistic, proved
 from keraslip.certify.rounding import Execution
 from keraslip.certify.settings import Settings

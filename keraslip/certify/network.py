@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,12 +12,10 @@ from keraslip.bounds.maps import LinearMap
 from keraslip.certify.operators import (
     MovingOperator,
     Operator,
-    StoredOperator,
     add,
     as_float64,
     compose,
     operator_of,
-    simplified,
 )
 from keraslip.certify.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.slopes import ProvedActivation, proved_activation
@@ -92,14 +91,14 @@ class Trace:
             operator = operator_of(linear_map)
         except NotImplementedError as error:
             raise UnsupportedLayerError(f"No certificate can pass {self.key!r}: {error}.") from None
-        shape, folded = operator.out_shape, simplified(operator)
+        shape = operator.out_shape
         return self._keep(
             LinearNode(
                 len(self.nodes),
                 self.key,
                 shape,
                 (form,),
-                {ball: compose(folded, pending) for ball, pending in form.terms.items()},
+                {ball: compose(operator, pending) for ball, pending in form.terms.items()},
                 operator,
                 None if bias is None else _broadcastable(bias, len(shape)),
             )
@@ -162,13 +161,19 @@ class Network:
         self.logits: Node = walk(model, trace.start(self.in_shape), trace)
         self.nodes = _needed(trace.nodes, self.logits)
         self.classes = self.logits.shape[-1]
-        known = {ball: _rows_of(operator) for ball, operator in self.logits.terms.items()}
-        #: Rows of the logits, for every ball that they depend on, `(classes, entries)`.
-        self.heads = {ball: rows for ball, (rows, _) in known.items()}
-        #: How far these rows can be from the true ones, in L2, `(classes,)`.
-        self.head_errors = {ball: error for ball, (_, error) in known.items()}
-        #: Whether the squares of their differences lose nothing to underflow or overflow.
-        self.plain_heads = {ball: _is_plain(head) for ball, head in self.heads.items()}
+
+    @cached_property
+    def heads(self) -> dict[int, np.ndarray]:
+        """Rows of the logits, for every ball that they depend on, `(classes, entries)`."""
+        return {
+            ball: operator.adjoint(np.eye(self.classes)).reshape(self.classes, -1)
+            for ball, operator in self.logits.terms.items()
+        }
+
+    @cached_property
+    def head_errors(self) -> dict[int, np.ndarray]:
+        """How far the rounding of their sums can have moved these rows, in L2, `(classes,)`."""
+        return {ball: _rounding_of_rows(operator) for ball, operator in self.logits.terms.items()}
 
     def operators(self) -> Iterator[tuple[str, Operator]]:
         """The operator of every norm that the bound takes, with the layer that closes it."""
@@ -199,28 +204,11 @@ def _moves(node: Node, reached: set[int]) -> bool:
     return any(ball in reached and operator.norm != 0.0 for ball, operator in node.terms.items())
 
 
-def _rows_of(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of a map onto a vector, written out by its adjoint, and the L2 norm of their errors."""
-    basis = np.eye(operator.outputs)
-    with np.errstate(over="ignore", invalid="ignore"):
-        rows = operator.adjoint(basis).reshape(operator.outputs, -1)
-        magnitude = l2(operator.absolute.adjoint(basis))
+def _rounding_of_rows(operator: Operator) -> np.ndarray:
+    """L2 rounding error of each row of a map onto a vector, written out by its adjoint."""
+    magnitude = operator.absolute.adjoint(np.eye(operator.outputs))
     # A coefficient of a folded kernel is a product.
-    error = up(magnitude * gamma(operator.fan_out + 4, FLOAT64), operator.fan_out)
-    if not isinstance(operator, StoredOperator):
-        # Products of small coefficients may have vanished.
-        error = error + operator.vanished * (operator.row_sums.reshape(-1) > 0.0)
-    # Nothing is known of rows that float64 cannot hold but their norms.
-    norms = np.broadcast_to(operator.row_norms(), (1, operator.outputs))[0]
-    lost = ~(error <= norms) | ~np.isfinite(rows).all(axis=1)
-    return np.where(lost[:, None], 0.0, rows), np.where(lost, norms, error)
-
-
-def _is_plain(head: np.ndarray) -> bool:
-    magnitude = np.abs(head)
-    # Differences are multiples of the last digit of the smaller number: 2^-53 of it.
-    least = np.where(magnitude == 0.0, np.inf, magnitude).min()
-    return bool(least > 2.0**-390 and magnitude.max() < 2.0**500)
+    return up(l2(magnitude) * gamma(operator.fan_out + 4, FLOAT64))
 
 
 def _needed(nodes: list[Node], last: Node) -> list[Node]:

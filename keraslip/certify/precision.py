@@ -1,6 +1,5 @@
 """What a certificate assumes of the execution, and whether it is so."""
 
-import hashlib
 from typing import Any
 
 import keras
@@ -34,15 +33,6 @@ def check_precision(model: Any) -> None:
                 "export and serve keraslip.float32_copy(model), which has the same weights. "
                 f"Received: layer {layer.name!r} computes in {dtype}"
             )
-    check_backend()
-
-
-def check_backend() -> None:
-    """Raises if this thread or process computes with less than float32 now.
-
-    Raises:
-        ValueError: with the switch that is on, and how to switch it off.
-    """
     remedy = backend.reduced_precision()
     if remedy is not None:
         raise ValueError(f"Certificates are about float32 execution. {remedy}")
@@ -62,13 +52,3 @@ def check_weights(model: Any) -> None:
                 f"The weight {weight.path!r} holds {bad} numbers that are not finite; nothing can be "
                 "certified. Restore an earlier checkpoint, or train with a smaller learning rate."
             )
-
-
-def weight_hash(model: Any) -> str:
-    """SHA-256 of all weights but those of the optimizer and of random generators."""
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
-        digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keraslip.certify.certifier import network_of
+from keraslip.certify.kept_network import network_of
 from keraslip.export.elsewhere import write_elsewhere
 from keraslip.export.working_folder import check_free, leftovers, put, working_folder
 from keraslip.version import __version__

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keraslip.certify.certifier import network_of
+from keraslip.certify.kept_network import network_of
 from keraslip.export.frozen_graph import FrozenGraph
 
 Tensor = Any

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keraslip import backend
+from keraslip.models.kept import kept
 from keraslip.models.robust_step import bound_pass
 from keraslip.models.state import RefreshedStarts
 from keraslip.models.validation import check_images, check_labels
@@ -112,15 +113,12 @@ def _one_batch(
 
 def _bound_function(model: Any, bound: str, power_iterations: int) -> Any:
     """The compiled pass, kept on the model for the next call with the same settings."""
-    cache = model.__dict__.setdefault("_keraslip_functions", {})
-    key = (bound, power_iterations)
-    if key not in cache:
 
-        def function(x: Any, epsilon: Any, y: Any = None) -> list[Any]:
-            starts = RefreshedStarts(model.warm_starts)
-            context = Propagation(epsilon, starts, bound, power_iterations)
-            outcome = bound_pass(model, x, y, context)
-            return [outcome.logits, outcome.worst, outcome.margin, outcome.lipschitz]
+    def function(x: Any, epsilon: Any, y: Any = None) -> list[Any]:
+        starts = RefreshedStarts(model.warm_starts)
+        context = Propagation(epsilon, starts, bound, power_iterations)
+        outcome = bound_pass(model, x, y, context)
+        return [outcome.logits, outcome.worst, outcome.margin, outcome.lipschitz]
 
-        cache[key] = backend.compiled(model, function)
-    return cache[key]
+    key = ("estimate", bound, power_iterations)
+    return kept(model, key, lambda: backend.compiled(model, function))

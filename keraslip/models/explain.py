@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keraslip import backend
+from keraslip.models.kept import kept
 from keraslip.models.robust_step import Outcome, bound_pass
 from keraslip.models.state import RefreshedStarts
 from keraslip.rules import Propagation
@@ -56,23 +57,20 @@ def explain(model: Any, x: np.ndarray, epsilon: float, power_iterations: int) ->
 
 def _gains_function(model: Any, power_iterations: int) -> tuple[list[str], Any]:
     """Names of the layers and the compiled pass, kept on the model for the next call."""
-    cache = model.__dict__.setdefault("_keraslip_functions", {})
+    names: list[str] = []
+
+    def function(x: Any, epsilon: Any) -> list[Any]:
+        found = {}
+        for bound in ("local", "global"):
+            starts = RefreshedStarts(model.warm_starts)
+            context = Propagation(epsilon, starts, bound, power_iterations)
+            found[bound] = bound_pass(model, x, None, context)
+        names[:] = [record.key for record in found["local"].records]
+        names.append("/logits" if "logits" in names else "logits")
+        return [*_gains(found["local"]), *_gains(found["global"])[:2]]
+
     key = ("explain", power_iterations)
-    if key not in cache:
-        names: list[str] = []
-
-        def function(x: Any, epsilon: Any) -> list[Any]:
-            found = {}
-            for bound in ("local", "global"):
-                starts = RefreshedStarts(model.warm_starts)
-                context = Propagation(epsilon, starts, bound, power_iterations)
-                found[bound] = bound_pass(model, x, None, context)
-            names[:] = [record.key for record in found["local"].records]
-            names.append("/logits" if "logits" in names else "logits")
-            return [*_gains(found["local"]), *_gains(found["global"])[:2]]
-
-        cache[key] = names, backend.compiled(model, function)
-    return cache[key]
+    return kept(model, key, lambda: (names, backend.compiled(model, function)))
 
 
 def _gains(outcome: Outcome) -> list[Any]:

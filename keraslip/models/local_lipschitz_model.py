@@ -12,6 +12,7 @@ from keraslip.models.callbacks import RunProgress, StuckWarning
 from keraslip.models.certification import Certification
 from keraslip.models.estimate import Estimate, estimate
 from keraslip.models.explain import LayerBound, explain, print_table
+from keraslip.models.kept import forget, is_stale
 from keraslip.models.options import RobustOptions
 from keraslip.models.state import RunState, WarmStarts, seed_states
 from keraslip.models.train_step import RobustTrainStep
@@ -106,6 +107,7 @@ class LocalLipschitzModel(Certification, RobustTrainStep, keras.Model):
         check_bounded(self)
         if isinstance(metrics, str | dict):
             raise ValueError(f"metrics must be a list or tuple. Received: metrics={metrics!r}")
+        forget(self)
         super().compile(optimizer=optimizer, metrics=list(metrics or []), **kwargs)
         self.run_state.epsilon.assign(options.epsilon)
         self.robust_loss = options.loss
@@ -194,6 +196,24 @@ class LocalLipschitzModel(Certification, RobustTrainStep, keras.Model):
         if not kwargs.get("_use_cached_eval_dataset"):  # checked by fit already
             x = self._checked(x, y)
         return super().evaluate(x, y, *args, **kwargs)
+
+    # Keras keeps the functions that it compiled until `compile`, whatever is done to the layers.
+    def make_train_function(self, force: bool = False) -> Any:
+        """Called by Keras; traces again what was changed."""
+        return super().make_train_function(self._is_stale("train") or force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Called by Keras; traces again what was changed."""
+        return super().make_test_function(self._is_stale("test") or force)
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        """Called by Keras; traces again what was changed."""
+        return super().make_predict_function(self._is_stale("predict") or force)
+
+    def _is_stale(self, function: str) -> bool:
+        step = (self.bound, self.power_iterations, self.sparsity)
+        losses = (getattr(self, "robust_loss", None), getattr(self, "train_epsilon", None))
+        return is_stale(self, function, *step, *losses)
 
     def estimate(
         self,

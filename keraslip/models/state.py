@@ -101,8 +101,26 @@ class WarmStarts:
         return list(self._weights.values())
 
     def start(self, key: str, linear_map: LinearMap) -> Tensor:
-        """The vector of a norm, `(1, *out_shape)`."""
-        return ops.convert_to_tensor(self._weights[key])
+        """The vector of a norm, `(1, *out_shape)`.
+
+        Raises:
+            UnsupportedLayerError: if there is none, for a layer that was changed since.
+        """
+        vector = self.known(key, linear_map)
+        if vector is None:
+            raise UnsupportedLayerError(
+                f"The layer {key!r} was changed after the model was built: there is no vector to find its "
+                "norm with. Build the model again with the layer as it should be, and compile it. "
+                f"Received: a map onto {linear_map.out_shape}"
+            )
+        return vector
+
+    def known(self, key: str, linear_map: LinearMap) -> Tensor | None:
+        """The same vector, or `None` if there is none."""
+        weight = self._weights.get(key)
+        if weight is None or tuple(weight.shape[1:]) != linear_map.out_shape:
+            return None
+        return ops.convert_to_tensor(weight)
 
     def update(self, vectors: dict[str, Tensor]) -> None:
         """Stores the vectors that a training step reached."""
@@ -125,7 +143,8 @@ class RefreshedStarts:
     def start(self, key: str, linear_map: LinearMap) -> Tensor:
         """The vector of a norm, `(1, *out_shape)`."""
         noise = ops.convert_to_tensor(random_unit_vector("refreshed", linear_map.out_shape))
-        return self._learned.start(key, linear_map) + 0.5 * noise
+        learned = self._learned.known(key, linear_map)
+        return noise if learned is None else learned + 0.5 * noise
 
 
 class _Fixed(keras.initializers.Initializer):

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 
 from keraslip.rules import UnsupportedLayerError
-from keraslip.rules.walk import _is_graph as is_graph
-from keraslip.rules.walk import visits
+from keraslip.rules.walk import is_graph, visits
 
 
 def check_epsilon(epsilon: Any, name: str = "epsilon") -> float:

@@ -57,7 +57,8 @@ class DenseRule(LinearRule):
         return DenseMap(full_precision(layer.kernel), in_shape)
 
     def bias(self, layer: Any) -> Tensor | None:
-        return full_precision(layer.bias) if layer.use_bias else None
+        # Keras' dense layers ask for the bias, its convolutions for `use_bias`.
+        return None if layer.bias is None else full_precision(layer.bias)
 
 
 @register_rule(keras.layers.Conv2D)

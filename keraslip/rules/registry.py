@@ -72,3 +72,8 @@ def rule_for(operation: Any, path: str | None = None) -> Rule:
     except UnsupportedLayerError as error:
         raise UnsupportedLayerError(f"No bound can pass {where}: {error}.") from None
     return rule
+
+
+def registered_rule(operation: type) -> Rule | None:
+    """The rule of a layer type, `None` if it has none; its settings are not checked."""
+    return _RULES.get(operation)

@@ -1,6 +1,6 @@
 """The only file that knows Keras' graph: visits every operation of a model in order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +62,9 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
         model: A functional or sequential Keras model.
         prefix: Path of the model inside another.
     """
-    for path, node in _nodes(model, prefix):
+    for path, node in nodes(model, prefix):
         operation = node.operation
-        if _is_graph(operation):
+        if is_graph(operation):
             yield from visits(operation, f"{path}/")
             continue
         try:
@@ -75,24 +75,27 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
             yield Visit(path, operation, None)
 
 
-def _is_graph(operation: Any) -> bool:
+def is_graph(operation: Any) -> bool:
+    """Whether an operation is a model that computes what its graph says."""
     # A subclass with a call of its own computes something else than its graph: it needs a rule.
     if isinstance(operation, keras.Sequential):
         return type(operation).call is keras.Sequential.call
     return hasattr(operation, "_nodes_by_depth") and type(operation).call is _FUNCTIONAL_CALL
 
 
-def _graph(model: Any) -> Any:
+def graph_of(model: Any) -> Any:
+    """The functional model that holds a model's nodes."""
     # A Sequential keeps its graph in an inner functional model.
     return model._functional if isinstance(model, keras.Sequential) else model
 
 
-def _nodes(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    depths = _graph(model)._nodes_by_depth
-    nodes = [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
-    taken = {node.operation.name for node in nodes}
+def nodes(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Every node of a model's graph in order, with its path; nested models stay closed."""
+    depths = graph_of(model)._nodes_by_depth
+    found = [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
+    taken = {node.operation.name for node in found}
     seen: set[str] = set()
-    for node in nodes:
+    for node in found:
         path, number = node.operation.name, 1
         # A layer that is called twice has two norms, for the masks differ; another may be called "x:2".
         while path in seen or (number > 1 and path in taken):
@@ -102,14 +105,13 @@ def _nodes(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         yield f"{prefix}{path}", node
 
 
-def walk(model: Any, form: Form, context: Interpreter, prefix: str = "") -> Form:
+def walk(model: Any, form: Form, context: Interpreter) -> Form:
     """Carries a form through a functional model by the rules of its layers.
 
     Args:
         model: A functional or sequential Keras model with one input and one output.
         form: The input's form.
         context: What the rules' steps mean.
-        prefix: Path of the model inside another.
 
     Returns:
         The output's form.
@@ -117,20 +119,73 @@ def walk(model: Any, form: Form, context: Interpreter, prefix: str = "") -> Form
     Raises:
         UnsupportedLayerError: at a layer without a rule.
     """
-    graph = _graph(model)
-    forms: dict[int, Form] = {id(tree.flatten(graph.inputs)[0]): form}
-    for path, node in _nodes(model, prefix):
+
+    def step(call: Call) -> Form:
+        context.key = call.path
+        rule = rule_for(call.operation, call.path)
+        result = rule.propagate(call.operation, context, *call.args, **call.kwargs)
+        _check_shape(call, result.shape)
+        return result
+
+    return fold(model, form, step)
+
+
+def _check_shape(call: "Call", shape: tuple[int, ...]) -> None:
+    built = tuple(call.output.shape[1:])
+    if len(shape) != len(built) or any(
+        b not in (s, None) for s, b in zip(shape, built, strict=True)
+    ):
+        raise UnsupportedLayerError(
+            f"The layer {call.path!r} was changed after the model was built: it gives another shape now. "
+            "Build the model again with the layer as it should be, and compile it. "
+            f"Received: {shape} for {built}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of an operation in a graph.
+
+    Args:
+        path: Unique name inside the model.
+        operation: The layer or bare operation.
+        args: Its positional arguments, with a value for every tensor.
+        kwargs: Its keyword arguments.
+        output: The symbolic tensor that it gave when the graph was built.
+    """
+
+    path: str
+    operation: Any
+    args: Any
+    kwargs: Any
+    output: Any
+
+
+def fold(model: Any, value: Any, step: Callable[[Call], Any], prefix: str = "") -> Any:
+    """Visits every operation in order, nested models opened, with what their inputs became.
+
+    Args:
+        model: A functional or sequential Keras model with one input and one output.
+        value: What stands for the input.
+        step: From a call, with such a value for every tensor, to the output's value.
+        prefix: Path of the model inside another.
+
+    Returns:
+        What the output became.
+    """
+    graph = graph_of(model)
+    values: dict[int, Any] = {id(tree.flatten(graph.inputs)[0]): value}
+    for path, node in nodes(model, prefix):
         if node.is_input:
             continue
         args, kwargs = tree.map_structure(
-            lambda t: forms[id(t)] if isinstance(t, keras.KerasTensor) else t,
+            lambda t: values[id(t)] if isinstance(t, keras.KerasTensor) else t,
             (node.arguments.args, node.arguments.kwargs),
         )
-        if _is_graph(node.operation):
-            result = walk(node.operation, args[0], context, f"{path}/")
+        output = tree.flatten(node.outputs)[0]
+        if is_graph(node.operation):
+            result = fold(node.operation, args[0], step, f"{path}/")
         else:
-            context.key = path
-            rule = rule_for(node.operation, path)
-            result = rule.propagate(node.operation, context, *args, **kwargs)
-        forms[id(tree.flatten(node.outputs)[0])] = result
-    return forms[id(tree.flatten(graph.outputs)[0])]
+            result = step(Call(path, node.operation, args, kwargs, output))
+        values[id(output)] = result
+    return values[id(tree.flatten(graph.outputs)[0])]

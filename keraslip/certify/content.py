@@ -1,0 +1,137 @@
+"""A hash of values that is the same in every process: of numbers, arrays, configurations, operators."""
+
+import functools
+import hashlib
+import itertools
+import types
+from collections.abc import Mapping, Set
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+#: What cannot be described is equal to nothing, not even to itself.
+_unknown = itertools.count()
+
+
+def content(value: Any) -> str:
+    """Hexadecimal SHA-256 of a value.
+
+    Two values have one hash if they mean the same in a computation: `(1, 1)`, `[1.0, 1.0]` and arrays of
+    these numbers, for a file of a model makes one of another. Objects are their type and attributes.
+
+    Args:
+        value: Anything; what has neither numbers nor attributes gets a hash of its own every time.
+    """
+    writer = _Writer()
+    writer.write(value)
+    return writer.hash.hexdigest()
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.hash = hashlib.sha256()
+        self.above: set[int] = set()
+
+    def _tag(self, *parts: Any) -> None:
+        self.hash.update(f"({' '.join(map(str, parts))})".encode())
+
+    def write(self, value: Any) -> None:
+        if value is None or isinstance(value, str | bool | bytes):
+            self._tag(type(value).__name__, repr(value))
+        elif isinstance(value, np.bool_):
+            self.write(bool(value))
+        elif (array := _numbers(value)) is not None:
+            self._array(array)
+        elif id(value) in self.above:
+            self._tag("inside itself")
+        else:
+            self.above.add(id(value))
+            self._compound(value)
+            self.above.discard(id(value))
+
+    def _array(self, array: np.ndarray) -> None:
+        if array.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                small = array.astype("float32")
+            # A number is the same in every type that holds it.
+            array = small if (small == array).all() else array.astype("float64")
+        array = array + 0  # no negative zeros
+        self._tag("numbers", array.shape, array.dtype)
+        self.hash.update(np.ascontiguousarray(array).tobytes())
+
+    def _compound(self, value: Any) -> None:
+        if isinstance(value, Mapping):
+            self._tag("mapping", len(value))
+            for key in sorted(value, key=repr):
+                self.write(key)
+                self.write(value[key])
+        elif isinstance(value, list | tuple):
+            self._tag("sequence", len(value))
+            for part in value:
+                self.write(part)
+        elif isinstance(value, Set):
+            self._tag("set", sorted(map(content, value)))
+        elif isinstance(value, types.FunctionType | type):
+            self._code(value)
+        elif isinstance(value, types.MethodType):
+            self._tag("method")
+            self.write([value.__func__, value.__self__])
+        elif isinstance(value, functools.partial):
+            self._tag("partial")
+            self.write([value.func, value.args, value.keywords])
+        elif isinstance(value, types.BuiltinFunctionType | np.ufunc):
+            self._tag("built in", getattr(value, "__module__", ""), value.__name__)
+        else:
+            self._object(value)
+
+    def _code(self, value: Any) -> None:
+        self._tag("code", keras.saving.get_registered_name(value))
+        if isinstance(value, types.FunctionType) and value.__module__.split(".")[0] != "keras":
+            self.write([value.__code__.co_code, value.__defaults__, closure(value)])
+
+    def _object(self, value: Any) -> None:
+        kind = type(value)
+        if isinstance(value, keras.DTypePolicy):
+            self._tag("policy", value.name)
+        elif hasattr(value, "__dict__"):
+            self._tag("object", keras.saving.get_registered_name(kind))
+            found = {
+                name: part
+                for name, part in vars(value).items()
+                # Computed from the others, whenever someone asks.
+                if not isinstance(getattr(kind, name, None), cached_property)
+            }
+            self.write(found)
+        else:
+            self._tag("unknown", next(_unknown))
+
+
+def closure(function: types.FunctionType) -> list[Any]:
+    """What a function holds of the function around it."""
+    found = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:
+            found.append(None)  # not filled yet
+    return found
+
+
+def _numbers(value: Any) -> np.ndarray | None:
+    """A number, tensor, or list of numbers as an array; `None` if it is none of these."""
+    if isinstance(value, int | float | complex | np.number):
+        return _standard(np.asarray(value))
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return _standard(np.asarray(keras.ops.convert_to_numpy(value)))
+    if isinstance(value, list | tuple) and value:
+        if all(isinstance(part, int | float | np.number) for part in value):
+            return _standard(np.asarray(value))
+    return None
+
+
+def _standard(array: np.ndarray) -> np.ndarray | None:
+    if array.dtype.kind in "iub" and (np.abs(array.astype("float64")) < 2**53).all():
+        return array.astype("float64")
+    return array if array.dtype.kind in "iubfc" else None

@@ -1,0 +1,67 @@
+"""The network of a model as the certifier sees it, with the norms that were proved for it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from keraslip.certify.fingerprint import fingerprint
+from keraslip.certify.network import Network
+from keraslip.certify.precision import check_precision, check_weights
+from keraslip.models.kept import NETWORK
+from keraslip.models.signature import Signature, signature
+from keraslip.models.validation import check_bounded
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A network, and what it is the network of.
+
+    Args:
+        network: The steps with their norms.
+        fingerprint: Of what is computed.
+        signature: Of everything about the model, what no configuration shows included.
+    """
+
+    network: Network
+    fingerprint: str
+    signature: Signature
+
+
+def network_of(model: Any) -> tuple[Network, str]:
+    """The network of a model as it is now, with the norms proved for it before if it is the same.
+
+    The model is written down anew at every call, so that no change of a layer can go unseen; only norms are
+    kept, which follow from what is written.
+
+    Args:
+        model: A functional Keras model onto logits.
+
+    Returns:
+        The network and its fingerprint.
+
+    Raises:
+        ValueError: for weights that are not finite, or less precision than float32.
+        UnsupportedLayerError: at a layer that no certificate can pass.
+    """
+    network, digest = _written_down(model)
+    now = signature(model)
+    kept: _Kept | None = model.__dict__.get(NETWORK)
+    if kept is not None and kept.fingerprint == digest:
+        if kept.signature == now:
+            return kept.network, digest
+        network = kept.network
+    # Here for the first time, or changed in any way since: whatever has to be checked once a network.
+    model.__dict__[NETWORK] = _Kept(network, digest, now)
+    return network, digest
+
+
+def unchanged(model: Any, digest: str) -> bool:
+    """Whether a model still has a fingerprint that it had."""
+    return _written_down(model)[1] == digest
+
+
+def _written_down(model: Any) -> tuple[Network, str]:
+    check_bounded(model)
+    check_precision(model)
+    check_weights(model)
+    network = Network(model)
+    return network, fingerprint(model, network)

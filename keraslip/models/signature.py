@@ -1,0 +1,199 @@
+"""What a compiled function of a model was traced from: everything but the values of its variables.
+
+A function that was compiled once holds the layers' settings as they were. Two equal signatures mean that
+tracing again would give the same function. Attributes count whether or not a `get_config` shows them: of
+layers and what they hold, of functions with their closures and globals, of the settings of the backend.
+"""
+
+import functools
+import types
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keraslip.rules.registry import registered_rule
+from keraslip.rules.walk import is_graph, nodes
+
+#: Packages whose code does not change while a program runs.
+_FIXED = ("keras", "keraslip", "tensorflow", "jax", "torch", "numpy", "builtins")
+#: Attributes of every layer that say nothing of what it computes: names, the graph, weights by another name.
+_BARE = frozenset(vars(keras.layers.Layer(name="bare"))) - {
+    "_dtype_policy",
+    "_trainable",
+    "activity_regularizer",
+    "autocast",
+}
+#: Objects that change all the time and compute nothing of a model's output.
+_SKIPPED = (keras.optimizers.Optimizer, keras.metrics.Metric, keras.callbacks.Callback)
+_PLAIN = (bool, int, str, bytes, type(None))
+#: Objects inside objects are followed so far; beyond, they are known by their identity.
+_DEPTH = 8
+
+Token = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """Equal to another if nothing was changed in between.
+
+    Args:
+        tokens: What was found, as nested tuples.
+        held: Objects that tokens know by their identity, which must not be given to another meanwhile.
+    """
+
+    tokens: Token
+    held: tuple[Any, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Signature) and self.tokens == other.tokens
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def signature(model: Any, *more: Any) -> Signature:
+    """The signature of a model.
+
+    Args:
+        model: Any Keras model.
+        *more: Objects that the function depends on besides.
+    """
+    reader = _Reader()
+    tokens = tuple(reader.read(part) for part in (settings(), model, *more))
+    return Signature(tokens, tuple(reader.held))
+
+
+def settings() -> dict[str, Any]:
+    """What Keras computes with besides a model: the backend and its settings."""
+    return {
+        "backend": keras.backend.backend(),
+        "epsilon": keras.config.epsilon(),
+        "floatx": keras.config.floatx(),
+        "image_data_format": keras.config.image_data_format(),
+    }
+
+
+class _Reader:
+    """Writes objects down as tuples."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, int] = {}
+        self.held: list[Any] = []
+        self.depth = 0
+
+    def read(self, value: Any) -> Token:
+        kind = type(value)
+        if kind in _PLAIN:
+            return kind, value
+        if kind in (float, complex) or isinstance(value, np.generic):
+            return kind, repr(value)
+        if id(value) in self.seen:
+            return "again", self.seen[id(value)]
+        self.seen[id(value)] = len(self.seen)
+        self.held.append(value)
+        self.depth += 1
+        try:
+            return kind, self._parts(value)
+        finally:
+            self.depth -= 1
+
+    def _parts(self, value: Any) -> Token:
+        if isinstance(value, keras.Variable):
+            return id(value), value.trainable, id(value.regularizer), id(value.constraint)
+        if isinstance(value, (keras.KerasTensor, *_SKIPPED)) or self.depth > _DEPTH:
+            return () if self.depth <= _DEPTH else id(value)
+        if hasattr(value, "shape") and hasattr(value, "dtype"):
+            return _array(value)
+        if isinstance(value, Mapping):
+            return tuple((self.read(k), self.read(v)) for k, v in value.items())
+        if isinstance(value, list | tuple):
+            return tuple(map(self.read, value))
+        if isinstance(value, Set):
+            return tuple(sorted((self.read(part) for part in value), key=repr))
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        if isinstance(value, types.MethodType):
+            return self.read(value.__func__), self.read(value.__self__)
+        if isinstance(value, functools.partial):
+            return self.read(value.func), self.read(value.args), self.read(value.keywords)
+        if isinstance(value, keras.Operation):
+            return self._operation(value)
+        if hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType):
+            return self._attributes(vars(value)), self._class(type(value))
+        return id(value)
+
+    def _function(self, function: types.FunctionType) -> Token:
+        if _is_fixed(function):
+            return id(function)
+        cells = [_content(cell) for cell in function.__closure__ or ()]
+        known = function.__globals__
+        used = {n: known[n] for n in _names(function.__code__) if _is_data(known.get(n))}
+        parts = (function.__code__, function.__defaults__, function.__kwdefaults__, cells, used)
+        return id(function), tuple(map(self.read, parts))
+
+    def _operation(self, operation: Any) -> Token:
+        if is_graph(operation):
+            return tuple(
+                (
+                    self.read(node.operation),
+                    self.read((node.arguments.args, node.arguments.kwargs)),
+                    self.read(node.outputs),
+                )
+                for _, node in nodes(operation, "")
+            )
+        rule = registered_rule(type(operation))
+        return self._attributes(vars(operation)), self._class(type(operation)), self.read(rule)
+
+    def _attributes(self, attributes: Mapping[str, Any]) -> Token:
+        return tuple(
+            (name, self.read(value))
+            for name, value in attributes.items()
+            if name not in _BARE and not name.startswith("_self_")
+        )
+
+    def _class(self, kind: type) -> Token:
+        """What a user's classes say; of the packages' own only which function is called."""
+        own = [base for base in kind.__mro__ if not _is_fixed(base)]
+        said = [
+            (name, self.read(value))
+            for base in own
+            for name, value in vars(base).items()
+            if isinstance(value, types.FunctionType) or _is_data(value)
+        ]
+        return id(kind), id(getattr(kind, "call", None)), tuple(said)
+
+
+def _array(value: Any) -> Token:
+    try:
+        array = np.asarray(keras.ops.convert_to_numpy(value))
+    except Exception:
+        # Tensors of a trace that a layer has kept: they hold no value.
+        return "symbolic"
+    return array.shape, str(array.dtype), array.tobytes() if array.dtype != object else id(value)
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # not filled yet
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Names that code may look up, inner functions included."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _is_data(value: Any) -> bool:
+    """Whether a global is read as a constant: numbers, arrays, containers, functions."""
+    plain = (bool, int, float, str, list, tuple, dict, np.ndarray, np.generic, types.FunctionType)
+    return isinstance(value, plain)
+
+
+def _is_fixed(thing: Any) -> bool:
+    return str(getattr(thing, "__module__", "")).split(".")[0] in _FIXED
