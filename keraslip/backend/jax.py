@@ -7,6 +7,11 @@ import jax
 import keras
 import numpy as np
 
+from keraslip.backend.environment import reduced_by_variable
+
+#: Precisions of products that no backend of JAX computes in less than float32.
+_FULL = ("highest", "float32", "f32_f32_f32", "f64_f64_f64")
+
 
 def input_gradient(
     model: keras.Model, objective: Callable[..., Any]
@@ -64,17 +69,19 @@ def _shared_out(x: Any) -> Any:
 
 def reduced_precision() -> str | None:
     """See `keraslip.backend.reduced_precision`."""
-    # The default is full precision on CPUs, and TF32 or bfloat16 on accelerators.
+    # In force in this thread: set for all, or by `with jax.default_matmul_precision(...)`.
     precision = str(jax.config.jax_default_matmul_precision or "default").lower()
-    full = precision in ("highest", "float32")
+    full = precision in _FULL
     if jax.default_backend() == "cpu":
-        full = full or precision in ("default", "high", "none")
+        # The default is full precision on CPUs, and TF32 or bfloat16 on accelerators.
+        full = full or precision in ("default", "high")
     if not full:
         return (
-            "JAX may compute products in TF32 or bfloat16; switch that off with "
-            "jax.config.update('jax_default_matmul_precision', 'highest')."
+            f"JAX may compute products in fewer digits: jax_default_matmul_precision is {precision!r}; "
+            "switch that off with jax.config.update('jax_default_matmul_precision', 'highest'), and "
+            "outside of jax.default_matmul_precision."
         )
-    return None
+    return reduced_by_variable({}, xla=True)
 
 
 def place_among_processes() -> tuple[int, int]:

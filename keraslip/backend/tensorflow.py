@@ -6,6 +6,18 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
+
+from keraslip.backend.environment import OFF, reduced_by_variable
+
+#: Environment variables that TensorFlow obeys, with the values that leave float32 alone.
+_VARIABLES = {
+    "TF_SET_ONEDNN_FPMATH_MODE": ("strict",),
+    "TF_ENABLE_AUTO_MIXED_PRECISION": OFF,
+    "TF_ENABLE_AUTO_MIXED_PRECISION_GRAPH_REWRITE": OFF,
+    "ITEX_AUTO_MIXED_PRECISION": OFF,
+    "ITEX_FP32_MATH_MODE": ("fp32",),
+}
 
 
 def input_gradient(
@@ -48,7 +60,21 @@ def reduced_precision() -> str | None:
                 "TensorFlow computes in TF32 on this GPU; switch it off with "
                 "tf.config.experimental.enable_tensor_float_32_execution(False)."
             )
-    return None
+    for option in _graph_options():
+        if "mixed_precision" in option:
+            return (
+                f"TensorFlow rewrites graphs to fewer digits: {option} is on; switch it off with "
+                f"tf.config.optimizer.set_experimental_options({{{option!r}: False}})."
+            )
+    return reduced_by_variable(_VARIABLES, xla=True)
+
+
+def _graph_options() -> list[str]:
+    """Options of TensorFlow's graph optimizer that are on."""
+    options = dict(tf.config.optimizer.get_experimental_options())
+    # What was asked for; the public function leaves out what this version does not know.
+    options |= getattr(context.context(), "_optimizer_experimental_options", {})
+    return [name for name, value in options.items() if value]
 
 
 def place_among_processes() -> tuple[int, int]:

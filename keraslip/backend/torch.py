@@ -1,11 +1,34 @@
 """Input gradients on PyTorch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import torch
+
+from keraslip.backend.environment import OFF, reduced_by_variable
+
+#: Environment variables that PyTorch obeys, with the values that leave float32 alone.
+_VARIABLES = {
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": OFF,
+    "HIPBLASLT_ALLOW_TF32": OFF,
+    "IPEX_FP32_MATH_MODE": ("fp32",),
+    "PYTORCH_MPS_FAST_MATH": OFF,
+}
+#: Kinds of devices that autocast knows.
+_DEVICES = ("cpu", "cuda", "xpu", "mps", "hpu", "mtia", "maia", "ipu", "xla", "privateuseone")
+#: Where `torch.backends` keeps a precision of float32, the one for all first; recurrent layers on GPUs, which
+#: cannot be certified, have TF32 as default.
+_PRECISIONS = (
+    "",
+    "mkldnn",
+    "mkldnn.matmul",
+    "mkldnn.conv",
+    "mkldnn.rnn",
+    "cudnn",
+    "cuda.matmul",
+)
 
 
 def input_gradient(
@@ -40,18 +63,57 @@ def compiled(
 
 def reduced_precision() -> str | None:
     """See `keraslip.backend.reduced_precision`."""
-    reduced = torch.get_float32_matmul_precision() != "highest"
-    if torch.cuda.is_available():
-        reduced = (
-            reduced or torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
+    for device in _DEVICES:
+        if torch.is_autocast_enabled(device):
+            return (
+                f"PyTorch computes in fewer digits inside of torch.autocast({device!r}); leave it, or switch "
+                f"it off with torch.set_autocast_enabled({device!r}, False)."
+            )
+    for name, on, remedy in (*_switches(), *_old_switches()):
+        if on:
+            return f"PyTorch may compute products in TF32 or less: {name}; switch that off with {remedy}."
+    return reduced_by_variable(_VARIABLES)
+
+
+def _switches() -> Iterator[tuple[str, bool, str]]:
+    """Precisions of float32 by library and operation, of PyTorch 2.9 and later."""
+    # TF32 is the default of cuDNN's convolutions, which matters where there is a GPU alone.
+    for path in (*_PRECISIONS, *(("cudnn.conv",) if torch.cuda.is_available() else ())):
+        place: Any = torch.backends
+        for part in filter(None, path.split(".")):
+            place = getattr(place, part, None)
+        precision = getattr(place, "fp32_precision", "none")
+        name = ".".join(filter(None, ("torch.backends", path, "fp32_precision")))
+        also = " and torch.set_float32_matmul_precision('highest')" if "matmul" in path else ""
+        yield (
+            f"{name} is {precision!r}",
+            precision not in ("none", "ieee"),
+            f"{name} = 'ieee'{also}",
         )
-    if reduced or torch.is_autocast_enabled():
-        return (
-            "PyTorch computes in TF32 or less; switch it off with "
-            "torch.set_float32_matmul_precision('highest'), torch.backends.cuda.matmul.allow_tf32 = False, "
-            "torch.backends.cudnn.allow_tf32 = False, and outside of torch.autocast."
-        )
-    return None
+
+
+def _old_switches() -> Iterator[tuple[str, bool, str]]:
+    """The switches of PyTorch's earlier interface."""
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        precision = "highest"  # both interfaces were used, and the new one has told already
+    remedy = "torch.set_float32_matmul_precision('highest')"
+    yield f"torch.get_float32_matmul_precision() is {precision!r}", precision != "highest", remedy
+    # None where PyTorch is not built for Intel's GPUs.
+    name = "torch.backends.mkldnn.allow_tf32"
+    yield (
+        f"{name} is True",
+        bool(getattr(torch.backends.mkldnn, "allow_tf32", None)),
+        f"{name} = False",
+    )
+    if torch.cuda.is_available() and not hasattr(torch.backends, "fp32_precision"):
+        for path, place in (
+            ("cuda.matmul", torch.backends.cuda.matmul),
+            ("cudnn", torch.backends.cudnn),
+        ):
+            name = f"torch.backends.{path}.allow_tf32"
+            yield f"{name} is True", place.allow_tf32, f"{name} = False"
 
 
 def place_among_processes() -> tuple[int, int]:

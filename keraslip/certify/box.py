@@ -4,12 +4,14 @@ import numpy as np
 
 from keraslip.certify.network import ActivationNode
 from keraslip.certify.propagation import SoundPass
-from keraslip.certify.rounding import FLOAT64, gamma, l2, up
+from keraslip.certify.rounding import FLOAT64, gamma, l2, times, up
 
 #: Steps of the search for the dual's multiplier; any count is sound.
 _STEPS = 8
 #: Multipliers stay this far away from zero.
 _SMALL = 1e-300
+#: Sums of products below this may have lost some of them to underflow.
+_LOST = 2.0**-900
 
 
 def closed_in_box(
@@ -48,8 +50,8 @@ def closed_in_box(
         weights = np.ones_like(g)
         if view.columns is not None:
             weights = view.columns[samples].reshape(g.shape)
+        closes = up(times(l2(times(np.abs(g), weights)), radius))
         g = g * weights
-        closes = up(l2(g) * radius)
         node = nodes[ball]
         if isinstance(node, ActivationNode):
             low, high = (side.reshape(g.shape) for side in _changes(found, node, samples))
@@ -58,7 +60,7 @@ def closed_in_box(
                 low = np.where(weights > 0.0, low / weights, 0.0)
                 high = np.where(weights > 0.0, high / weights, 0.0)
             closes = np.minimum(closes, _dual(g, low, high, radius))
-        total = up(total + closes + up(written * radius))
+        total = up(total + closes + times(written, radius))
     return total
 
 
@@ -82,7 +84,8 @@ def _dual(g: np.ndarray, low: np.ndarray, high: np.ndarray, radius: np.ndarray) 
         for _ in range(_STEPS):
             d = np.clip(g / lam[:, None], low, high)
             terms = g * d - 0.5 * lam[:, None] * np.square(d)
-            value = up(up(terms.sum(axis=1)) + 0.5 * lam * np.square(radius))
-            best = np.fmin(best, np.where(np.isnan(value), np.inf, value))
+            value = up(up(terms.sum(axis=1), g.shape[1]) + 0.5 * (lam * radius) * radius)
+            # NaN says nothing, nor does a sum of products that may have vanished.
+            best = np.fmin(best, np.where(value > _LOST, value, np.inf))
             lam = np.maximum(lam * np.minimum(l2(d) / radius, 1.0), _SMALL)
     return best

@@ -27,6 +27,7 @@ from keraslip.certify.joining import joined
 from keraslip.certify.kept_network import network_of, unchanged
 from keraslip.certify.local_norms import OneSample, probabilistic, proved
 from keraslip.certify.network import Network
+from keraslip.certify.precision import check_precision
 from keraslip.certify.settings import Settings
 from keraslip.certify.violation import check_folder
 from keraslip.version import __version__
@@ -81,6 +82,7 @@ def certify(
             "The model's weights changed while it was being certified, or the settings of a layer or of "
             "Keras; the result is void. Certify again when training has stopped."
         )
+    check_precision(model)
     if not done:
         raise ValueError("The data set is empty: there was no sample to certify.")
     return joined(done, details)

@@ -6,7 +6,7 @@ from keraslip.certify.network import ActivationNode
 from keraslip.certify.operators import Operator
 from keraslip.certify.propagation import SoundPass
 from keraslip.certify.reach import ProvedBall, Reach, View
-from keraslip.certify.rounding import FLOAT64, gamma, l2, up
+from keraslip.certify.rounding import FLOAT64, TINY, gamma, inner, l2, times, up
 
 
 def composite(found: SoundPass, samples: np.ndarray, label: np.ndarray, rival: np.ndarray) -> Reach:
@@ -66,7 +66,7 @@ class _Backward:
         total = self.nothing
         for ball, c in self.front.items():
             bounds = [
-                self._times(view, l2(c if view.columns is None else c * view.columns[self.samples]))
+                self._times(view, l2(_weighed(c, view.columns, self.samples)))
                 for view in self.found.balls[ball].views
             ]
             total = total + _smallest(bounds, self.epsilon)
@@ -84,9 +84,9 @@ class _Backward:
             return self.nothing
         del self.front[node.index]
         slope, open_part = support
-        rest = self._open(node, ball, np.abs(c) * open_part)
+        rest = self._open(node, ball, times(np.abs(c), open_part))
         ahead = c * slope
-        rest = rest.plus_rounding(_sum(np.abs(ahead) * ball.error[rows]))
+        rest = rest.plus_rounding(inner(times(np.abs(c), slope), ball.error[rows]))
         for source, operator in node.sources[0].terms.items():
             rest = rest + self._lost_in(source, operator, ahead)
             self.front[source] = operator.adjoint(ahead) + self.front.get(source, 0.0)
@@ -96,8 +96,10 @@ class _Backward:
         """The rounding of the product that carries coefficients back, and of the sum with those there."""
         size = operator.absolute.adjoint(np.abs(ahead)) + np.abs(self.front.get(source, 0.0))
         # Besides the products' sum: slope, coefficient times slope, a folded kernel, the sum in front.
-        rounding = gamma(operator.fan_out + 6, FLOAT64)
-        return self._times(self.found.balls[source].views[0], l2(size) * rounding)
+        lost = up(l2(size) * gamma(operator.fan_out + 6, FLOAT64), operator.fan_out)
+        # And where coefficients or products are too small for float64.
+        vanished = operator.norm * TINY * np.sqrt(operator.outputs) + operator.vanished
+        return self._times(self.found.balls[source].views[0], up(lost + vanished))
 
     def _open(self, node: ActivationNode, ball: ProvedBall, weight: np.ndarray) -> Reach:
         """Smallest bound of `sum weight |z' - z|` over the ball."""
@@ -111,13 +113,14 @@ class _Backward:
         bounds = [
             self._times(before, l2(weight)),
             self._times(behind, l2(scaled)),
-            Reach(up(_sum(weight * gain[rows])), up(_sum(weight * rounding[rows]))),
+            Reach(inner(weight, gain[rows]), inner(weight, rounding[rows])),
         ]
         return _smallest(bounds, self.epsilon)
 
 
-def _sum(x: np.ndarray) -> np.ndarray:
-    return up(x.reshape(len(x), -1).sum(axis=1))
+def _weighed(c: np.ndarray, columns: np.ndarray | None, samples: np.ndarray) -> np.ndarray:
+    """Magnitudes of coefficients times the weights of a ball."""
+    return c if columns is None else times(np.abs(c), columns[samples])
 
 
 def _smallest(bounds: list[Reach], epsilon: np.ndarray) -> Reach:

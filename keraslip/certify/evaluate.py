@@ -10,7 +10,7 @@ from keraslip.certify.global_norms import Norms, global_norms
 from keraslip.certify.margins import Margins, margins_of
 from keraslip.certify.network import Network
 from keraslip.certify.propagation import SoundPass
-from keraslip.certify.rounding import FLOAT64, Execution, gamma, up
+from keraslip.certify.rounding import FLOAT64, Execution, gamma, times, up
 
 #: Bytes that one chunk of a pass may take, about.
 _MEMORY = 2**28
@@ -93,9 +93,9 @@ def _evaluation(found: SoundPass, margins: Margins) -> Evaluation:
     gain, moved = np.zeros(len(found.logits)), np.zeros_like(found.logits)
     for index, operator in found.network.logits.terms.items():
         view = found.balls[index].views[0]
-        gain = up(gain + view.reach.gain * found.norms(operator, None, view.columns))
+        gain = up(gain + times(view.reach.gain, found.norms(operator, None, view.columns)))
         rows = operator.row_norms(view.columns)
-        moved = up(moved + view.reach.rounding[:, None] * rows)
+        moved = up(moved + times(view.reach.rounding[:, None], rows))
     return Evaluation(margins, gain, found.logits, up(found.logits_error + moved))
 
 

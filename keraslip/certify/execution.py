@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keraslip import backend
+from keraslip.certify.precision import check_backend
 from keraslip.certify.violation import violated
 from keraslip.models.kept import kept
 
@@ -35,7 +36,12 @@ class Executed:
         return kept(model, "logits", build, again)
 
     def logits(self, x: np.ndarray) -> np.ndarray:
-        """Logits `(n, classes)` of inputs `(n, *shape)`."""
+        """Logits `(n, classes)` of inputs `(n, *shape)`.
+
+        Raises:
+            ValueError: if a switch for less precision than float32 is on by now.
+        """
+        check_backend()
         if not self._checked and len(x):
             self._checked = True
             if not self._is_fresh(x[:1]):

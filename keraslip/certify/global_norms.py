@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from keraslip.certify.operators import Operator
-from keraslip.certify.rounding import up
+from keraslip.certify.rounding import times, up
 
 
 class Norms(Protocol):
@@ -34,5 +34,5 @@ def global_norms(
     norm = np.full(1, operator.norm)
     for weights in (rows, columns):
         if weights is not None:
-            norm = norm * weights.reshape(len(weights), -1).max(axis=1)
+            norm = times(norm, weights.reshape(len(weights), -1).max(axis=1))
     return up(norm)

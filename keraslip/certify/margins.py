@@ -6,7 +6,7 @@ import numpy as np
 
 from keraslip.certify.propagation import SoundPass
 from keraslip.certify.reach import Reach
-from keraslip.certify.rounding import FLOAT64, INFLATION, gamma, up
+from keraslip.certify.rounding import FLOAT64, INFLATION, gamma, scaled_squares, times, up
 
 #: Numbers in one chunk of class differences: memory stays bounded for many classes.
 _CHUNK = 2**24
@@ -35,7 +35,7 @@ class Margins:
     def each(self) -> np.ndarray:
         """The margin against every class, `(batch, classes)`."""
         with np.errstate(over="ignore", invalid="ignore"):
-            line = up(self.gain * self.epsilon[:, None] + self.rounding)
+            line = up(times(self.gain, self.epsilon[:, None]) + self.rounding)
             return self.gap - np.minimum(line, self.closed)
 
     @property
@@ -54,6 +54,8 @@ class Margins:
             each = (self.gap - self.rounding) / self.gain / INFLATION
             each = np.where(self.gap - self.rounding <= 0.0, 0.0, each)
             each = np.where(np.isnan(self.each), 0.0, each)
+            # Too large for float64, but there is an end.
+            each = np.minimum(each, np.finfo("float64").max)
             # Nothing closes the gap: every radius.
             each = np.where((self.gain == 0.0) & (self.gap > self.rounding), np.inf, each)
         return each.min(axis=1)
@@ -88,9 +90,10 @@ def _closed_by(
     written = errors[label][:, None] + errors
     bounds = []
     for view in found.balls[ball].views:
-        norms = up(_difference_norms(head, label, view.columns) + written)
+        plain = found.network.plain_heads[ball]
+        norms = up(_difference_norms(head, label, view.columns, plain) + written)
         gain, rounding = (part[:, None] for part in (view.reach.gain, view.reach.rounding))
-        bounds.append(Reach(up(norms * gain), up(norms * rounding)))
+        bounds.append(Reach(up(times(norms, gain)), up(times(norms, rounding))))
     best = bounds[0]
     for bound in bounds[1:]:
         best = best.least(bound, found.epsilon[:, None])
@@ -98,9 +101,12 @@ def _closed_by(
 
 
 def _difference_norms(
-    head: np.ndarray, label: np.ndarray, columns: np.ndarray | None
+    head: np.ndarray, label: np.ndarray, columns: np.ndarray | None, plain: bool
 ) -> np.ndarray:
-    """`||(w_y - w_j) columns||` for every sample and class, rounded up."""
+    """`||(w_y - w_j) columns||` for every sample and class, rounded up.
+
+    With `plain` no difference is so small or large that its square is lost.
+    """
     classes, entries = head.shape
     weights = None if columns is None else np.square(columns.reshape(len(label), -1))
     norms = np.empty((len(label), classes))
@@ -109,9 +115,12 @@ def _difference_norms(
         rows = np.flatnonzero(label == y)
         step = max(1, _CHUNK // entries)
         for first in range(0, classes, step):
-            squares = np.square(head[y] - head[first : first + step])
+            apart = head[y] - head[first : first + step]
+            squares, power = (np.square(apart), 1.0) if plain else scaled_squares(apart)
             if weights is None:
-                norms[rows, first : first + step] = squares.sum(axis=1)
+                sums = squares.sum(axis=1)
             else:
-                norms[rows, first : first + step] = weights[rows] @ squares.T
-    return up(np.sqrt(norms))
+                sums = weights[rows] @ squares.T
+            found = np.sqrt(sums)
+            norms[rows, first : first + step] = found if plain else times(found, power)
+    return up(norms, entries)

@@ -12,10 +12,12 @@ from keraslip.bounds.maps import LinearMap
 from keraslip.certify.operators import (
     MovingOperator,
     Operator,
+    StoredOperator,
     add,
     as_float64,
     compose,
     operator_of,
+    simplified,
 )
 from keraslip.certify.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.slopes import ProvedActivation, proved_activation
@@ -91,14 +93,14 @@ class Trace:
             operator = operator_of(linear_map)
         except NotImplementedError as error:
             raise UnsupportedLayerError(f"No certificate can pass {self.key!r}: {error}.") from None
-        shape = operator.out_shape
+        shape, folded = operator.out_shape, simplified(operator)
         return self._keep(
             LinearNode(
                 len(self.nodes),
                 self.key,
                 shape,
                 (form,),
-                {ball: compose(operator, pending) for ball, pending in form.terms.items()},
+                {ball: compose(folded, pending) for ball, pending in form.terms.items()},
                 operator,
                 None if bias is None else _broadcastable(bias, len(shape)),
             )
@@ -163,17 +165,23 @@ class Network:
         self.classes = self.logits.shape[-1]
 
     @cached_property
+    def _rows(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        return {ball: _rows_of(operator) for ball, operator in self.logits.terms.items()}
+
+    @cached_property
     def heads(self) -> dict[int, np.ndarray]:
         """Rows of the logits, for every ball that they depend on, `(classes, entries)`."""
-        return {
-            ball: operator.adjoint(np.eye(self.classes)).reshape(self.classes, -1)
-            for ball, operator in self.logits.terms.items()
-        }
+        return {ball: rows for ball, (rows, _) in self._rows.items()}
 
     @cached_property
     def head_errors(self) -> dict[int, np.ndarray]:
-        """How far the rounding of their sums can have moved these rows, in L2, `(classes,)`."""
-        return {ball: _rounding_of_rows(operator) for ball, operator in self.logits.terms.items()}
+        """How far these rows can be from the true ones, in L2, `(classes,)`."""
+        return {ball: error for ball, (_, error) in self._rows.items()}
+
+    @cached_property
+    def plain_heads(self) -> dict[int, bool]:
+        """Whether the squares of their differences lose nothing to underflow or overflow."""
+        return {ball: _is_plain(head) for ball, head in self.heads.items()}
 
     def operators(self) -> Iterator[tuple[str, Operator]]:
         """The operator of every norm that the bound takes, with the layer that closes it."""
@@ -204,11 +212,28 @@ def _moves(node: Node, reached: set[int]) -> bool:
     return any(ball in reached and operator.norm != 0.0 for ball, operator in node.terms.items())
 
 
-def _rounding_of_rows(operator: Operator) -> np.ndarray:
-    """L2 rounding error of each row of a map onto a vector, written out by its adjoint."""
-    magnitude = operator.absolute.adjoint(np.eye(operator.outputs))
+def _rows_of(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a map onto a vector, written out by its adjoint, and the L2 norm of their errors."""
+    basis = np.eye(operator.outputs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = operator.adjoint(basis).reshape(operator.outputs, -1)
+        magnitude = l2(operator.absolute.adjoint(basis))
     # A coefficient of a folded kernel is a product.
-    return up(l2(magnitude) * gamma(operator.fan_out + 4, FLOAT64))
+    error = up(magnitude * gamma(operator.fan_out + 4, FLOAT64), operator.fan_out)
+    if not isinstance(operator, StoredOperator):
+        # Products of small coefficients may have vanished.
+        error = error + operator.vanished * (operator.row_sums.reshape(-1) > 0.0)
+    # Nothing is known of rows that float64 cannot hold but their norms.
+    norms = np.broadcast_to(operator.row_norms(), (1, operator.outputs))[0]
+    lost = ~(error <= norms) | ~np.isfinite(rows).all(axis=1)
+    return np.where(lost[:, None], 0.0, rows), np.where(lost, norms, error)
+
+
+def _is_plain(head: np.ndarray) -> bool:
+    magnitude = np.abs(head)
+    # Differences are multiples of the last digit of the smaller number: 2^-53 of it.
+    least = np.where(magnitude == 0.0, np.inf, magnitude).min()
+    return bool(least > 2.0**-390 and magnitude.max() < 2.0**500)
 
 
 def _needed(nodes: list[Node], last: Node) -> list[Node]:

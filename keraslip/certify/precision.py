@@ -33,6 +33,15 @@ def check_precision(model: Any) -> None:
                 "export and serve keraslip.float32_copy(model), which has the same weights. "
                 f"Received: layer {layer.name!r} computes in {dtype}"
             )
+    check_backend()
+
+
+def check_backend() -> None:
+    """Raises if this thread or process computes with less than float32 now.
+
+    Raises:
+        ValueError: with the switch that is on, and how to switch it off.
+    """
     remedy = backend.reduced_precision()
     if remedy is not None:
         raise ValueError(f"Certificates are about float32 execution. {remedy}")

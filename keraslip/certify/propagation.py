@@ -6,7 +6,17 @@ from keraslip.certify.global_norms import Norms, global_norms
 from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.operators import Operator, compose
 from keraslip.certify.reach import ProvedBall, Reach, View
-from keraslip.certify.rounding import FLOAT64, Execution, gamma, l2, per_sample, sum_error, up
+from keraslip.certify.rounding import (
+    FLOAT64,
+    TINY,
+    Execution,
+    gamma,
+    l2,
+    per_sample,
+    sum_error,
+    times,
+    up,
+)
 
 
 class SoundPass:
@@ -82,15 +92,15 @@ class SoundPass:
         for index, operator in node.terms.items():
             view = self.balls[index].views[0]
             norms = operator.row_norms(view.columns)
-            gain = gain + per_sample(view.reach.gain, norms) * norms
-            rounding = rounding + per_sample(view.reach.rounding, norms) * norms
+            gain = gain + times(per_sample(view.reach.gain, norms), norms)
+            rounding = rounding + times(per_sample(view.reach.rounding, norms), norms)
         return up(gain), up(rounding)
 
     def _entry_reach(self, ball: ProvedBall, operator: Operator) -> np.ndarray:
         reaches = []
         for view in ball.views:
             norms = operator.row_norms(view.columns)
-            reaches.append(per_sample(view.reach.at(self.epsilon), norms) * norms)
+            reaches.append(times(per_sample(view.reach.at(self.epsilon), norms), norms))
         return np.minimum.reduce(reaches)
 
     def _linear(self, node: LinearNode) -> None:
@@ -110,23 +120,55 @@ class SoundPass:
         moved = self._moved(source, operator) if executed else 0.0
         # An activation's own error is in its radius.
         carried = 0.0 if closed_ball(source) is not None else operator.absolute.forward(error)
-        flushed = operator.flushes * self.execution.smallest
-        self._fit((1.0 + executed) * (magnitude + moved))
+        reached = (1.0 + executed) * up(magnitude + moved, operator.terms)
+        self._fit(reached * operator.swell if self.execution.unit else reached)
+        flushed = operator.flushes * self.execution.smallest + operator.underflows
+        flushed = flushed + self._vanishing(node)
         partial = 0.5 * (magnitude + np.abs(center)) + own * magnitude
-        at_center = up(carried + sums * partial + (written + own) * magnitude + flushed)
+        at_center = carried + sums * partial + (written + own) * magnitude + flushed
+        at_center = up(at_center, operator.terms)
         self.centers[node.index] = center
         self.errors[node.index] = up(at_center + executed * moved)
         index = closed_ball(source)
         if executed and index is not None:
             # The part that grows with the ball is often smaller as a vector than entry by entry.
             reach = self.balls[index].views[0].reach.at(self.epsilon)
-            self.split_errors[node.index] = at_center, up(executed * operator.absolute_norm * reach)
+            self.split_errors[node.index] = (
+                at_center,
+                up(times(executed * operator.absolute_norm, reach)),
+            )
+
+    def _vanishing(self, node: LinearNode) -> np.ndarray | float:
+        """What may be lost with coefficients below the smallest number; notes what overflows on the way.
+
+        A backend may have multiplied the scale of the layer before into this one's kernel, so the
+        coefficients of that product count as well.
+        """
+        smallest, largest = self.execution.smallest, self.execution.largest
+        lost: np.ndarray | float = 0.0
+        if smallest == 0.0 and largest == np.inf:
+            return lost
+        reads = [(node.sources[0], node.operator)]
+        reads += [(self._ball(b), op) for b, op in node.terms.items() if op.folded]
+        for source, operator in reads:
+            self.fits &= operator.greatest < largest
+            vanishing = operator.vanishing(smallest)
+            if operator.staged or vanishing is not None:
+                reached = np.abs(self.centers[source.index]) + self.box(source)
+                peak = reached.reshape(len(reached), -1).max(axis=1)
+                self._fit(up(times(peak, operator.growth)))
+                if vanishing is not None:
+                    lost = lost + times(vanishing, per_sample(peak, vanishing))
+        return lost
+
+    def _ball(self, index: int) -> Node:
+        return next(node for node in self.network.nodes if node.index == index)
 
     def _moved(self, source: Node, operator: Operator) -> np.ndarray:
         """Upper bound of `|W| |z' - z|` for every output."""
         index = closed_ball(source)
         if index is None:
-            return operator.absolute.forward(self.box(source))
+            return up(operator.absolute.forward(self.box(source)), operator.terms)
         return self._entry_reach(self.balls[index], compose(operator.signless, source.terms[index]))
 
     def _sum(self, node: SumNode) -> None:
@@ -140,7 +182,7 @@ class SoundPass:
         moved = sum(self.box(source) for source in node.sources) if executed else 0.0
         rounding = (executed + gamma(count, FLOAT64)) * magnitude + executed * moved
         self.centers[node.index] = np.asarray(center)
-        flushed = 2 * count * self.execution.smallest
+        flushed = 4 * count * (self.execution.smallest + TINY * (magnitude > 0.0))
         self._fit((1.0 + executed) * (magnitude + moved))
         self.errors[node.index] = up(error + rounding + flushed)
 
@@ -163,10 +205,10 @@ class SoundPass:
     def _closed(self, source: Node, rows: np.ndarray, error: np.ndarray, norms: Norms) -> Reach:
         """Radius of `diag(rows) (z' - z)`."""
         none = np.zeros(len(rows))
-        rounded = l2(rows * error)
+        rounded = l2(times(rows, error))
         if source.index in self.split_errors:
             entries, rest = self.split_errors[source.index]
-            rounded = np.minimum(rounded, up(l2(rows * entries) + rest))
+            rounded = np.minimum(rounded, up(l2(times(rows, entries)) + rest))
         total = Reach(none, rounded)
         for ball, operator in source.terms.items():
             view = self.balls[ball].views[0]

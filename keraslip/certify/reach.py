@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keraslip.certify.rounding import up
+from keraslip.certify.rounding import times, up
 from keraslip.certify.slopes import Slopes
 
 
@@ -24,14 +24,14 @@ class Reach:
 
     def at(self, epsilon: np.ndarray) -> np.ndarray:
         """The radius at epsilon, `(batch,)`."""
-        return up(self.gain * epsilon + self.rounding)
+        return up(times(self.gain, epsilon) + self.rounding)
 
     def __add__(self, other: "Reach") -> "Reach":
         return Reach(up(self.gain + other.gain), up(self.rounding + other.rounding))
 
     def times(self, factor: np.ndarray) -> "Reach":
         """The radius after a map of this norm."""
-        return Reach(up(self.gain * factor), up(self.rounding * factor))
+        return Reach(up(times(self.gain, factor)), up(times(self.rounding, factor)))
 
     def of(self, samples: np.ndarray) -> "Reach":
         """The radii of some samples."""

@@ -8,6 +8,10 @@ import numpy as np
 FLOAT32, FLOAT64 = 2.0**-24, 2.0**-53
 #: float32 flushes smaller numbers to zero, and overflows above the largest.
 SMALLEST, LARGEST = 2.0**-126, (2.0 - 2.0**-23) * 2.0**127
+#: The smallest normal number of float64. A positive bound is never below it.
+TINY = 2.0**-1022
+#: Sums of squares or products between these have lost nothing that counts.
+_LOW, _HIGH = 2.0**-900, 2.0**1000
 #: Covers the rounding of the few float64 operations between two inflations.
 INFLATION = 1.0 + 1e-10
 
@@ -73,16 +77,101 @@ def sum_error(terms: float, unit: float, one_sum: bool = True) -> tuple[float, f
     return plain * (1.0 + 2.0 * plain), gamma(2, unit)
 
 
-def up(x: np.ndarray) -> np.ndarray:
-    """A non-negative result of a few float64 operations, rounded up."""
-    return x * INFLATION
+def inflation(terms: float = 0) -> float:
+    """What a non-negative float64 sum of so many terms, in any order, and a few operations may have lost.
+
+    Args:
+        terms: Number of terms; 0 for a few operations alone.
+    """
+    return INFLATION + gamma(terms, FLOAT64)
+
+
+def up(x: np.ndarray, terms: float = 0) -> np.ndarray:
+    """A non-negative result of a few float64 operations, rounded up.
+
+    Args:
+        x: What was computed.
+        terms: Number of terms of the longest sum in it.
+    """
+    return x * inflation(terms)
+
+
+def times(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
+    """Product of two non-negative bounds, good to one rounding: it is zero only if one of them is.
+
+    A product below float64's normal numbers would be rounded to fewer digits, or to zero, and a bound that
+    is multiplied by large numbers later must not have shrunk. Zero times infinity stays NaN.
+    """
+    product = np.asarray(a * b)
+    low = product < TINY  # false for NaN
+    if low.any():
+        low = low & (a != 0.0) & (b != 0.0)
+        return np.where(low, TINY, product)
+    return product
+
+
+def raised(x: float) -> float:
+    """A bound that is no subnormal number, rounded up."""
+    return TINY if 0.0 < x < TINY else x
+
+
+def inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`sum a b` of every sample, of non-negative arrays `(batch, ...)`, to `(batch,)`, rounded up."""
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    total = np.einsum("bi,bi->b", a, b)
+    small = np.flatnonzero(~((total > _LOW) & (total < _HIGH)))
+    total = up(total, a.shape[1])
+    if len(small):
+        total[small] = _inner_of_extremes(a[small], b[small])
+    return total
+
+
+def _inner_of_extremes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The same where products may be too small, or squares too large: both are scaled first."""
+    (a, a_power), (b, b_power) = _scaled(a), _scaled(b)
+    total = up(np.einsum("bi,bi->b", a, b), a.shape[1])
+    # Products that vanished are smaller than TINY each.
+    some = ((a != 0.0) & (b != 0.0)).any(axis=1)
+    total = total + a.shape[1] * TINY * some
+    return times(times(total, a_power), b_power)
+
+
+def _scaled(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with their largest entries in [1, 2), and the powers of two that they were divided by."""
+    exponent = np.frexp(np.abs(x).max(axis=1, initial=0.0))[1] - 1
+    # What becomes subnormal is negligible beside the largest entry, but must not become zero.
+    scaled = np.ldexp(x, -exponent[:, None])
+    scaled = np.where((x != 0.0) & (np.abs(scaled) < TINY), TINY, scaled)
+    return scaled, np.maximum(np.ldexp(1.0, exponent), TINY)
 
 
 def l2(x: np.ndarray) -> np.ndarray:
     """Euclidean norm of every sample, `(batch, ...)` to `(batch,)`, rounded up."""
     flat = x.reshape(len(x), -1)
-    # einsum adds in any order: relative error far below the inflation for every size that fits memory.
-    return up(np.sqrt(np.einsum("bi,bi->b", flat, flat)))
+    squares = np.einsum("bi,bi->b", flat, flat)
+    extreme = np.flatnonzero(~((squares > _LOW) & (squares < _HIGH)))
+    norms = up(np.sqrt(squares), flat.shape[1])
+    if len(extreme):
+        scaled, power = _scaled(flat[extreme])
+        length = up(np.sqrt(np.einsum("bi,bi->b", scaled, scaled)), flat.shape[1])
+        norms[extreme] = times(length, power)
+    return norms
+
+
+def scaled_squares(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squares of a matrix' entries, each row divided by a power of two, and these powers.
+
+    No entry but zero has a square of zero, so that sums of some of the squares are upper bounds.
+
+    Args:
+        matrix: Shape `(rows, entries)`.
+
+    Returns:
+        Squares `(rows, entries)`, and powers `(rows,)` by which the roots of their sums are to be multiplied.
+    """
+    scaled, power = _scaled(matrix)
+    squares = np.square(scaled)
+    return np.where((scaled != 0.0) & (squares < _LOW), _LOW, squares), power
 
 
 def per_sample(x: np.ndarray, like: np.ndarray) -> np.ndarray:

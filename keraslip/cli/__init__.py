@@ -9,7 +9,9 @@ _MENDABLE = (ValueError, OSError, ImportError, NotImplementedError)
 def main() -> None:
     """Runs the command; errors a user can mend are one line, not a traceback."""
     from keraslip.cli.app import app
+    from keraslip.cli.quiet import hush
 
+    hush()
     try:
         app(prog_name="keraslip")
     except Exception as error:

@@ -158,7 +158,7 @@ def branch_rounds(bits):
     return Case(None, ups(bits), model=model)
 
 
-CARRIED = "rest.plus_rounding(_sum(np.abs(ahead) * ball.error[rows]))"
+CARRIED = "rest.plus_rounding(inner(times(np.abs(c), slope), ball.error[rows]))"
 HEAD = "rest + self._times(self.found.balls[ball].views[0], size)"
 TOTAL = "self.errors[node.index] = up(error + rounding + flushed)"
 SUM = "rounding = (executed + gamma(count, FLOAT64)) * magnitude + executed * moved"
@@ -172,7 +172,7 @@ TERMS = {
         "center + node.bias, magnitude", bias_first, False,
     ),
     "vector part": (
-        propagation, "up(executed * operator.absolute_norm * reach)", "0.0 * reach", moves_hidden,
+        propagation, "up(times(executed * operator.absolute_norm, reach))", "0.0 * reach", moves_hidden,
         False,
     ),
     "error in the radius": (propagation, "Reach(none, rounded)", "Reach(none, none)", hidden, False),
@@ -252,8 +252,8 @@ def test_flushed_products(monkeypatch):
     """Every product is just below the smallest number: all of them are lost."""
     smallest = 2.0**-8
     case = Case([zeros(np.full(COUNT, 0.99 * smallest))], np.ones(COUNT))
-    flushed = "(written + own) * magnitude + flushed)"
-    without = mutated(propagation, (flushed, "(written + own) * magnitude)"))
+    flushed = "(written + own) * magnitude + flushed\n"
+    without = mutated(propagation, (flushed, "(written + own) * magnitude\n"))
 
     def covered():
         execution = Execution(2.0**-24, smallest)
@@ -267,7 +267,7 @@ def test_flushed_products(monkeypatch):
 
 @pytest.mark.parametrize(
     ("module", "old", "new"),
-    [(composite, HEAD, "rest"), (margins, "view.columns) + written)", "view.columns))")],
+    [(composite, HEAD, "rest"), (margins, "columns, plain) + written)", "columns, plain))")],
 )
 def test_own_rounding_of_rows(module, old, new, monkeypatch):
     """Rows of the logits that cancel in float64."""

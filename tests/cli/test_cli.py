@@ -1,6 +1,7 @@
 """The command line: runs, resume, refusals, one-line errors."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -173,17 +174,19 @@ def test_check_names_the_layer_without_rule(tmp_path):
     assert "odd_one" in result.output and "none" in result.output
 
 
-def test_a_process_of_its_own_knows_what_a_saved_model_holds(tmp_path):
+def test_a_process_of_its_own_knows_what_a_saved_model_holds_and_logs_nothing(tmp_path):
     model = keraslip.applications.get("digits_2c2f")(activation="clipped_maxmin")
     loss, ramp = keraslip.losses.BCPLoss(), keraslip.schedules.LinearRamp(0.0, 0.3)
     model.compile("adam", epsilon=0.25, loss=loss, train_epsilon=ramp)
     model.save(tmp_path / "model.keras")
     done = subprocess.run(
         [sys.executable, "-m", "keraslip", "check", str(tmp_path / "model.keras")],
+        env={key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0 and "A bound passes every layer." in done.stdout, done.stderr
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ class AveragePoolMap(LinearMap):
         strides: tuple[int, int],
         padding: str,
     ) -> None:
+        #: Number of pixels that one output adds up.
+        self.window = math.prod(pool_size)
         self._arguments = {"pool_size": pool_size, "strides": strides, "padding": padding}
         height, width, channels = in_shape
         # Rows of pixels as images: each pools to its share of every output row. Windows' weights sum

@@ -145,7 +145,7 @@ def _upper(grams: np.ndarray) -> np.ndarray:
     """Cheap upper bounds of the largest eigenvalues: trace and row sums, whichever is smaller."""
     trace = np.trace(grams, axis1=-2, axis2=-1).real
     rows = np.abs(grams).sum(axis=-1).max(axis=-1)
-    return np.asarray(np.minimum(trace, rows) * SLACK)
+    return np.asarray(np.minimum(trace, rows) * (SLACK + gamma(grams.shape[-1])))
 
 
 def _simple(weights: np.ndarray) -> float:

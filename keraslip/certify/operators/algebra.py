@@ -10,7 +10,7 @@ from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator, DiagonalOperator
 from keraslip.certify.operators.moving import MovingOperator
 from keraslip.certify.operators.operator import Operator, operator_of, register_operator
-from keraslip.certify.rounding import FLOAT64, INFLATION, gamma, up
+from keraslip.certify.rounding import FLOAT64, TINY, gamma, inflation, raised, times, up
 
 #: A chain or sum of operators is written out for its norm up to this many coefficients.
 _WRITTEN_OUT = 2_000_000
@@ -27,9 +27,11 @@ class _Written(Operator):
         if self.inputs * self.outputs > _WRITTEN_OUT:
             return None
         basis = np.eye(self.outputs).reshape(self.outputs, *self.out_shape)
-        rows = self.adjoint(basis).reshape(self.outputs, self.inputs)
-        magnitude = self.absolute.adjoint(basis)
-        error = gamma(self.fan_out + 2, FLOAT64) * float(np.linalg.norm(magnitude)) * INFLATION
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = self.adjoint(basis).reshape(self.outputs, self.inputs)
+            magnitude = self.absolute.adjoint(basis)
+            rounded = gamma(self.fan_out + 2, FLOAT64) * float(np.linalg.norm(magnitude))
+        error = rounded * inflation(magnitude.size) + self.vanished * self.outputs
         return rows, error
 
     def _from_parts(self) -> float:
@@ -48,7 +50,7 @@ class _Written(Operator):
             return bound
         matrix, error = self._rows
         block = matrix * rows.reshape(-1, 1) * columns.reshape(1, -1)
-        return min(bound, (dense_norm(block) + error) * (1.0 + self.slack) * INFLATION)
+        return min(bound, (dense_norm(block) + error) * (1.0 + self.slack) * inflation())
 
 
 class Chain(_Written):
@@ -60,11 +62,14 @@ class Chain(_Written):
     """
 
     def __init__(self, outer: Operator, inner: Operator) -> None:
-        slack = (1.0 + outer.slack) * (1.0 + inner.slack) * INFLATION - 1.0
+        slack = (1.0 + outer.slack) * (1.0 + inner.slack) * inflation() - 1.0
         slack = slack if outer.slack or inner.slack else 0.0
         super().__init__(inner.in_shape, outer.out_shape, outer.terms + inner.terms, slack)
         self.outer, self.inner = outer, inner
         self.moves = outer.moves and inner.moves
+        # Through a map that only moves entries, swells are not followed.
+        swells = any(np.max(part.swell) > 1.0 for part in (outer, inner))
+        self.staged = swells or outer.staged or inner.staged or not (outer.moves or inner.moves)
         self.costly = outer.costly or inner.costly
         self.reads_columns = (inner if outer.moves else outer).reads_columns and (
             outer.moves or inner.moves
@@ -93,8 +98,34 @@ class Chain(_Written):
     def flushes(self) -> np.ndarray:
         return self.outer.absolute.forward(self.inner.flushes) + self.outer.flushes
 
+    @cached_property
+    def row_sums(self) -> np.ndarray:
+        outer, inner = self.outer.absolute, self.inner.row_sums
+        some = outer.forward((inner > 0.0).astype("float64")) > 0.0
+        sums = up(outer.forward(inner), outer.terms)
+        return np.where(some, np.maximum(sums, TINY), 0.0)
+
+    @cached_property
+    def vanished(self) -> float:
+        return self.inner.norm * self.outer.vanished + self.inner.vanished
+
+    def vanishing(self, smallest: float) -> np.ndarray | None:
+        outer, inner = (part.vanishing(smallest) for part in (self.outer, self.inner))
+        parts = [] if outer is None else [up(outer * self.inner.row_sums.max())]
+        if inner is not None:
+            parts.append(up(self.outer.absolute.forward(inner), self.outer.terms))
+        return sum(parts) if parts else None  # type: ignore[return-value]
+
+    @cached_property
+    def growth(self) -> float:
+        return max(self.inner.growth, float(up(self.outer.growth * self.inner.row_sums.max())))
+
+    @cached_property
+    def greatest(self) -> float:
+        return max(self.outer.greatest, self.inner.greatest)
+
     def _from_parts(self) -> float:
-        return self.outer.norm * self.inner.norm
+        return float(times(self.outer.norm, self.inner.norm))
 
     @property
     def norm(self) -> float:
@@ -104,11 +135,11 @@ class Chain(_Written):
 
     @cached_property
     def _own_norm(self) -> float:
-        return self.build_norm() * (1.0 + self.slack) * INFLATION
+        return raised(self.build_norm() * (1.0 + self.slack) * inflation())
 
     @cached_property
     def absolute_norm(self) -> float:
-        return self.outer.absolute_norm * self.inner.absolute_norm * INFLATION
+        return float(up(times(self.outer.absolute_norm, self.inner.absolute_norm)))
 
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
         if self.outer.moves:
@@ -116,7 +147,7 @@ class Chain(_Written):
             return self.outer.forward(np.broadcast_to(inner, (len(inner), *self.inner.out_shape)))
         if self.inner.moves:
             return self.outer.row_norms(None if columns is None else self.inner.forward(columns))
-        return up(self.outer.row_norms() * self.inner.norm)
+        return up(times(self.outer.row_norms(), self.inner.norm))
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
         if self.outer.moves:
@@ -138,6 +169,7 @@ class Total(_Written):
         first = parts[0]
         super().__init__(first.in_shape, first.out_shape, terms, max(p.slack for p in parts))
         self.parts = parts
+        self.staged = True
         self.costly = any(part.costly for part in parts)
         self.reads_columns = any(part.reads_columns for part in parts)
 
@@ -158,6 +190,27 @@ class Total(_Written):
     def flushes(self) -> np.ndarray:
         return sum(part.flushes + 2.0 for part in self.parts)  # type: ignore[return-value]
 
+    @cached_property
+    def row_sums(self) -> np.ndarray:
+        return up(sum(part.row_sums for part in self.parts))  # type: ignore[arg-type]
+
+    @cached_property
+    def vanished(self) -> float:
+        return sum(part.vanished for part in self.parts)
+
+    def vanishing(self, smallest: float) -> np.ndarray | None:
+        found = [part.vanishing(smallest) for part in self.parts]
+        known = [each for each in found if each is not None]
+        return sum(known) if known else None  # type: ignore[return-value]
+
+    @cached_property
+    def growth(self) -> float:
+        return sum(part.growth for part in self.parts)
+
+    @cached_property
+    def greatest(self) -> float:
+        return max(part.greatest for part in self.parts)
+
     def _from_parts(self) -> float:
         return float(sum(part.norm for part in self.parts))
 
@@ -166,7 +219,7 @@ class Total(_Written):
         return super().build_norm() if self.slack == 0.0 else self._from_parts()
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
-        bound = sum(part.local_norm(rows, columns) for part in self.parts) * INFLATION
+        bound = sum(part.local_norm(rows, columns) for part in self.parts) * inflation()
         return min(bound, super().local_norm(rows, columns)) if self.slack == 0.0 else bound
 
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
@@ -186,12 +239,31 @@ def compose(outer: Operator, inner: Operator) -> Operator:
         return inner
     if isinstance(inner, DiagonalOperator) and inner.channel_scale is not None:
         slack = (1.0 + inner.slack) * (1.0 + outer.slack) * (1.0 + _FOLDED) - 1.0
-        scale = inner.channel_scale
+        folded: Operator | None = None
         if isinstance(outer, DenseOperator):
-            return DenseOperator(scale[:, None] * outer.kernel, outer.in_shape, slack)
+            kernel = _scaled(outer.kernel, inner.channel_scale)
+            folded = None if kernel is None else DenseOperator(kernel, outer.in_shape, slack)
         if isinstance(outer, ConvOperator) and outer.geometry.groups == 1:
-            return outer.with_kernel(outer.kernel * scale[:, None], slack)
+            kernel = _scaled(outer.kernel, inner.channel_scale)
+            folded = None if kernel is None else outer.with_kernel(kernel, slack)
+        if folded is not None:
+            folded.folded = True
+            return folded
     return Chain(outer, inner)
+
+
+def _scaled(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray | None:
+    """A kernel `(..., in, out)` times a scale of its inputs; `None` if a product is lost to underflow."""
+    product = kernel * scale[:, None]
+    lost = (np.abs(product) < TINY) & (kernel != 0.0) & (scale[:, None] != 0.0)
+    return None if lost.any() else product
+
+
+def simplified(operator: Operator) -> Operator:
+    """A chain that a layer is made of, folded as `compose` folds: for norms, not for its own rounding."""
+    if not isinstance(operator, Chain) or operator.outer.moves:
+        return operator
+    return compose(simplified(operator.outer), simplified(operator.inner))
 
 
 def add(parts: list[Operator]) -> Operator:
@@ -231,7 +303,9 @@ def _exact(kernel: np.ndarray, before: np.ndarray, taps: list[float], times: int
 
 @register_operator(Composition)
 def _composition(linear_map: Composition) -> Operator:
-    return compose(operator_of(linear_map.outer), operator_of(linear_map.inner))
+    # Nothing is folded: the layer rounds what the inner map returns.
+    outer, inner = operator_of(linear_map.outer), operator_of(linear_map.inner)
+    return compose(outer, inner) if outer.moves or inner.moves else Chain(outer, inner)
 
 
 @register_operator(Sum)

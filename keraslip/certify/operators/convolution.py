@@ -7,15 +7,17 @@ import numpy as np
 
 from keraslip.bounds.maps import ConvGeometry, ConvMap
 from keraslip.certify.norms import conv_matrix, conv_norm, sparse_norm
+from keraslip.certify.norms.rounding import exponent_of, times_power, unscaled
 from keraslip.certify.operators.dense import as_float64, mixed_norm
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
-from keraslip.certify.rounding import up
+from keraslip.certify.operators.stored import StoredOperator
+from keraslip.certify.rounding import raised, scaled_squares, times, up
 
 #: Above this many coefficients the operator is not written out to sharpen its global norm.
 _WRITTEN_OUT = 4_000_000
 
 
-class ConvOperator(Operator):
+class ConvOperator(StoredOperator):
     """A convolution in channels-last layout.
 
     Args:
@@ -36,6 +38,14 @@ class ConvOperator(Operator):
         super().__init__(in_shape, out_shape, int(np.prod(kernel.shape[:3])), slack)
         self.kernel, self.geometry = kernel, geometry
         self.left = (axes[0][1], axes[1][1])
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        return self.kernel
+
+    def sums(self, magnitudes: np.ndarray) -> np.ndarray:
+        # The whole filter's: at the border some taps fall on the padding.
+        return np.broadcast_to(magnitudes.sum(axis=(0, 1, 2)), (1, *self.out_shape))
 
     def _windows(self, padded: np.ndarray) -> Any:
         """Every tap of the kernel with the view of the padded image that it reads."""
@@ -118,12 +128,18 @@ class ConvOperator(Operator):
         magnitude = np.abs(self.kernel)
         groups = np.split(magnitude, self.geometry.groups, axis=-1)
         from_one_input = max(group.sum(axis=(0, 1, 3)).max() for group in groups)
-        return mixed_norm(from_one_input, magnitude.sum(axis=(0, 1, 2)).max(), self.slack)
+        into_one_output = magnitude.sum(axis=(0, 1, 2)).max()
+        return mixed_norm(from_one_input, into_one_output, magnitude.size, self.slack)
 
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
-        # The whole filter's norm: at the border some taps fall on the padding.
-        norms = np.sqrt(np.square(self.kernel).sum(axis=(0, 1, 2)))
-        return up(norms * (1.0 + self.slack))[None, None, None]
+        return self._filter_norms
+
+    @cached_property
+    def _filter_norms(self) -> np.ndarray:
+        """Norms of whole filters, `(1, 1, 1, filters)`: at the border some taps fall on the padding."""
+        squares, power = scaled_squares(self.kernel.reshape(-1, self.out_shape[-1]).T)
+        norms = up(np.sqrt(squares.sum(axis=1)), self.terms) * (1.0 + self.slack)
+        return times(norms, power)[None, None, None]
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
         rows, columns = rows.reshape(-1), columns.reshape(-1)
@@ -132,9 +148,12 @@ class ConvOperator(Operator):
             return 0.0
         block = self.matrix[keep_out]
         # Zeros stay stored: rows of one pixel keep one pattern, which makes the Gram matrix fast.
+        exponent = exponent_of(block.data) if self.is_minute and block.nnz else 0
+        block.data = times_power(block.data, -exponent)
         block.data *= np.repeat(rows[keep_out], np.diff(block.indptr))
         block.data *= columns[block.indices]
-        return sparse_norm(block[:, keep_in]) * (1.0 + self.slack)
+        norm = unscaled(sparse_norm(block[:, keep_in]), exponent)
+        return raised(norm * (1.0 + self.slack))
 
 
 @register_operator(ConvMap)

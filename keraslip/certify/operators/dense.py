@@ -8,8 +8,10 @@ from keras import ops
 
 from keraslip.bounds.maps import DenseMap, DiagonalMap
 from keraslip.certify.norms import dense_norm
+from keraslip.certify.norms.rounding import exponent_of, mixed_bound, times_power, unscaled
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
-from keraslip.certify.rounding import FLOAT32, INFLATION, up
+from keraslip.certify.operators.stored import StoredOperator
+from keraslip.certify.rounding import FLOAT32, INFLATION, raised, scaled_squares, times, up
 
 
 def as_float64(tensor: Any) -> np.ndarray:
@@ -17,7 +19,7 @@ def as_float64(tensor: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(tensor), dtype="float64")
 
 
-class DenseOperator(Operator):
+class DenseOperator(StoredOperator):
     """`x @ kernel` along the last axis.
 
     Args:
@@ -32,7 +34,20 @@ class DenseOperator(Operator):
     def __init__(self, kernel: np.ndarray, in_shape: Shape, slack: float = 0.0) -> None:
         super().__init__(in_shape, (*in_shape[:-1], kernel.shape[1]), kernel.shape[0], slack)
         self.kernel = kernel
-        self._squares = np.square(kernel)
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        return self.kernel
+
+    def sums(self, magnitudes: np.ndarray) -> np.ndarray:
+        shape = (1, *self.out_shape)
+        return np.broadcast_to(magnitudes.sum(axis=0), shape)
+
+    @cached_property
+    def squares(self) -> tuple[np.ndarray, np.ndarray]:
+        """Squares of the kernel with each output scaled, and the powers of two to multiply roots by."""
+        squares, power = scaled_squares(self.kernel.T)
+        return np.ascontiguousarray(squares.T), power
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         return x @ self.kernel
@@ -49,12 +64,13 @@ class DenseOperator(Operator):
     @cached_property
     def absolute_norm(self) -> float:
         magnitude = np.abs(self.kernel)
-        return mixed_norm(magnitude.sum(axis=1).max(), magnitude.sum(axis=0).max(), self.slack)
+        sums = magnitude.sum(axis=1).max(), magnitude.sum(axis=0).max()
+        return mixed_norm(*sums, max(self.kernel.shape), self.slack)
 
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
-        if columns is None:
-            return up(np.sqrt(self._squares.sum(axis=0)))[None] * (1.0 + self.slack)
-        return up(np.sqrt(np.square(columns) @ self._squares)) * (1.0 + self.slack)
+        squares, power = self.squares
+        sums = squares.sum(axis=0)[None] if columns is None else np.square(columns) @ squares
+        return times(up(np.sqrt(sums), len(squares)) * (1.0 + self.slack), power)
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
         if rows.ndim > 1:
@@ -70,16 +86,24 @@ class DenseOperator(Operator):
     def _restricted(self, rows: np.ndarray, columns: np.ndarray) -> float:
         keep_in, keep_out = columns != 0.0, rows != 0.0  # NaN is kept, and makes the norm infinite
         block = self.kernel[np.ix_(keep_in, keep_out)]
-        block = block * columns[keep_in, None] * rows[keep_out]
-        return dense_norm(block) * (1.0 + self.slack)
+        exponent = exponent_of(block) if self.is_minute and block.size else 0
+        block = times_power(block, -exponent) * columns[keep_in, None] * rows[keep_out]
+        return raised(unscaled(dense_norm(block), exponent) * (1.0 + self.slack))
 
 
-def mixed_norm(column_sum: float, row_sum: float, slack: float) -> float:
-    """`sqrt(|W|_1 |W|_inf)`: near the norm where no coefficient is negative."""
-    return float(np.sqrt(column_sum) * np.sqrt(row_sum) * (1.0 + slack) * INFLATION)
+def mixed_norm(column_sum: float, row_sum: float, terms: int, slack: float) -> float:
+    """`sqrt(|W|_1 |W|_inf)`: near the norm where no coefficient is negative.
+
+    Args:
+        column_sum: Largest sum of a column, as computed.
+        row_sum: Largest sum of a row.
+        terms: Number of terms of the longer sum.
+        slack: See `Operator`.
+    """
+    return raised(mixed_bound(float(column_sum), float(row_sum), terms) * (1.0 + slack) * INFLATION)
 
 
-class DiagonalOperator(Operator):
+class DiagonalOperator(StoredOperator):
     """Entrywise product.
 
     Args:
@@ -94,6 +118,21 @@ class DiagonalOperator(Operator):
     def __init__(self, scale: np.ndarray, shape: Shape, slack: float = 0.0) -> None:
         super().__init__(shape, shape, 1, slack)
         self.scale = scale
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        return self.scale
+
+    def sums(self, magnitudes: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(magnitudes, (1, *self.out_shape))
+
+    @cached_property
+    def swell(self) -> np.ndarray:
+        """A layer may add before it scales: `(x - mean) / std`."""
+        magnitude = np.abs(self.scale)
+        with np.errstate(divide="ignore", over="ignore"):
+            before = np.where(magnitude == 0.0, 1.0, 1.0 / magnitude)
+        return up(np.maximum(before, 1.0))
 
     @property
     def channel_scale(self) -> np.ndarray | None:
@@ -116,11 +155,11 @@ class DiagonalOperator(Operator):
 
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
         magnitude = np.abs(self.scale) * (1.0 + self.slack)
-        return up(magnitude if columns is None else magnitude * columns)
+        return up(magnitude if columns is None else times(magnitude, columns))
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
-        largest = np.abs(self.scale[0] * rows * columns).max()
-        return float(up(largest * (1.0 + self.slack)))
+        weighed = times(times(np.abs(self.scale[0]), rows), columns)
+        return float(up(weighed.max() * (1.0 + self.slack)))
 
 
 @register_operator(DenseMap)

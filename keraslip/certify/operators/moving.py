@@ -58,6 +58,13 @@ class MovingOperator(Operator):
     def flushes(self) -> np.ndarray:
         return np.zeros((1, *self.out_shape))
 
+    @cached_property
+    def vanished(self) -> float:
+        return 0.0
+
+    def vanishing(self, smallest: float) -> None:
+        return None
+
     def build_norm(self) -> float:
         return 1.0
 

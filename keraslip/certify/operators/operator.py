@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keraslip.bounds.maps import LinearMap
-from keraslip.certify.rounding import INFLATION
+from keraslip.certify.rounding import INFLATION, TINY, raised, times, up
 
 Shape = tuple[int, ...]
 
@@ -33,6 +33,13 @@ class Operator(ABC):
     #: Whether an output is one sum of products, not a sum of results that were rounded before: it has less
     #: rounding, so an operator has to say so.
     one_sum = False
+    #: The largest number on the way to an output, as a multiple of the sum of the products' magnitudes:
+    #: means are sums that are divided. A number, or an array that broadcasts to `(1, *out_shape)`.
+    swell: Any = 1.0
+    #: Whether there are results on the way that `swell` does not tell.
+    staged = False
+    #: Whether the scale of a layer before was multiplied into the coefficients.
+    folded = False
 
     def __init__(self, in_shape: Shape, out_shape: Shape, terms: int, slack: float = 0.0) -> None:
         self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)
@@ -69,12 +76,12 @@ class Operator(ABC):
             rows: Weights in [0, 1], `out_shape`.
             columns: Weights in [0, 1], `in_shape`.
         """
-        return self.norm * float(rows.max()) * float(columns.max()) * INFLATION
+        return float(up(times(times(self.norm, rows.max()), columns.max())))
 
     @cached_property
     def norm(self) -> float:
         """A proved upper bound of the spectral norm, found once."""
-        return self.build_norm() * (1.0 + self.slack) * INFLATION
+        return raised(self.build_norm() * (1.0 + self.slack) * INFLATION)
 
     @cached_property
     def absolute_norm(self) -> float:
@@ -95,9 +102,46 @@ class Operator(ABC):
     def flushes(self) -> np.ndarray:
         """What a sum can lose where float32 takes numbers below the smallest for zero, `(1, *out_shape)`.
 
-        In units of the smallest: every product and sum, and every input times its coefficient.
+        In units of the smallest: every product and sum, and, times its coefficient, every input and what the
+        layer adds to it first, and what the activation before may have lost.
         """
-        return 2.0 * self.terms + 4.0 + self.absolute.forward(np.ones((1, *self.in_shape)))
+        return 2.0 * self.terms + 8.0 + 4.0 * self.row_sums
+
+    @cached_property
+    def underflows(self) -> np.ndarray:
+        """What the certifier's own products may have lost to underflow, `(1, *out_shape)`."""
+        return np.where(self.row_sums > 0.0, 2.0 * TINY * self.flushes, 0.0)
+
+    @cached_property
+    def vanished(self) -> float:
+        """The L2 norm of what an application of `adjoint` may have lost to underflow, or more."""
+        return (self.fan_out + 2) * TINY * math.sqrt(self.inputs)
+
+    def vanishing(self, smallest: float) -> np.ndarray | None:
+        """Sums of the magnitudes of the coefficients below the smallest number, for every output.
+
+        Args:
+            smallest: Magnitude below which the execution may take a coefficient for zero.
+
+        Returns:
+            Upper bounds `(1, *out_shape)`, or `None` if there is no such coefficient but zero.
+        """
+        return np.full((1, *self.out_shape), self.terms * smallest)
+
+    @cached_property
+    def row_sums(self) -> np.ndarray:
+        """Sums of the magnitudes of the coefficients, for every output, `(1, *out_shape)`."""
+        return up(self.absolute.forward(np.ones((1, *self.in_shape))), self.terms)
+
+    @cached_property
+    def growth(self) -> float:
+        """The largest number on the way to any output, per unit of the largest input."""
+        return float(np.max(self.row_sums * self.swell))
+
+    @cached_property
+    def greatest(self) -> float:
+        """The largest magnitude of a coefficient, or more."""
+        return float(self.row_sums.max())
 
     @property
     def fan_out(self) -> int:

@@ -18,20 +18,24 @@ class PoolOperator(Operator):
         along_height: Array `(height, out_height)`.
         along_width: Array `(width, out_width)`.
         channels: Number of channels.
+        window: Number of pixels that one output adds up before it divides. A backend may repeat pixels at
+            the border, and add them as often: the matrices do not show it.
     """
 
     one_sum = True
 
-    def __init__(self, along_height: np.ndarray, along_width: np.ndarray, channels: int) -> None:
+    def __init__(
+        self, along_height: np.ndarray, along_width: np.ndarray, channels: int, window: int
+    ) -> None:
         sides = (along_height, along_width)
-        terms = math.prod(int((side != 0).sum(axis=0).max()) for side in sides)
         super().__init__(
             (along_height.shape[0], along_width.shape[0], channels),
             (along_height.shape[1], along_width.shape[1], channels),
-            terms,
+            window,
             slack=4 * FLOAT32,  # shares such as 1/3 were read as float32
         )
         self.along_height, self.along_width = sides
+        self.swell = float(window)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         return np.einsum("bhwc,hp,wq->bpqc", x, self.along_height, self.along_width, optimize=True)
@@ -41,6 +45,9 @@ class PoolOperator(Operator):
 
     def build_absolute(self) -> Operator:
         return self
+
+    def vanishing(self, smallest: float) -> None:
+        return None
 
     def build_norm(self) -> float:
         # A Kronecker product: the norms multiply.
@@ -65,6 +72,7 @@ class MeanOperator(Operator):
     def __init__(self, in_shape: Shape) -> None:
         self._count = math.prod(in_shape[:-1])
         super().__init__(in_shape, (in_shape[-1],), self._count)
+        self.swell = float(self._count)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         return x.mean(axis=(1, 2))
@@ -74,6 +82,9 @@ class MeanOperator(Operator):
 
     def build_absolute(self) -> Operator:
         return self
+
+    def vanishing(self, smallest: float) -> None:
+        return None
 
     def build_norm(self) -> float:
         return float(self._count**-0.5 * INFLATION)
@@ -85,7 +96,7 @@ class MeanOperator(Operator):
 @register_operator(AveragePoolMap)
 def _pool(linear_map: AveragePoolMap) -> Operator:
     high, wide = as_float64(linear_map.along_height), as_float64(linear_map.along_width)
-    return PoolOperator(high, wide, linear_map.in_shape[-1])
+    return PoolOperator(high, wide, linear_map.in_shape[-1], linear_map.window)
 
 
 @register_operator(MeanMap)
