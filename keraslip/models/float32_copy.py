@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keraslip.models.state import seed_states
+
 #: What a dtype policy may be called if it computes in less than float32.
 _REDUCED = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 _FLOAT32 = {
@@ -39,7 +41,13 @@ def float32_copy(model: keras.Model) -> Any:
     """
     config = keras.saving.serialize_keras_object(model)
     copy = keras.saving.deserialize_keras_object(_in_float32(config))
-    copy.set_weights(model.get_weights())
+    for layer, twin in zip(model._flatten_layers(), copy._flatten_layers(), strict=True):
+        # As by a file: layers then also compute what they derive from weights.
+        state: dict[str, Any] = {}
+        layer.save_own_variables(state)
+        twin.load_own_variables({k: keras.ops.convert_to_numpy(v) for k, v in state.items()})
+    for seed, twin in zip(seed_states(model), seed_states(copy), strict=True):
+        twin.assign(keras.ops.convert_to_numpy(seed))
     if hasattr(model, "input_range"):
         copy.input_range = model.input_range
     return copy

@@ -14,17 +14,15 @@ from keraslip.models.estimate import Estimate, estimate
 from keraslip.models.explain import LayerBound, explain, print_table
 from keraslip.models.kept import forget, is_stale
 from keraslip.models.options import RobustOptions
-from keraslip.models.state import RunState, WarmStarts, seed_states
+from keraslip.models.saving import Saving, check_checkpoints, guard_hdf5
+from keraslip.models.state import RunState, WarmStarts
 from keraslip.models.train_step import RobustTrainStep
 from keraslip.models.validation import check_bounded, check_data, check_epsilon
 from keraslip.schedules import Schedule
 
-#: Begins the names of random generators in a saved model.
-_SEED = "seed_generator_"
-
 
 @keras.saving.register_keras_serializable(package="keraslip")
-class LocalLipschitzModel(Certification, RobustTrainStep, keras.Model):
+class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
     """A functional Keras model trained against its own local Lipschitz bound.
 
     It is built, fitted, evaluated and saved as every Keras model. Each training step propagates, with the
@@ -56,6 +54,7 @@ class LocalLipschitzModel(Certification, RobustTrainStep, keras.Model):
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(inputs, outputs, name=name, **kwargs)
+        guard_hdf5()
         self.run_state = RunState(self)
         self.warm_starts = WarmStarts(self)
         self.certified_tracker = keras.metrics.Mean(name="certified_accuracy")
@@ -121,37 +120,7 @@ class LocalLipschitzModel(Certification, RobustTrainStep, keras.Model):
     @property
     def epsilon_value(self) -> float:
         """The compiled epsilon; 0 before `compile`."""
-        return float(keras.ops.convert_to_numpy(self.run_state.epsilon))
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """Arguments of `compile`, serialised."""
-        if not self.compiled:
-            return None
-        config = {**self._compile_arguments, "optimizer": self.optimizer}
-        return keras.saving.serialize_keras_object(config)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as `get_compile_config` says; called by `keras.models.load_model`."""
-        config = keras.saving.deserialize_keras_object(config)
-        if config.get("input_range") is not None:
-            config["input_range"] = tuple(config["input_range"])
-        self.compile(**config)
-        self.optimizer.build(self.trainable_variables)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Saves the model's own weights and, unlike Keras, where its random generators stand."""
-        super().save_own_variables(store)
-        for number, state in enumerate(seed_states(self)):
-            store[f"{_SEED}{number}"] = state
-
-    def load_own_variables(self, store: Any) -> None:
-        """Loads what `save_own_variables` saved; the place in the run stays this model's own."""
-        place = self.run_state.place()
-        super().load_own_variables({k: store[k] for k in store.keys() if not k.startswith(_SEED)})
-        self.run_state.set(*place)
-        for number, state in enumerate(seed_states(self)):
-            if f"{_SEED}{number}" in store.keys():
-                state.assign(store[f"{_SEED}{number}"])
+        return float(keras.ops.convert_to_numpy(self.run_state.epsilon)) if self.compiled else 0.0
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains, as `keras.Model.fit`; logs also certified_accuracy, lipschitz, epsilon and varying.
@@ -181,6 +150,7 @@ class LocalLipschitzModel(Certification, RobustTrainStep, keras.Model):
             options["validation_data"] = self._checked_validation(held_out)
         own = [RunProgress(), StuckWarning(self.outputs[0].shape[-1])]
         options["callbacks"] = _with(options.get("callbacks"), own)
+        check_checkpoints(options["callbacks"])
         try:
             return super().fit(*given.args[1:], **given.kwargs)
         finally:

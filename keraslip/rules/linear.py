@@ -115,14 +115,26 @@ class RescalingRule(LinearRule):
 class NormalizationRule(LinearRule):
     """`(x - mean) / std`, or its inverse; epsilon stays in the units before it."""
 
+    def _constant(self, layer: Any, name: str) -> Tensor:
+        """The layer's `mean` or `variance`."""
+        held = getattr(layer, name)
+        if layer.compute_dtype in ("float32", "float64"):
+            return full_precision(held)
+        # It has rounded its own copies to what it computes in.
+        if layer.input_mean is None:
+            return ops.reshape(full_precision(getattr(layer, f"adapt_{name}")), held.shape)
+        whole = type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+        whole.build(layer.get_build_config()["input_shape"])
+        return full_precision(getattr(whole, name))
+
     def _scale(self, layer: Any) -> Tensor:
         # Keras guards the division by its epsilon; the same floor here gives the same numbers.
-        std = ops.maximum(ops.sqrt(full_precision(layer.variance)), keras.config.epsilon())
+        std = ops.maximum(ops.sqrt(self._constant(layer, "variance")), keras.config.epsilon())
         return std if layer.invert else 1.0 / std
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
         return DiagonalMap(self._scale(layer), in_shape)
 
     def bias(self, layer: Any) -> Tensor | None:
-        mean = full_precision(layer.mean)
+        mean = self._constant(layer, "mean")
         return mean if layer.invert else -mean * self._scale(layer)

@@ -98,3 +98,51 @@ def test_the_loss_is_scaled_and_a_step_that_overflows_is_left_out():
     after = [np.array(keras.ops.convert_to_numpy(w)) for w in model.trainable_weights]
     assert_same(after, before)
     assert float(keras.ops.convert_to_numpy(model.optimizer.dynamic_scale)) == 64.0
+
+
+def inputs_scaled_by(kind, dtype):
+    """A layer with constants, given or found out, that half precision rounds."""
+    if kind == "adapted":
+        layer = keras.layers.Normalization(dtype=dtype)
+        layer.adapt(np.array([[0.1, 3.3, 1e-3, 0.7, 0.2, 5.0], [0.4, 3.4, 3e-3, 0.1, 0.3, 1.0]]))
+        return layer
+    if kind == "inverse":
+        return keras.layers.Normalization(mean=0.1307, variance=0.3081**2, invert=True, dtype=dtype)
+    if kind == "given":
+        means, variances = [0.11, 0.22, 0.33, 0.44, 0.55, 0.66], [1.1, 1e-9, 0.3, 0.4, 0.5, 0.6]
+        return keras.layers.Normalization(mean=means, variance=variances, dtype=dtype)
+    return keras.layers.Rescaling(1 / 255, offset=0.1307, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("nested", [False, True], ids=["flat", "nested"])
+@pytest.mark.parametrize("kind", ["adapted", "given", "inverse", "rescaling"])
+def test_the_copy_has_the_constants_of_the_model(kind, nested, dtype):
+    scaling = inputs_scaled_by(kind, dtype)
+    inputs = keras.Input((6,))
+    first = keras.Sequential([keras.Input((6,)), scaling]) if nested else scaling
+    outputs = keraslip.layers.MaskedLipschitzDense(3, dtype=dtype)(first(inputs))
+    model = keraslip.LocalLipschitzModel(inputs, outputs)
+    copy = keraslip.float32_copy(model)
+    x, _ = samples(4)
+    ours, theirs = (m.estimate(x, epsilon=0.1, power_iterations=3) for m in (model, copy))
+    np.testing.assert_array_equal(ours.logits, theirs.logits)
+    np.testing.assert_array_equal(ours.margin, theirs.margin)
+    np.testing.assert_allclose(copy.predict_on_batch(x), theirs.logits, rtol=2e-5, atol=2e-5)
+
+
+def test_the_copy_is_compiled_as_the_model_and_its_dropout_stands_where_the_models_does():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = compiled(dense_net(dropout=0.5), input_range=(-1.0, 2.0), run_eagerly=True)
+    keras.config.set_dtype_policy("float32")
+    x, y = samples(8)
+    model.train_on_batch(x, y)
+    copy = keraslip.float32_copy(model)
+    assert (copy.epsilon_value, copy.input_range) == (model.epsilon_value, (-1.0, 2.0))
+    assert type(copy.robust_loss) is type(model.robust_loss)
+    states = [
+        [keras.ops.convert_to_numpy(v) for v in m.variables if v.name == "seed_generator_state"]
+        for m in (model, copy)
+    ]
+    assert states[0] and states[0][0][1] > 0
+    np.testing.assert_array_equal(*states)

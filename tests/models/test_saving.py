@@ -221,3 +221,92 @@ def test_weights_alone_are_saved_and_loaded(tmp_path):
     model.save_weights(tmp_path / "model.weights.h5")
     other.load_weights(tmp_path / "model.weights.h5")
     assert_same(weights_of(other), weights_of(model))
+
+
+WAYS = {
+    "set_weights": lambda model, other, path: model.set_weights(other.get_weights()),
+    "load_weights": lambda model, other, path: (
+        other.save_weights(path / "w.weights.h5"),
+        model.load_weights(path / "w.weights.h5"),
+    ),
+    "load_weights of a model": lambda model, other, path: (
+        other.save(path / "m.keras"),
+        model.load_weights(path / "m.keras"),
+    ),
+    "set_state_tree": lambda model, other, path: model.set_state_tree(
+        {k: v for k, v in other.get_state_tree().items() if k.endswith("trainable_variables")}
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+# Keras: an optimizer that has not run yet does not take the other's state.
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer:UserWarning")
+def test_weights_from_elsewhere_leave_the_compiled_epsilon_alone(way, tmp_path):
+    model = compiled(dense_net(name="net"), epsilon=0.5)
+    other = compiled(dense_net(name="net"), epsilon=0.1)
+    other.get_layer("logits").bias.assign([0.0, 0.2, 0.0])
+    WAYS[way](model, other, tmp_path)
+    np.testing.assert_array_equal(
+        model.get_layer("logits").bias.numpy(), other.get_layer("logits").bias.numpy()
+    )
+    assert model.epsilon_value == 0.5
+    assert model.certify(samples(2)[0], workers=1, verbose=0).epsilon.tolist() == [0.5, 0.5]
+    # One that was never compiled has none.
+    bare = dense_net(name="net")
+    WAYS[way](bare, other, tmp_path)
+    assert bare.epsilon_value == 0.0
+
+
+def test_a_restored_backup_leaves_the_compiled_epsilon_alone(tmp_path):
+    x, y = samples(8)
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        model = compiled(dense_net(name="net"), run_eagerly=True)
+        model.fit(x, y, epochs=2, verbose=0, callbacks=[backup, Stop()])
+    model = compiled(dense_net(name="net"), epsilon=0.5, run_eagerly=True)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    history = model.fit(x, y, epochs=2, verbose=0, callbacks=[backup])
+    assert history.epoch == [1] and model.epsilon_value == 0.5
+
+
+H5 = {
+    "save": lambda model, path: model.save(path),
+    "keras.saving": lambda model, path: keras.saving.save_model(model, path),
+    "ModelCheckpoint": lambda model, path: model.fit(
+        *samples(8), verbose=0, callbacks=[keras.callbacks.ModelCheckpoint(path)]
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", [".h5", ".hdf5"])
+@pytest.mark.parametrize("way", H5)
+def test_hdf5_is_refused_before_the_file_is_touched(way, ending, tmp_path):
+    if (way, ending) == ("ModelCheckpoint", ".hdf5"):
+        pytest.skip("Keras refuses the name")
+    path = tmp_path / f"model{ending}"
+    path.write_bytes(b"precious")
+    model = compiled(dense_net())
+    before = weights_of(model)
+    with pytest.raises(ValueError, match=r"\.keras"):
+        H5[way](model, str(path))
+    assert path.read_bytes() == b"precious"
+    assert_same(weights_of(model), before)
+
+
+def test_weights_of_layers_that_derive_something_from_them():
+    inputs = keras.Input((6,))
+    scaled = keras.layers.Normalization()
+    outputs = keraslip.layers.MaskedLipschitzDense(3)(scaled(inputs))
+    model = keraslip.LocalLipschitzModel(inputs, outputs)
+    scaled.adapt(5.0 + 3.0 * samples()[0])
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    x = samples(4)[0]
+    np.testing.assert_array_equal(copy.predict_on_batch(x), model.predict_on_batch(x))
