@@ -80,6 +80,7 @@ class Cascade:
         found: Findings,
         logits: np.ndarray,
         report: Report,
+        inner: np.ndarray | None = None,
     ) -> None:
         """Settles the open samples of a block.
 
@@ -89,6 +90,7 @@ class Cascade:
             found: What `begin` returned; filled in place.
             logits: Executed logits.
             report: Told of the progress.
+            inner: Radii of what is attacked, if not those: for x that is rounded from what was given.
 
         Raises:
             CertificateViolation: if the alarm goes off.
@@ -102,7 +104,7 @@ class Cascade:
             report("dense norms", 0)
             self._stage("dense", self.dense, found, x, epsilon, logits, report)
             report("attack", 0)
-            self._attack(found, x, epsilon, report)
+            self._attack(found, x, epsilon if inner is None else inner, report)
             if conv != "global":
                 report("convolution norms", 0)
                 rows = self._promising(found, x, epsilon) if conv == "auto" else found.open

@@ -99,8 +99,13 @@ def _one_block(
 ) -> None:
     found, logits = cascade.begin(block.x, block.y)
     try:
-        cascade.run(block.x, radii, found, logits, report)
+        inner = block.around_given(radii)
+        cascade.run(block.x, block.radii(radii), found, logits, report, inner)
     finally:
+        # What is certified around x at the larger radius is so around what was given, at the one asked for.
+        radius = block.around_given(found.radius)
+        certified = np.isin(found.status, CERTIFIED_BY)
+        found.radius[:] = np.where(certified, np.maximum(radius, radii), radius)
         done.append(_certificates(found, radii, settings, details))
 
 
@@ -147,6 +152,8 @@ def _wrong_count(epsilon: np.ndarray) -> ValueError:
 def _digest(block: Block, radii: np.ndarray) -> str:
     """A hash of what a block asks for."""
     digest = hashlib.sha256(np.ascontiguousarray(block.x).tobytes() + radii.tobytes())
+    if block.off.any():
+        digest.update(block.off.tobytes())
     digest.update(b"predicted" if block.y is None else block.y.tobytes())
     return digest.hexdigest()[:16]
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keraslip.certify.rounding import FLOAT32, LARGEST, SMALLEST, l2
 from keraslip.models.validation import check_images, check_labels
 
 
@@ -15,10 +16,21 @@ class Block(NamedTuple):
     Args:
         x: Inputs `(n, *shape)`, float32.
         y: Classes `(n,)`, or `None`.
+        off: L2 distance of each to what was given, where float32 has fewer digits, `(n,)`, rounded up.
     """
 
     x: np.ndarray
     y: np.ndarray | None
+    off: np.ndarray
+
+    def radii(self, asked: np.ndarray) -> np.ndarray:
+        """Radii around x of balls that hold those of the radii asked for, around what was given."""
+        return np.where(self.off > 0.0, np.nextafter(asked + self.off, np.inf), asked)
+
+    def around_given(self, radii: np.ndarray) -> np.ndarray:
+        """Radii around what was given, of balls inside those of some radii around x."""
+        inside = np.maximum(np.nextafter(radii - self.off, -np.inf), 0.0)
+        return np.where(self.off > 0.0, inside, radii)
 
 
 def blocks(
@@ -68,18 +80,40 @@ def _block(x: Any, y: Any, shape: tuple[int, ...], classes: int) -> Block:
     x = keras.ops.convert_to_numpy(x)
     _check_shape(x, shape)
     check_images(x)
+    x, off = _in_float32(x)
     if y is None:
-        return Block(x.astype("float32"), None)
+        return Block(x, None, off)
     y = np.asarray(keras.ops.convert_to_numpy(y))
     check_labels(y, classes)
     y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
-    return Block(x.astype("float32"), y.astype("int64"))
+    return Block(x, y.astype("int64"), off)
+
+
+def _in_float32(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs as the network takes them, and how far these can be from what was given."""
+    if x.dtype.itemsize <= 2 or x.dtype == "float32":
+        return x.astype("float32"), np.zeros(len(x))  # nothing is rounded
+    with np.errstate(over="ignore"):
+        rounded = x.astype("float32")
+    largest = np.abs(rounded).max(initial=0.0)
+    if not largest <= LARGEST:
+        raise ValueError(
+            "x holds numbers that float32, in which the network computes, cannot hold. "
+            f"Received: dtype {x.dtype}, largest magnitude {np.abs(x).max():.3g}"
+        )
+    if x.dtype == "float64":
+        return rounded, l2(x - rounded)
+    # Integers, and floats of more digits than float64: each is rounded to the nearest, if at all.
+    exact = x.dtype.kind in "iu" and largest < 2.0**24
+    return rounded, np.zeros(len(x)) if exact else l2(
+        1.01 * FLOAT32 * np.abs(rounded, dtype="float64") + SMALLEST
+    )
 
 
 def _sliced(block: Block, size: int) -> Iterator[Block]:
     for first in range(0, len(block.x), size):
         rows = slice(first, first + size)
-        yield Block(block.x[rows], None if block.y is None else block.y[rows])
+        yield Block(block.x[rows], None if block.y is None else block.y[rows], block.off[rows])
 
 
 def _batches(stream: Any) -> Iterator[Any]:
@@ -106,4 +140,5 @@ def _gathered(stream: Any, size: int, shape: tuple[int, ...], classes: int) -> I
 def _together(parts: list[Block]) -> Block:
     y = [part.y for part in parts if part.y is not None]
     x = np.concatenate([part.x for part in parts])
-    return Block(x, np.concatenate(y) if len(y) == len(parts) else None)
+    off = np.concatenate([part.off for part in parts])
+    return Block(x, np.concatenate(y) if len(y) == len(parts) else None, off)

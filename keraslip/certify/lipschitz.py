@@ -37,6 +37,7 @@ def local_lipschitz(
     for block in stream:
         size = len(block.x)
         part = radii[first : first + size] if radii.ndim else np.full(size, float(radii))
+        part = block.radii(part)
         label = np.zeros(size, dtype="int64")
         parts.append(evaluate(block.x, label, part, norms, hard=True).lipschitz)
         first += size

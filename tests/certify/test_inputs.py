@@ -159,3 +159,36 @@ def test_options():
     assert Settings().backwards and not Settings(effort="frozen").backwards
     assert Settings().describe() == {"effort": "full", "conv": "auto"}
     assert Settings(guarantee="probabilistic", delta=1e-6).describe()["delta"] == 1e-6
+
+
+def distances(x):
+    stream, _ = blocks(x, None, 100, SHAPE, CLASSES)
+    return next(stream)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8", "int64", "bool"])
+def test_what_float32_holds_is_taken_as_it_is(dtype):
+    block = distances((200 * X).astype(dtype))
+    assert block.x.dtype == "float32" and (block.off == 0.0).all()
+    np.testing.assert_array_equal(block.radii(np.full(11, 0.1)), 0.1)
+    np.testing.assert_array_equal(block.around_given(np.full(11, 0.1)), 0.1)
+
+
+def test_what_float32_rounds_is_as_far_off_as_it_is():
+    given = np.random.default_rng(0).uniform(size=(11, *SHAPE))
+    block = distances(given)
+    true = np.linalg.norm((block.x.astype("float64") - given).reshape(11, -1), axis=1)
+    assert (block.off >= true).all() and (block.off <= true * (1 + 1e-9)).all() and true.min() > 0
+    assert (block.radii(np.full(11, 0.1)) >= 0.1 + true).all()
+    assert (block.around_given(np.full(11, 0.1)) <= 0.1 - true).all()
+    assert (block.around_given(true / 2) == 0.0).all()
+    # Whole numbers, too, and batches of streams.
+    whole = np.full((1, *SHAPE), 2**24 + 1)
+    assert distances(whole).off[0] >= np.sqrt(6.0)
+    stream, _ = blocks(iter([given[:4], given[4:]]), None, 11, SHAPE, CLASSES)
+    np.testing.assert_array_equal(next(stream).off, block.off)
+
+
+def test_numbers_beyond_float32_are_refused():
+    with pytest.raises(ValueError, match="that float32.*cannot hold.*1e\\+39"):
+        distances(np.full((1, *SHAPE), 1e39))
