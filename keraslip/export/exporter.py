@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keraslip.certify.kept_network import network_of
+from keraslip.certify.rounding import FLOAT32, l2
 from keraslip.export.elsewhere import write_elsewhere
 from keraslip.export.working_folder import check_free, leftovers, put, working_folder
 from keraslip.version import __version__
@@ -156,7 +157,9 @@ def _compare(model: Any, x: np.ndarray, epsilon: float, found: dict[str, np.ndar
     Raises:
         RuntimeError: where they differ.
     """
-    known = model.certify(x, epsilon=epsilon, effort="frozen", verbose=False)
+    # The graph takes both x and epsilon for roundings of what was meant.
+    radii = epsilon * (1.0 + 2.0 * FLOAT32) + FLOAT32 * (l2(x.astype("float64")) + epsilon)
+    known = model.certify(x, epsilon=radii, effort="frozen", verbose=False)
     differing = [
         name
         for name, same in (

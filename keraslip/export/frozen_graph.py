@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keraslip.certify.network import Network
-from keraslip.certify.rounding import Execution
+from keraslip.certify.rounding import SMALLEST, Execution
 from keraslip.export.frozen_pass import FrozenPass
 from keraslip.export.graph_operators import Constants
 
@@ -39,7 +39,9 @@ class FrozenGraph:
         Returns:
             label int32, certified bool, margin and lipschitz float32, each `(batch,)`.
         """
-        radii = tf.broadcast_to(tf.cast(epsilon, tf.float64), [tf.shape(x)[0]])
+        asked = tf.broadcast_to(tf.cast(epsilon, tf.float64), [tf.shape(x)[0]])
+        # A radius that was meant may have been rounded down to this float32.
+        radii = asked * (1.0 + _CAST) + SMALLEST
         found = FrozenPass(
             self._network, self.constants, self._execution, tf.cast(x, tf.float64), radii
         )
@@ -55,11 +57,12 @@ class FrozenGraph:
         near = tf.reduce_all(tf.abs(executed - found.logits) <= found.logits_error(), axis=1)
         # Comparisons with NaN are false: what is not finite is not certified.
         certified = (margin > 0.0) & (lipschitz < np.inf) & near & ~tied
-        certified &= (radii >= 0.0) & (radii < np.inf) & found.fits
+        certified &= (asked >= 0.0) & (asked < np.inf) & found.fits
+        below, above = (tf.cast(one, tf.float64) for one in (margin < 0.0, lipschitz > 0.0))
         return {
             "label": label,
             "certified": certified,
-            # Rounded to the safe side: the cast goes to the nearest float32.
-            "margin": tf.cast(margin - _CAST * tf.abs(margin), tf.float32),
-            "lipschitz": tf.cast(lipschitz * (1.0 + _CAST), tf.float32),
+            # Rounded to the safe side: the cast goes to the nearest float32, or to zero.
+            "margin": tf.cast(margin - _CAST * tf.abs(margin) - SMALLEST * below, tf.float32),
+            "lipschitz": tf.cast(lipschitz * (1.0 + _CAST) + SMALLEST * above, tf.float32),
         }

@@ -12,11 +12,11 @@ import tensorflow as tf
 from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.operators import compose
 from keraslip.certify.propagation import closed_ball
-from keraslip.certify.rounding import FLOAT64, Execution, gamma, sum_error
+from keraslip.certify.rounding import FLOAT64, TINY, Execution, gamma, sum_error
 from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin
 from keraslip.export.graph_activations import clipped_relu, maxmin
 from keraslip.export.graph_operators import Constants, forward, row_norms
-from keraslip.export.graph_views import View, each, l2, largest, up
+from keraslip.export.graph_views import View, each, l2, largest, times, up
 
 Tensor = Any
 
@@ -38,7 +38,9 @@ class FrozenPass:
         self.errors: dict[int, Tensor] = {0: tf.zeros_like(x)}
         self.split: dict[int, tuple[Tensor, Tensor]] = {}
         size = l2(x) + epsilon
-        rounded = up(self.unit * size + self.smallest * np.prod(network.in_shape) ** 0.5)
+        # The input is the rounding of what was meant, and small entries of it count as zero here, too.
+        flushed = self.smallest * np.prod(network.in_shape) ** 0.5
+        rounded = up(2.0 * (1.0 + self.unit) * (self.unit * size + flushed))
         start = View(tf.ones_like(epsilon), rounded, None)
         #: Whether no number can overflow, `(batch,)`.
         self.fits = size < self.top
@@ -59,7 +61,7 @@ class FrozenPass:
         reach = None
         for view in self.views[ball]:
             norms = row_norms(operator, view.columns, self.constants)
-            distance = each(view.at(self.epsilon), norms) * norms
+            distance = times(each(view.at(self.epsilon), norms), norms)
             reach = distance if reach is None else tf.minimum(reach, distance)
         return reach
 
@@ -91,18 +93,41 @@ class FrozenPass:
         index = closed_ball(source)
         carried = 0.0 if index is not None else absolute(error)
         if index is None:
-            moved = absolute(self._box(source))
+            moved = up(absolute(self._box(source)), operator.terms)
         else:
             moved = self._entry_reach(index, compose(operator.signless, source.terms[index]))
-        flushed = float(operator.flushes.max()) * self.smallest
-        self._fit((1.0 + executed) * (magnitude + moved))
+        reached = (1.0 + executed) * up(magnitude + moved, operator.terms)
+        self._fit(reached * operator.swell)
+        flushed = float(operator.flushes.max()) * (self.smallest + TINY) + self._vanishing(node)
         partial = 0.5 * (magnitude + tf.abs(center)) + own * magnitude
-        at_center = up(carried + sums * partial + (written + own) * magnitude + flushed)
+        at_center = carried + sums * partial + (written + own) * magnitude + flushed
+        at_center = up(at_center, operator.terms)
         if index is not None:
             reach = self.views[index][0].at(self.epsilon)
-            self.split[node.index] = at_center, up(executed * operator.absolute_norm * reach)
+            vector = up(times(np.float64(executed * operator.absolute_norm), reach))
+            self.split[node.index] = at_center, vector
         self.centers[node.index] = center
         self.errors[node.index] = up(at_center + executed * moved)
+
+    def _vanishing(self, node: LinearNode) -> Any:
+        """See `keraslip.certify.propagation.SoundPass`."""
+        lost: Any = 0.0
+        reads = [(node.sources[0], node.operator)]
+        reads += [(self._ball(b), op) for b, op in node.terms.items() if op.folded]
+        for source, operator in reads:
+            if not operator.greatest < self.top:
+                self.fits &= False
+            vanishing = operator.vanishing(self.smallest)
+            if operator.staged or vanishing is not None:
+                peak = largest(tf.abs(self.centers[source.index]) + self._box(source))
+                self._fit((up(times(peak, np.float64(operator.growth))))[:, None])
+                if vanishing is not None:
+                    sums = self.constants(np.asarray(vanishing))
+                    lost = lost + times(sums, each(peak, sums))
+        return lost
+
+    def _ball(self, index: int) -> Node:
+        return next(node for node in self.network.nodes if node.index == index)
 
     def _sum(self, node: SumNode) -> None:
         count = len(node.sources) + (node.constant is not None)
@@ -117,7 +142,7 @@ class FrozenPass:
         rounding = (executed + own) * magnitude + executed * moved
         self.centers[node.index] = center
         self._fit((1.0 + executed) * (magnitude + moved))
-        self.errors[node.index] = up(error + rounding + 2 * count * self.smallest)
+        self.errors[node.index] = up(error + rounding + 4 * count * self.smallest)
 
     def _activate(self, node: ActivationNode) -> None:
         source, activation = node.sources[0], node.activation
@@ -135,16 +160,16 @@ class FrozenPass:
         self.views[node.index] = views
 
     def _closed(self, source: Node, rows: Tensor) -> tuple[Tensor, Tensor]:
-        rounding = l2(rows * self.errors[source.index])
+        rounding = l2(times(rows, self.errors[source.index]))
         if source.index in self.split:
             entries, rest = self.split[source.index]
-            rounding = tf.minimum(rounding, up(l2(rows * entries) + rest))
+            rounding = tf.minimum(rounding, up(l2(times(rows, entries)) + rest))
         gain = tf.zeros_like(self.epsilon)
         for ball, operator in source.terms.items():
             view = self.views[ball][0]
-            norm = up(operator.norm * largest(rows) * self._weight(view))
-            gain = up(gain + up(view.gain * norm))
-            rounding = up(rounding + up(view.rounding * norm))
+            norm = up(times(times(np.float64(operator.norm), largest(rows)), self._weight(view)))
+            gain = up(gain + up(times(view.gain, norm)))
+            rounding = up(rounding + up(times(view.rounding, norm)))
         return gain, rounding
 
     def _weight(self, view: View) -> Tensor:
@@ -155,7 +180,8 @@ class FrozenPass:
         gain = tf.zeros_like(self.epsilon)
         for ball, operator in self.network.logits.terms.items():
             view = self.views[ball][0]
-            gain = up(gain + up(view.gain * up(operator.norm * self._weight(view))))
+            norm = up(times(np.float64(operator.norm), self._weight(view)))
+            gain = up(gain + up(times(view.gain, norm)))
         return gain
 
     def logits_error(self) -> Tensor:
@@ -164,7 +190,7 @@ class FrozenPass:
         for ball, operator in self.network.logits.terms.items():
             view = self.views[ball][0]
             norms = row_norms(operator, view.columns, self.constants)
-            error = up(error + each(view.rounding, norms) * norms)
+            error = up(error + times(each(view.rounding, norms), norms))
         return error
 
     def margin(self, label: Tensor) -> Tensor:
@@ -193,7 +219,15 @@ class FrozenPass:
             weights = tf.ones_like(rows)
             if view.columns is not None:
                 weights = tf.reshape(view.columns, tf.shape(rows))
-            squares = tf.square((rows[:, None] - head[None]) * weights[:, None])
-            norms = up(tf.sqrt(tf.reduce_sum(squares, axis=2)) + written)
-            bounds.append(norms * view.at(self.epsilon)[:, None])
+            apart = (rows[:, None] - head[None]) * weights[:, None]
+            norms = up(self._lengths(apart, self.network.plain_heads[ball]) + written)
+            bounds.append(up(times(norms, view.at(self.epsilon)[:, None])))
         return tf.reduce_min(tf.stack(bounds), axis=0)
+
+    @staticmethod
+    def _lengths(apart: Tensor, plain: bool) -> Tensor:
+        """Norms of differences of rows, `(batch, classes)`."""
+        if plain:
+            return up(tf.sqrt(tf.reduce_sum(tf.square(apart), axis=2)), apart.shape[2])
+        classes, entries = apart.shape[1:]
+        return tf.reshape(l2(tf.reshape(apart, [-1, entries])), [-1, classes])

@@ -15,6 +15,7 @@ from keraslip.certify.operators.dense import DenseOperator, DiagonalOperator
 from keraslip.certify.operators.moving import MovingOperator
 from keraslip.certify.operators.pooling import MeanOperator, PoolOperator
 from keraslip.certify.rounding import INFLATION
+from keraslip.export.graph_views import times, up
 
 Tensor = Any
 
@@ -132,9 +133,9 @@ def row_norms(operator: Operator, columns: Tensor | None, constants: Constants) 
         norms = [row_norms(part, columns, constants) for part in operator.parts]
         return sum(norms[1:], norms[0]) * INFLATION
     if isinstance(operator, DenseOperator):
-        squares = tf.square(constants(operator.kernel))
+        squares, power = (constants(part) for part in operator.squares)
         norms = tf.sqrt(tf.tensordot(tf.square(columns), squares, 1))
-        return norms * (INFLATION * (1.0 + operator.slack))
+        return times(up(norms, operator.terms) * (1.0 + operator.slack), power)
     if isinstance(operator, MovingOperator):
         return forward(operator, columns, constants)
     # An upper bound that leaves the columns out.

@@ -1,23 +1,35 @@
 """Balls of a batch as tensors, and the arithmetic on them that rounds up."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from keraslip.certify.rounding import INFLATION
+from keraslip.certify.rounding import TINY, inflation
 
 Tensor = Any
 
 
-def up(x: Tensor) -> Tensor:
-    """Above what was computed, whatever float64 has rounded."""
-    return x * INFLATION
+def up(x: Tensor, terms: float = 0) -> Tensor:
+    """Above what was computed, whatever float64 has rounded; see `keraslip.certify.rounding.up`."""
+    return x * inflation(terms)
+
+
+def times(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two bounds, which is zero only if one of them is."""
+    # An addition keeps NaN, which some runtimes leave out of a maximum.
+    return a * b + TINY * tf.cast((a != 0.0) & (b != 0.0), tf.float64)
 
 
 def l2(x: Tensor) -> Tensor:
     """An upper bound of the norm of every sample, `(batch,)`."""
-    return up(tf.sqrt(tf.reduce_sum(tf.square(tf.reshape(x, [tf.shape(x)[0], -1])), axis=1)))
+    flat = tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
+    # The squares of tiny numbers are zero.
+    size = tf.reduce_max(tf.abs(flat), axis=1)
+    divisor = tf.where(size > 0.0, size, tf.ones_like(size))
+    squares = tf.reduce_sum(tf.square(flat / divisor[:, None]), axis=1)
+    return times(size, up(tf.sqrt(squares), flat.shape[1]))
 
 
 def largest(x: Tensor) -> Tensor:
@@ -40,4 +52,4 @@ class View:
 
     def at(self, epsilon: Tensor) -> Tensor:
         """The radius at an epsilon, `(batch,)`."""
-        return up(self.gain * epsilon + self.rounding)
+        return up(times(self.gain, epsilon) + self.rounding)
