@@ -38,7 +38,8 @@ class Certificates:
         epsilon: L2 radius of each ball in raw input units, `(n,)` float64.
         guarantee: `"proved"`, `"probabilistic"` or `"estimate"`.
         arithmetic: `"float32"` (the network as executed) or `"float64"` (the ideal network).
-        details: Everything else that the result rests on: effort, delta, seed, weight hash, versions.
+        details: Everything else that the result rests on: effort, delta, seed, the network's
+            fingerprint, versions.
         counterexamples: Inputs that an attack found, by the sample's index.
     """
 
@@ -156,8 +157,11 @@ class Certificates:
         certified = np.flatnonzero(self.certified)
         chosen = np.linspace(0, len(certified) - 1, min(samples, len(certified))).astype(int)
         arrays = evidence(model, np.asarray(x), certified[chosen])
-        if str(arrays["check_weights"]) != self.details.get("weights"):
-            raise ValueError("The model's weights are not those that were certified.")
+        if str(arrays["check_network"]) != self.details.get("network"):
+            raise ValueError(
+                "The model is not the one that was certified: its weights, the settings of a layer or of "
+                "Keras, or the backend are others. Certify it again."
+            )
         return arrays
 
     @classmethod

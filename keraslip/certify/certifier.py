@@ -23,7 +23,7 @@ from rich.progress import (
 from keraslip.certify.cascade import Cascade, Findings, Report
 from keraslip.certify.certificates import ARRAYS, CERTIFIED_BY, Certificates
 from keraslip.certify.inputs import Block, blocks
-from keraslip.certify.joining import joined
+from keraslip.certify.joining import differences, joined
 from keraslip.certify.kept_network import network_of, unchanged
 from keraslip.certify.local_norms import OneSample, probabilistic, proved
 from keraslip.certify.network import Network
@@ -162,7 +162,7 @@ def _details(settings: Settings, digest: str, seed: int) -> dict[str, Any]:
     return {
         **settings.describe(),
         "seed": seed,
-        "weights": digest,
+        "network": digest,
         "blocks": [],
         "backend": keras.backend.backend(),
         "versions": {
@@ -177,12 +177,11 @@ def _details(settings: Settings, digest: str, seed: int) -> dict[str, Any]:
 def _check_resume(resume: Certificates | None, details: dict[str, Any], settings: Settings) -> None:
     if resume is None:
         return
-    same = resume.guarantee == settings.guarantee and resume.arithmetic == settings.arithmetic
-    same = same and (resume.radius is not None) == settings.radius
-    keys = ("weights", "effort", "conv")
-    if not same or any(resume.details.get(key) != details[key] for key in keys):
+    asked = _certificates(Findings.empty(np.zeros(0, "int64")), np.zeros(0), settings, details)
+    if names := differences(asked, resume):
         raise ValueError(
-            "These certificates cannot be resumed: they were made with other weights or options."
+            "These certificates cannot be resumed: they were made with other weights or options, layers or "
+            f"settings of Keras, or by other versions. Certify again. Received: others of {names}"
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from keraslip.certify.certificates import Certificates
+from keraslip.certify.fingerprint import graph_fingerprint
 from keraslip.certify.settings import Settings
 
 
@@ -40,5 +41,9 @@ def estimated(model: Any, x: Any, y: Any, epsilon: np.ndarray, settings: Setting
         np.full(n, float(epsilon)),
         "estimate",
         settings.arithmetic,
-        {"power_iterations": found.power_iterations, "bound": found.bound},
+        {
+            "power_iterations": found.power_iterations,
+            "bound": found.bound,
+            "network": graph_fingerprint(model),
+        },
     )

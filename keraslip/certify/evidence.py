@@ -43,7 +43,7 @@ def evidence(model: Any, x: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarra
     arrays: dict[str, np.ndarray] = {
         "check_rows": rows,
         "check_x": x[rows].reshape(len(rows), int(np.prod(x.shape[1:]))).astype("float64"),
-        "check_weights": np.array(digest),
+        "check_network": np.array(digest),
     }
     constants = _constants(network)
     for k, node in enumerate(sources, start=1):

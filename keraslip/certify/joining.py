@@ -37,10 +37,8 @@ def shared_details(parts: Sequence[Certificates]) -> dict[str, Any]:
     """
     if not parts:
         raise ValueError("There are no certificates to join. Received: an empty list")
-    given = [_foundation(part) for part in parts]
-    for number, other in enumerate(given[1:], 1):
-        names = [key for key in {**given[0], **other} if given[0].get(key) != other.get(key)]
-        if names:
+    for number, other in enumerate(parts[1:], 1):
+        if names := differences(parts[0], other):
             raise ValueError(
                 "Only certificates of one model, made with the same options, can be joined: certify all "
                 f"parts again with these alike. Received: part {number} differs from part 0 in {names}"
@@ -50,6 +48,16 @@ def shared_details(parts: Sequence[Certificates]) -> dict[str, Any]:
     if len(set(seeds)) > 1:
         details["seeds"] = seeds
     return details
+
+
+def differences(one: Certificates, other: Certificates) -> list[str]:
+    """Names of what two results do not share, of all that their promises rest on.
+
+    A file of a keraslip that did not record the network says nothing of it: it shares it with no other.
+    """
+    first, second = _foundation(one), _foundation(other)
+    names = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    return names if "network" in {**first, **second} else ["network", *names]
 
 
 def _foundation(part: Certificates) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _metadata(model: Any) -> dict[str, Any]:
         "in float32. Epsilon is in raw input units.",
         "input_range": model.input_range if model.compiled else None,
         "epsilon": model.epsilon_value if model.compiled else None,
-        "weights": digest,
+        "network": digest,
         "backend": keras.backend.backend(),
         "versions": {
             "keraslip": __version__,

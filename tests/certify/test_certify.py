@@ -1,6 +1,7 @@
 """`model.certify` from end to end: every status, every kind of data, every way to be interrupted."""
 
 import functools
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -103,7 +104,7 @@ def test_every_status_of_a_linear_net():
     assert abs(sum(found.shares.values()) - 1) < 1e-12
     assert found.certified_accuracy(LINEAR_Y) == 0.2
     assert found.guarantee == "proved" and found.arithmetic == "float32"
-    for key in ("effort", "conv", "seed", "weights", "backend", "versions"):
+    for key in ("effort", "conv", "seed", "network", "backend", "versions"):
         assert key in found.details
 
 
@@ -464,6 +465,15 @@ def test_what_cannot_be_resumed():
     ):  # fmt: skip
         with pytest.raises(ValueError, match="cannot be resumed"):
             linear().certify(LINEAR_X[:3], epsilon=0.1, resume=found, **options, **QUIET)
+    likely = {"guarantee": "probabilistic", "delta": 0.1}
+    guessed = linear().certify(LINEAR_X[:3], epsilon=0.1, **likely, **QUIET)
+    with pytest.raises(ValueError, match=r"cannot be resumed.*\['delta'\]"):
+        options = {**likely, "delta": 1e-9}
+        linear().certify(LINEAR_X[:3], epsilon=0.1, resume=guessed, **options, **QUIET)
+    old = replace(found, details={**found.details, "weights": found.details["network"]})
+    old.details.pop("network")  # as files of keraslip 0.x are
+    with pytest.raises(ValueError, match=r"cannot be resumed.*'network'"):
+        linear().certify(LINEAR_X[:3], epsilon=0.1, resume=old, **QUIET)
     other = dense_model([np.eye(2)])
     with pytest.raises(ValueError, match="other weights or options"):
         other.certify(LINEAR_X[:3], epsilon=0.1, resume=found, **QUIET)

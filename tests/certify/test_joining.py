@@ -11,7 +11,7 @@ from tests.certify.test_certificates import assert_equal, certificates
 
 def part(seed=1, **details):
     found = certificates()
-    return replace(found, details={"weights": "a", "effort": "full", "seed": seed, **details})
+    return replace(found, details={"network": "a", "effort": "full", "seed": seed, **details})
 
 
 def test_parts_are_joined_in_order(tmp_path):
@@ -42,7 +42,7 @@ def test_without_radius():
 @pytest.mark.parametrize(
     ("other", "name"),
     [
-        (part(weights="b"), "weights"),
+        (part(network="b"), "network"),
         (part(effort="frozen"), "effort"),
         (part(delta=1e-9), "delta"),
         (part(versions={"keras": "4"}), "versions"),
@@ -54,6 +54,14 @@ def test_without_radius():
 def test_parts_that_rest_on_something_else_are_refused(other, name):
     for parts in ([part(), other], [other, part()], [part(), part(), other]):
         with pytest.raises(ValueError, match=f"differs from part 0 in .*'{name}'"):
+            Certificates.join(parts)
+
+
+def test_files_that_do_not_name_their_network_are_not_joined():
+    old = replace(part(), details={"weights": "a", "effort": "full"})
+    assert_equal(Certificates.join([old]), old)
+    for parts in ([old, old], [old, part()], [part(), old]):
+        with pytest.raises(ValueError, match="differs from part 0 in .*'network'"):
             Certificates.join(parts)
 
 

@@ -64,7 +64,7 @@ def test_certify_saves_certificates_and_a_summary(run, model, digits, tmp_path):
     assert summary["guarantee"] == "proved (float32 execution)" and summary["complete"]
     assert summary["samples"] == 60 and summary["epsilon"] == pytest.approx(0.1)
     assert summary["status"] == pytest.approx(expected.shares)
-    assert summary["details"]["weights"] == expected.details["weights"]
+    assert summary["details"]["network"] == expected.details["network"]
     line = f"certified accuracy {100 * accuracy:.1f} % at epsilon 0.1 on 60 test images: proved"
     assert line in result.output and "misclassified" in result.output
 

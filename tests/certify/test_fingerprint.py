@@ -1,0 +1,139 @@
+"""What is the same network, and what is another."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keraslip
+from keraslip.certify import Certificates, cascade
+from keraslip.certify.content import content
+from keraslip.certify.kept_network import network_of
+from keraslip.models.signature import signature
+from tests.certify.nets import dense_model
+
+X = np.random.default_rng(0).uniform(size=(3, 4, 4, 2)).astype("float32")
+
+
+def build(names="", **changed):
+    """Branches, constants, a model inside, a layer used twice."""
+    if names:  # automatic names count up
+        layers.Conv2D(2, 3), layers.Dense(2), layers.ReLU(), layers.Rescaling(1.0)
+    start = keras.Input((4, 4, 2))
+    x = layers.Rescaling([1.0, 0.5], offset=0.25)(start)
+    x = x + ops.convert_to_tensor([0.0, 1.0])
+    twice = layers.Conv2D(2, 3, padding="same", activation="relu", kernel_regularizer="l2")
+    x = layers.Add()([twice(x), twice(twice(x)), x])
+    inside = keras.Sequential([keras.Input((4, 4, 2)), layers.ReLU(**changed), layers.Flatten()])
+    x = keraslip.layers.ClippedMaxMin(1.0, -1.0)(layers.Dense(6)(inside(x)))
+    model = keraslip.LocalLipschitzModel(start, layers.Dense(3)(x))
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_weights:
+        weight.assign(rng.uniform(0.1, 1.0, weight.shape))
+    return model
+
+
+def of(model):
+    return network_of(model)[1]
+
+
+def test_the_same_network(tmp_path):
+    model = build()
+    model.compile(keras.optimizers.SGD(0.0), epsilon=0.1)
+    first, seen, network = of(model), signature(model), network_of(model)[0]
+    assert of(build("others")) == first
+    model.fit(X, np.arange(3), epochs=1, verbose=0)  # warm starts
+    model.run_state.epsilon.assign(0.2)
+    model.estimate(X, power_iterations=1)
+    assert of(model) == first and signature(model) == seen and network_of(model)[0] is network
+    model.layers[1].trainable = False
+    model.trainable_weights[0].regularizer = keras.regularizers.L2(1.0)
+    model.compile(keras.optimizers.SGD(0.0), epsilon=0.3, bound="global")
+    assert of(model) == first
+    assert of(keraslip.float32_copy(model)) == first
+    path = tmp_path / "model.keras"
+    model.save(path)
+    assert of(keras.models.load_model(path)) == first
+    script = (
+        "import keras, keraslip; from keraslip.certify.kept_network import network_of;"
+        f"print(network_of(keras.models.load_model({str(path)!r}))[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split()[-1] == first
+
+
+def other_format(model):
+    keras.config.set_image_data_format("channels_first")
+
+
+def other_floatx(model):
+    keras.config.set_floatx("float64")
+
+
+def other_weight(model):
+    model.trainable_weights[0].assign(model.trainable_weights[0] * 1.001)
+
+
+@pytest.mark.parametrize("change", [other_format, other_floatx, other_weight])
+def test_another_network(change):
+    model = dense_model([np.eye(3), np.eye(3)])
+    first = of(model)
+    change(model)
+    assert of(model) != first
+
+
+def test_another_network_is_neither_resumed_nor_joined_nor_saved(tmp_path):
+    one, other = build(), build(max_value=0.01)
+    for this, that in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(*map(ops.convert_to_numpy, (this, that)))
+    options = {"epsilon": 0.0, "verbose": False, "batch_size": 4, "effort": "frozen"}
+    found = one.certify(X, **options)
+    with pytest.raises(ValueError, match=r"cannot be resumed.*\['network'\]"):
+        other.certify(X, resume=found, **options)
+    with pytest.raises(ValueError, match=r"differs from part 0 in \['network'\]"):
+        Certificates.join([found, other.certify(X, **options)])
+    with pytest.raises(ValueError, match="not the one that was certified"):
+        found.save(tmp_path / "found.npz", other, X)
+    assert one.certify(X, resume=found, **options).details["network"] == of(one)
+
+
+def test_a_layer_that_changes_meanwhile_voids_the_result(monkeypatch):
+    model = dense_model([np.eye(3), np.eye(3)])
+    run = cascade.Cascade.run
+
+    def changing(self, *args):
+        run(self, *args)
+        model.layers[1].activation = keras.activations.relu
+
+    monkeypatch.setattr(cascade.Cascade, "run", changing)
+    with pytest.raises(RuntimeError, match="changed while it was being certified"):
+        model.certify(np.array([[0.9, 0.1, 0.2]], "float32"), epsilon=0.1, verbose=False)
+
+
+def test_content_is_what_a_value_means():
+    assert content((1, 1)) == content([1.0, 1.0]) == content(np.ones(2, "float32"))
+    assert content({"a": 1, "b": None}) == content({"b": None, "a": 1})
+    assert content(ops.convert_to_tensor([0.1])) == content(np.array([0.1], "float32"))
+    different = [
+        0.1,
+        np.float32(0.1),
+        [0.1],
+        np.nextafter(0.1, 1),
+        True,
+        "0.1",
+        None,
+        {},
+        (),
+        np.nan,
+        np.inf,
+    ]
+    assert len({content(value) for value in different}) == len(different)
+    assert content(object()) != content(object())
+    number = 2.0
+    functions = [lambda x: x, lambda x: x + 1, lambda x: x + number]
+    assert len({content(function) for function in functions}) == 3
