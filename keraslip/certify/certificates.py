@@ -159,8 +159,8 @@ class Certificates:
         arrays = evidence(model, np.asarray(x), certified[chosen])
         if str(arrays["check_network"]) != self.details.get("network"):
             raise ValueError(
-                "The model is not the one that was certified: its weights, the settings of a layer or of "
-                "Keras, or the backend are others. Certify it again."
+                "The model's weights, layers, backend or settings of Keras are not those that were "
+                "certified; certify it again."
             )
         return arrays
 

@@ -97,7 +97,7 @@ def test_another_network_is_neither_resumed_nor_joined_nor_saved(tmp_path):
         other.certify(X, resume=found, **options)
     with pytest.raises(ValueError, match=r"differs from part 0 in \['network'\]"):
         Certificates.join([found, other.certify(X, **options)])
-    with pytest.raises(ValueError, match="not the one that was certified"):
+    with pytest.raises(ValueError, match="not those that were certified"):
         found.save(tmp_path / "found.npz", other, X)
     assert one.certify(X, resume=found, **options).details["network"] == of(one)
 
