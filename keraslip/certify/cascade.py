@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.attacks import pgd_l2
-from keraslip.certify.alarm import audit
+from keraslip.certify.alarm import Alarm, attacked
 from keraslip.certify.certificates import CERTIFIED_BY
 from keraslip.certify.evaluate import Evaluation, Evaluator
 from keraslip.certify.execution import Executed, self_check
@@ -18,11 +17,8 @@ from keraslip.certify.local_norms import LocalNorms, OneSample, proved
 from keraslip.certify.margins import Margins
 from keraslip.certify.network import Network
 from keraslip.certify.radius import certified_radius
-from keraslip.certify.rounding import Execution
+from keraslip.certify.rounding import Execution, l2
 from keraslip.certify.settings import Settings
-
-#: Steps of the attack on what is open, and share of the certified samples that is attacked as an alarm.
-_ATTACK_STEPS, _AUDITED = 20, 0.01
 
 
 class Cascade:
@@ -46,10 +42,14 @@ class Cascade:
         one: OneSample = proved,
         executor: Executor | None = None,
     ) -> None:
-        self.model, self.network, self.settings, self.rng = model, network, settings, rng
+        self.model, self.network, self.settings = model, network, settings
         self.executed = Executed(model, settings.batch_size)
         execution = Execution.of(settings.arithmetic)
         self.evaluate = Evaluator(network, execution, settings.batch_size)
+        #: What runs is float32, whatever the certificates are about.
+        self.rounded = Evaluator(network, Execution.of("float32"), settings.batch_size)
+        exact = settings.arithmetic == "float64"
+        self.alarm = Alarm(model, self.executed, self.rounded, rng, exact)
         self.dense = LocalNorms(False, one, executor)
         guesses = expected_norms if settings.conv == "auto" else None
         self.convolution = LocalNorms(True, one, executor, guesses)
@@ -137,7 +137,12 @@ class Cascade:
             if not len(part):
                 continue
             got = self.evaluate(
-                x[part], found.label[part], epsilon[part], norms, self.settings.backwards
+                x[part],
+                found.label[part],
+                epsilon[part],
+                norms,
+                self.settings.backwards,
+                checked=first,
             )
             report(name, self._settle(name, got, found, part, x, logits))
 
@@ -155,18 +160,44 @@ class Cascade:
         found.lipschitz[rows] = np.minimum(found.lipschitz[rows], got.lipschitz)
         known = np.isfinite(got.lipschitz) & (least > 0.0)
         settled = known & (found.status[rows] == "pending")
-        error = self._execution_error(x[rows[settled]], got, settled)
-        self_check(x[rows[settled]], logits[rows[settled]], got.logits[settled], error)
+        self._check_execution(name, got, found, rows, x, logits, settled)
         found.status[rows[settled]] = name
         return int(settled.sum())
 
-    def _execution_error(self, x: np.ndarray, got: Evaluation, settled: np.ndarray) -> np.ndarray:
-        """How far executed logits may be from exact ones, always by float32."""
-        if self.settings.arithmetic == "float32" or not len(x):
-            return got.error[settled]
-        evaluate = Evaluator(self.network, Execution.of("float32"), self.settings.batch_size)
-        label = np.zeros(len(x), dtype="int64")
-        return evaluate(x, label, np.zeros(len(x))).error
+    def _check_execution(
+        self,
+        name: str,
+        got: Evaluation,
+        found: Findings,
+        rows: np.ndarray,
+        x: np.ndarray,
+        logits: np.ndarray,
+        settled: np.ndarray,
+    ) -> None:
+        """Holds executed logits against exact ones, within what float32 may round at the center.
+
+        The first stage does so for every sample with finite numbers, certified or not. Where certificates
+        are about the ideal network, this takes another pass, for those settled.
+        """
+        exact, error, chosen, at_center = got.logits, got.error, settled, True
+        if self.settings.arithmetic == "float64":
+            if settled.any():
+                label, none = found.label[rows[settled]], np.zeros(settled.sum())
+                again = self.rounded(x[rows[settled]], label, none, checked=True)
+                error = np.full_like(error, np.inf)
+                error[settled] = again.center_error
+        elif name == "global":
+            error = got.center_error
+            known = np.isfinite(logits[rows]) & np.isfinite(exact) & ~np.isnan(error)
+            chosen = settled | known.all(axis=1)
+        else:
+            at_center = (
+                False  # where the first stage knew nothing, the ball's rounding is better than none
+            )
+        if chosen.any():
+            at = rows[chosen]
+            self_check(x[at], logits[at], exact[chosen], error[chosen])
+            found.rounding[at] = l2(error[chosen]) if at_center else found.rounding[at]
 
     def _promising(self, found: Findings, x: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
         """Open samples that local norms of convolutions could certify at all."""
@@ -176,29 +207,12 @@ class Cascade:
         got = self.evaluate(x[rows], found.label[rows], epsilon[rows], expected_norms, True)
         return rows[got.margins.least > 0.0]
 
-    def _attacked(self, x: np.ndarray, label: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
-        """Points that an attack found, padded so that few batch sizes are compiled."""
-        size = min(self.settings.batch_size, max(16, 1 << (len(x) - 1).bit_length()))
-        filled = np.resize(np.arange(len(x)), max(1, -(-len(x) // size)) * size)
-        given = self.model.input_range if self.model.compiled else (0.0, 1.0)
-        inside = given is None or (x.min() >= given[0] and x.max() <= given[1])
-        points = pgd_l2(
-            self.model,
-            x[filled],
-            label[filled],
-            epsilon[filled],
-            steps=_ATTACK_STEPS,
-            input_range=given if inside else None,
-            batch_size=size,
-            verbose=False,
-        )
-        return points[: len(x)]
-
     def _attack(self, found: Findings, x: np.ndarray, epsilon: np.ndarray, report: Report) -> None:
         rows = found.open[epsilon[found.open] > 0.0]
         if not len(rows):
             return
-        points = self._attacked(x[rows], found.label[rows], epsilon[rows])
+        size = self.settings.batch_size
+        points = attacked(self.model, x[rows], found.label[rows], epsilon[rows], size, valid=True)
         fooled = self.executed.logits(points).argmax(axis=1) != found.label[rows]
         found.status[rows[fooled]] = "attacked"
         found.counterexamples |= {
@@ -209,13 +223,7 @@ class Cascade:
     def _alarm(self, found: Findings, x: np.ndarray, epsilon: np.ndarray) -> None:
         """Attacks some certified samples; a hit, or a quotient above the bound, ends the program."""
         certified = np.flatnonzero(np.isin(found.status, CERTIFIED_BY))
-        certified = certified[epsilon[certified] > 0.0]
-        if not len(certified):
-            return
-        count = max(1, round(_AUDITED * len(certified)))
-        rows = self.rng.choice(certified, count, replace=False)
-        points = self._attacked(x[rows], found.label[rows], epsilon[rows])
-        audit(self.executed, found, x, points, rows, epsilon)
+        self.alarm.balls(found, x, epsilon, certified)
 
     def _radius(self, found: Findings, x: np.ndarray, epsilon: np.ndarray) -> None:
         hopeless = np.isin(found.status, ("misclassified", "tied", "nonfinite"))
@@ -223,6 +231,7 @@ class Cascade:
         if len(rows):
             found.radius[rows] = self._radii(found, x, epsilon, rows)
         found.radius[hopeless] = 0.0
+        self.alarm.radii(found, x, rows)
 
     def _radii(
         self, found: Findings, x: np.ndarray, epsilon: np.ndarray, rows: np.ndarray

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keraslip.certify.box import closed_in_box
+from keraslip.certify.center import center_error
 from keraslip.certify.composite import composite
 from keraslip.certify.global_norms import Norms, global_norms
 from keraslip.certify.margins import Margins, margins_of
@@ -26,13 +27,16 @@ class Evaluation:
         margins: Margins against every class.
         lipschitz: Bound on the Lipschitz constant of the logits, `(n,)`.
         logits: Logits in float64, `(n, classes)`.
-        error: How far executed logits at the center may be from these, `(n, classes)`.
+        error: How far executed logits in the ball may be from exact ones, `(n, classes)`.
+        center_error: How far executed logits at the center may be from `logits`, `(n, classes)`; infinite
+            unless asked for.
     """
 
     margins: Margins
     lipschitz: np.ndarray
     logits: np.ndarray
     error: np.ndarray
+    center_error: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Evaluator:
         norms: Norms = global_norms,
         backwards: bool = False,
         hard: bool = False,
+        checked: bool = False,
     ) -> Evaluation:
         """Margins at epsilon.
 
@@ -67,6 +72,7 @@ class Evaluator:
             norms: Where norms come from.
             backwards: Whether classes that are still open get the composite bound.
             hard: Weights 0 and 1 only, see `SoundPass`.
+            checked: Whether logits of the centers are going to be held against executed ones.
         """
         size = max(1, min(self.batch_size, _MEMORY // (96 * self.network.widest)))
         parts = []
@@ -85,18 +91,20 @@ class Evaluator:
                 margins = margins_of(found, label[rows])
                 if backwards:
                     margins = _backwards(found, margins, label[rows])
-                parts.append(_evaluation(found, margins))
+                parts.append(_evaluation(found, margins, checked))
         return _joined(parts)
 
 
-def _evaluation(found: SoundPass, margins: Margins) -> Evaluation:
+def _evaluation(found: SoundPass, margins: Margins, checked: bool) -> Evaluation:
     gain, moved = np.zeros(len(found.logits)), np.zeros_like(found.logits)
     for index, operator in found.network.logits.terms.items():
         view = found.balls[index].views[0]
         gain = up(gain + times(view.reach.gain, found.norms(operator, None, view.columns)))
         rows = operator.row_norms(view.columns)
         moved = up(moved + times(view.reach.rounding[:, None], rows))
-    return Evaluation(margins, gain, found.logits, up(found.logits_error + moved))
+    error = up(found.logits_error + moved)
+    at_center = center_error(found) if checked else np.full_like(error, np.inf)
+    return Evaluation(margins, gain, found.logits, error, at_center)
 
 
 def _backwards(found: SoundPass, margins: Margins, label: np.ndarray) -> Margins:
@@ -129,4 +137,6 @@ def _joined(parts: list[Evaluation]) -> Evaluation:
     margins = Margins(
         *(join(name, "margins") for name in ("gap", "gain", "rounding", "epsilon", "closed"))
     )
-    return Evaluation(margins, join("lipschitz"), join("logits"), join("error"))
+    return Evaluation(
+        margins, join("lipschitz"), join("logits"), join("error"), join("center_error")
+    )

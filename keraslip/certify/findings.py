@@ -20,6 +20,7 @@ class Findings:
         lipschitz: Best upper bound yet.
         radius: Certified radius.
         counterexamples: Inputs that fool the model, by index.
+        rounding: How far executed logits at the center may be from exact ones, in L2; 0 until it is known.
     """
 
     label: np.ndarray
@@ -28,13 +29,14 @@ class Findings:
     lipschitz: np.ndarray
     radius: np.ndarray
     counterexamples: dict[int, np.ndarray]
+    rounding: np.ndarray
 
     @classmethod
     def empty(cls, label: np.ndarray) -> "Findings":
         """Nothing known."""
         n = len(label)
         unknown = np.full(n, -np.inf), np.full(n, np.inf), np.zeros(n)
-        return cls(label, np.full(n, "pending", dtype="U16"), *unknown, {})
+        return cls(label, np.full(n, "pending", dtype="U16"), *unknown, {}, np.zeros(n))
 
     @property
     def open(self) -> np.ndarray:

@@ -51,6 +51,9 @@ class SoundPass:
         self.balls: dict[int, ProvedBall] = {}
         #: Errors of some steps once more: a part entry by entry, and the L2 norm of the rest, `(batch,)`.
         self.split_errors: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        #: Of linear maps and sums: what the step itself rounds at the center, entry by entry, and the
+        #: factor of what distance from the center adds to that.
+        self.fresh: dict[int, tuple[np.ndarray, float]] = {}
         #: Whether no number can overflow, `(batch,)`.
         self.fits = np.ones(len(x), dtype=bool)
         self._start(x)
@@ -125,8 +128,9 @@ class SoundPass:
         flushed = operator.flushes * self.execution.smallest + operator.underflows
         flushed = flushed + self._vanishing(node)
         partial = 0.5 * (magnitude + np.abs(center)) + own * magnitude
-        at_center = carried + sums * partial + (written + own) * magnitude + flushed
-        at_center = up(at_center, operator.terms)
+        fresh = sums * partial + (written + own) * magnitude + flushed
+        at_center = up(carried + fresh, operator.terms)
+        self.fresh[node.index] = up(fresh, operator.terms), executed
         self.centers[node.index] = center
         self.errors[node.index] = up(at_center + executed * moved)
         index = closed_ball(source)
@@ -183,6 +187,8 @@ class SoundPass:
         rounding = (executed + gamma(count, FLOAT64)) * magnitude + executed * moved
         self.centers[node.index] = np.asarray(center)
         flushed = 4 * count * (self.execution.smallest + TINY * (magnitude > 0.0))
+        fresh = (executed + gamma(count, FLOAT64)) * magnitude + flushed
+        self.fresh[node.index] = up(fresh), executed
         self._fit((1.0 + executed) * (magnitude + moved))
         self.errors[node.index] = up(error + rounding + flushed)
 
