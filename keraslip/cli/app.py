@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from keraslip.cli.options import (
+    LARGEST_SEED,
     AttackSamples,
     BatchSize,
     CertifySamples,
@@ -18,6 +19,7 @@ from keraslip.cli.options import (
     Out,
     Overwrite,
     Seed,
+    SeedOfRun,
     Split,
 )
 from keraslip.version import __version__
@@ -87,7 +89,7 @@ def train(
     bound: Annotated[str | None, typer.Option(help="local, global or paper.")] = None,
     sparsity: Annotated[float | None, typer.Option(help="Weight of the sparsity loss.")] = None,
     power_iterations: Annotated[int | None, typer.Option(min=1)] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    seed: SeedOfRun = None,
     data_dir: DataDir = None,
     attack_samples: AttackSamples = 200,
     certify_samples: CertifySamples = 1000,
@@ -155,7 +157,7 @@ def tune(
         str | None, typer.Option(help="clipped_relu, maxmin, clipped_maxmin or relu.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    seed: SeedOfRun = None,
     data_dir: DataDir = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the search in --out where it stopped.")
@@ -294,7 +296,9 @@ def report(
         bool, typer.Option("--overwrite", help="Replace the page given with --out.")
     ] = False,
     data_dir: DataDir = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Default: the run's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Default: the run's.")
+    ] = None,
     attack_samples: AttackSamples = 200,
     certify_samples: CertifySamples = 1000,
 ) -> None:

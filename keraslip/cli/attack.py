@@ -11,11 +11,14 @@ from keraslip import __version__, plots
 from keraslip.attacks import pgd_l2
 from keraslip.attacks.accuracy import correct
 from keraslip.attacks.ball import norms
+from keraslip.cli.output import check_file
 from keraslip.cli.run_folder import as_json, write_text
 from keraslip.cli.subject import Subject
 from keraslip.cli.tables import percent
 
 SHOWN = 8
+#: How a picture's name may end.
+PICTURES = (".png", ".pdf", ".svg")
 
 
 def run_attack(
@@ -36,8 +39,12 @@ def run_attack(
 
     Raises:
         ValueError: for a bad option.
-        FileNotFoundError: if there is no such model.
+        OSError: if there is no such model, or a file cannot be written.
     """
+    if out is not None:
+        check_file(out)
+    if picture is not None:
+        check_file(picture, PICTURES, "--picture")
     subject = Subject.load(**load)
     console.print(str(subject), soft_wrap=True)
     try:

@@ -1,14 +1,15 @@
 """`keraslip report RUN RUN2 ...`: several runs in one page."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
+from keraslip.cli.output import check_file
 from keraslip.cli.page import load_runs, page
 from keraslip.cli.run_folder import write_text
+from keraslip.cli.wording import command
 
 #: Options of `keraslip report` that say how to measure.
 MEASURING = ("data_dir", "seed", "attack_samples", "certify_samples")
@@ -37,11 +38,10 @@ def check_out(out: Path, overwrite: bool) -> None:
     """Raises where a page must not be written.
 
     Raises:
-        FileExistsError: if there is something already and `overwrite` is not set.
+        OSError: if there is something already and `overwrite` is not set, or nothing can be written.
         ValueError: if it is a folder.
     """
-    if out.is_dir():
-        raise ValueError(f"--out of a report is an HTML file. Received: the folder {out}")
+    check_file(out)
     if out.exists() and not overwrite:
         raise FileExistsError(
             f"{out} exists. Replace it with --overwrite, or choose another file with --out."
@@ -69,6 +69,6 @@ def run_compare(paths: Sequence[Path], out: Path, overwrite: bool, console: Cons
     write_text(out, text)
     for run in runs:
         if run.report is None:
-            command = f"keraslip report {shlex.quote(str(run.path))}"
-            console.print(f"Not measured yet: {command}", soft_wrap=True, markup=False)
+            measure = command("report", run.path)
+            console.print(f"Not measured yet: {measure}", soft_wrap=True, markup=False)
     console.print(f"{out} compares {len(runs)} runs.", soft_wrap=True, markup=False)

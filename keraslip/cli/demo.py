@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from keraslip import datasets
+from keraslip.cli.data import load_data
 from keraslip.cli.report import write_report
 from keraslip.cli.run_folder import MODEL, RunFolder
-from keraslip.cli.training import Settings, train
+from keraslip.cli.training import Settings, begin, train
 
 
 def run_demo(out: Path, seed: int, overwrite: bool, epochs: int | None, console: Console) -> None:
@@ -25,13 +25,17 @@ def run_demo(out: Path, seed: int, overwrite: bool, epochs: int | None, console:
     given = {"application": "digits_2c2f", "seed": seed, "epochs": epochs}
     settings = Settings.resolve(given)
     folder = RunFolder(out)
-    folder.create(overwrite)
-    data = datasets.load(settings.dataset)
+    folder.check(overwrite, resumable=False)
+    data = load_data(settings.dataset)
+    model = begin(settings, data)
+    folder.create(overwrite, resumable=False)
     console.print(f"{data}; epsilon {settings.epsilon}, seed {seed}")
     try:
-        model, seconds = train(settings, data, folder, console, keep_best=False)
+        model, seconds = train(settings, data, folder, console, keep_best=False, model=model)
     except KeyboardInterrupt:
-        console.print("\nStopped before the end; start again with --overwrite.")
+        console.print(
+            "\nStopped before the end; begin again with the same command and --overwrite."
+        )
         raise SystemExit(130) from None
     folder.save_model(MODEL, model)
     more = {"epochs": settings.epochs, "seconds_trained": seconds}

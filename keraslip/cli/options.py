@@ -29,4 +29,10 @@ AttackSamples = Annotated[
 CertifySamples = Annotated[
     int, typer.Option(min=0, help="Test images to certify in the report; 0 for all.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, order of the data and attacks.")]
+#: The largest seed of NumPy's older generator, which Keras seeds too.
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[
+    int,
+    typer.Option(min=0, max=LARGEST_SEED, help="Seed of weights, order of the data and attacks."),
+]
+SeedOfRun = Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Default: 0.")]

@@ -36,7 +36,9 @@ def draw(
     _curve(model, data, found, curve, seed, console)
     _images(model, data, found, images)
     if rows := folder.history():
-        history = {key: [row[key] for row in rows] for key in rows[0] if key != "epoch"}
+        history = {
+            key: [row[key] for row in rows] for key in rows[0] if key not in ("epoch", "seconds")
+        }
         plots.training_curves(training, history)
 
 

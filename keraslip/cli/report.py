@@ -7,15 +7,17 @@ from typing import Any
 
 from rich.console import Console
 
-from keraslip import datasets
 from keraslip.certify.table import build_table
 from keraslip.cli.compare import check_out
+from keraslip.cli.data import load_data
 from keraslip.cli.measure import measure
+from keraslip.cli.output import check_folder
 from keraslip.cli.page import load_runs, page
 from keraslip.cli.pictures import PICTURES, draw
 from keraslip.cli.run_folder import CERTIFICATES, CONFIG, PAGE, RunFolder, as_json, write_text
 from keraslip.cli.saved import load_bounded
 from keraslip.cli.tables import accuracy_table, as_text, layer_table
+from keraslip.cli.wording import command
 from keraslip.datasets import Dataset
 
 
@@ -53,12 +55,15 @@ def run_report(
         raise FileNotFoundError(
             f"{path} holds no run: a folder of keraslip train or demo, with {CONFIG}, is needed."
         )
+    check_folder(path, "RUN")
     model = load_bounded(path)
-    data = datasets.load(settings["dataset"], data_dir)
+    data = load_data(settings["dataset"], data_dir)
     seed = settings["seed"] if seed is None else seed
     before = folder.read_json("report.json") or {}
-    kept = {key: before[key] for key in ("epochs", "seconds_trained") if key in before}
-    write_report(model, data, folder, seed, console, attack_samples, certify_samples, kept)
+    known = {"epochs": settings.get("epochs"), "seconds_trained": folder.seconds()}
+    kept = {k: before.get(k) if value is None else value for k, value in known.items()}
+    samples = attack_samples, certify_samples
+    write_report(model, data, folder, seed, console, *samples, kept, data_dir)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, page(load_runs([path])))
@@ -73,6 +78,7 @@ def write_report(
     attack_samples: int | None = None,
     certify_samples: int | None = None,
     more: dict[str, Any] | None = None,
+    data_dir: Path | None = None,
 ) -> None:
     """Measures a model, draws, prints the tables and writes all of it into a run's folder.
 
@@ -85,6 +91,7 @@ def write_report(
         attack_samples: Test images to attack; all that are certified if `None`.
         certify_samples: Test images to certify; all if `None` or 0.
         more: Further entries of report.json.
+        data_dir: Folder of tensorflow_datasets, if the user gave it.
 
     Raises:
         SystemExit: with status 130, after Ctrl-C.
@@ -96,7 +103,8 @@ def write_report(
         draw(model, data, folder, found, seed, console)
     except KeyboardInterrupt:
         console.print(
-            f"\nStopped. The model is saved; make its report with: keraslip report {folder.path}",
+            "\nStopped. The model is saved; make its report with: "
+            + command("report", folder.path, data_dir=data_dir),
             soft_wrap=True,
         )
         raise SystemExit(130) from None

@@ -2,11 +2,15 @@
 
 import csv
 import json
+import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import keras
+
+from keraslip.cli.output import check_folder
 
 CONFIG, LOG, STATE = "config.json", "log.csv", "state.json"
 LAST, BEST, MODEL = "last.keras", "best.keras", "model.keras"
@@ -32,8 +36,15 @@ def as_json(content: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file, `None` if it is not there."""
-    return json.loads(path.read_text()) if path.exists() else None
+    """Reads a JSON file, `None` if it is not there.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,19 +69,27 @@ class RunFolder:
         """Whether there is anything in the folder."""
         return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
 
-    def create(self, overwrite: bool = False) -> None:
-        """Makes the folder.
+    def check(self, overwrite: bool = False, resumable: bool = True) -> None:
+        """Raises where no run can begin; nothing is changed.
+
+        Args:
+            overwrite: Whether what is there may be replaced.
+            resumable: Whether the command can continue a run.
 
         Raises:
-            FileExistsError: if something is there already and `overwrite` is not set.
+            OSError: if something is there already and `overwrite` is not set, or nothing can be written.
         """
+        check_folder(self.path)
         if self.exists and not overwrite:
+            go_on = "Continue the run in it with --resume, r" if resumable else "R"
             raise FileExistsError(
-                f"The output folder {self.path} is not empty. Continue the run in it with --resume, "
-                "replace it with --overwrite, or choose another folder with --out."
+                f"The output folder {self.path} is not empty. {go_on}eplace it with --overwrite, or choose "
+                "another folder with --out."
             )
-        if self.path.exists() and not self.path.is_dir():
-            raise FileExistsError(f"--out must be a folder. Received: the file {self.path}")
+
+    def create(self, overwrite: bool = False, resumable: bool = True) -> None:
+        """Makes the folder, see `check`."""
+        self.check(overwrite, resumable)
         self.path.mkdir(parents=True, exist_ok=True)
         for name in (CONFIG, LOG, STATE, LAST, BEST, MODEL, MONITOR, *REPORT):
             (self.path / name).unlink(missing_ok=True)
@@ -101,18 +120,24 @@ class RunFolder:
                 {key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)
             ]
 
+    def seconds(self) -> float | None:
+        """What the epochs that are done took, in all sessions; `None` where the log does not say."""
+        total = sum(row.get("seconds", math.nan) for row in self.history())
+        return None if math.isnan(total) else total
+
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Writes the logs of all epochs as CSV."""
         temporary = self.path / f".{LOG}.partial"
         with temporary.open("w", newline="") as lines:
-            writer = csv.DictWriter(lines, fieldnames=list(rows[0]))
+            names = dict.fromkeys(name for row in rows for name in row)
+            writer = csv.DictWriter(lines, fieldnames=list(names), restval=math.nan)
             writer.writeheader()
             writer.writerows(rows)
         os.replace(temporary, self.path / LOG)
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Writes one line for each epoch.
+    """Writes one line for each epoch, with the seconds since the last one.
 
     Args:
         folder: Where to.
@@ -122,10 +147,15 @@ class EpochLog(keras.callbacks.Callback):
         super().__init__()
         self.folder = folder
         self.rows: list[dict[str, float]] = []
+        self._since = time.perf_counter()
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._since = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
-        self.rows.append({"epoch": epoch + 1, **values})
+        since, self._since = self._since, time.perf_counter()
+        self.rows.append({"epoch": epoch + 1, **values, "seconds": self._since - since})
         self.folder.write_history(self.rows)
 
 

@@ -33,11 +33,16 @@ class SearchSettings:
         """
         given = {key: value for key, value in given.items() if value not in (None, [])}
         if stored is not None:
-            if changed := {k: v for k, v in given.items() if stored[k] != v}:
+            if changed := {k: v for k, v in given.items() if stored.get(k) != v}:
                 raise ValueError(
                     "A search goes on with the settings it began with; only --trials can grow. Leave them "
                     "out, or begin another search with another --out. "
-                    f"Received: {changed}, the search has { {k: stored[k] for k in changed} }"
+                    f"Received: {changed}, the search has { {k: stored.get(k) for k in changed} }"
+                )
+            if set(stored) != {f.name for f in fields(cls)}:
+                raise ValueError(
+                    "The folder holds no settings of this keraslip's searches, so the search cannot be "
+                    f"resumed. Received: {', '.join(stored)}"
                 )
             return cls(**stored)
         name = given.get("application", "mnist_4c3f")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keraslip import datasets
+from keraslip.cli.data import load_data
 from keraslip.cli.run_folder import CONFIG, RunFolder
 from keraslip.cli.saved import load_bounded, model_file
 from keraslip.models import LocalLipschitzModel
@@ -72,7 +73,7 @@ class Subject:
         dataset = dataset or _dataset_of_run(file)
         if epsilon is None and not loaded.compiled:
             raise ValueError(f"{file} was saved without an epsilon; pass one with --epsilon.")
-        data = datasets.load(dataset, data_dir)
+        data = load_data(dataset, data_dir)
         _check_fit(loaded, file, data)
         part = SPLITS[split]
         x, y = (getattr(data, f"{name}_{part}")[:limit] for name in "xy")

@@ -6,11 +6,12 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from keraslip import datasets
 from keraslip.callbacks import LipschitzMonitor
+from keraslip.cli.data import load_data
 from keraslip.cli.report import write_report
 from keraslip.cli.run_folder import BEST, CONFIG, RunFolder
-from keraslip.cli.training import Settings, train
+from keraslip.cli.training import Settings, begin, train
+from keraslip.cli.wording import command
 
 
 def run_train(
@@ -40,24 +41,34 @@ def run_train(
         tensorboard: Whether to write them for TensorBoard as well.
     """
     folder = RunFolder(out)
-    stored = folder.read_json(CONFIG) if resume else None
+    stored = folder.read_json(CONFIG) if resume and out.is_dir() else None
+    if resume and stored is None and folder.exists and not overwrite:
+        raise FileNotFoundError(
+            f"{out} holds no run to resume, and is not empty. Replace what is in it with --overwrite, or "
+            "choose another folder with --out."
+        )
     settings = Settings.resolve(given, stored)
-    data = datasets.load(settings.dataset, data_dir)
+    folder.check(overwrite or stored is not None)
+    data = load_data(settings.dataset, data_dir)
     watch: list[LipschitzMonitor] = []
     if monitor or tensorboard:
         watch = [LipschitzMonitor(out, data.x_val, data.y_val, tensorboard=tensorboard)]
+    model = None
     if stored is None:
+        model = begin(settings, data)
         folder.create(overwrite)
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
     try:
-        _, seconds = train(settings, data, folder, console, callbacks=watch)
+        _, seconds = train(settings, data, folder, console, callbacks=watch, model=model)
     except KeyboardInterrupt:
         console.print(
-            f"\nStopped. The epochs that were finished are kept; go on with: "
-            f"keraslip train --out {out} --resume"
+            "\nStopped. The epochs that were finished are kept; go on with: "
+            + command("train", "--out", out, "--resume", data_dir=data_dir),
+            soft_wrap=True,
         )
         raise SystemExit(130) from None
     # The best by VALIDATION certified accuracy; the test data decide nothing.
     best = keras.models.load_model(folder.path / BEST)
     more = {"epochs": settings.epochs, "seconds_trained": seconds}
-    write_report(best, data, folder, settings.seed, console, attack_samples, certify_samples, more)
+    samples = attack_samples, certify_samples
+    write_report(best, data, folder, settings.seed, console, *samples, more, data_dir)

@@ -1,6 +1,6 @@
 """The training run behind `keraslip train` and `keraslip demo`."""
 
-import time
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -13,6 +13,8 @@ from keraslip.cli.progress import EpochBar
 from keraslip.cli.recipes import RECIPES
 from keraslip.cli.run_folder import CONFIG, LAST, STATE, Checkpoint, EpochLog, RunFolder
 from keraslip.datasets import Dataset, ShuffledBatches
+from keraslip.models.validation import check_epsilon
+from keraslip.rules import BOUNDS
 from keraslip.schedules import LinearRamp
 
 LOSSES = {"bcp": losses.BCPLoss, "gloro": losses.GloRoLoss, "trades": losses.TradesLoss}
@@ -44,10 +46,15 @@ class Settings:
         """Settings from what the user gave, what the folder holds and the network's recipe.
 
         Raises:
-            ValueError: for unknown names, or where given and stored settings differ.
+            ValueError: for unknown names, numbers out of range, or where given and stored settings differ.
         """
         given = {key: value for key, value in given.items() if value is not None}
         if stored is not None:
+            if set(stored) != {f.name for f in fields(cls)}:
+                raise ValueError(
+                    f"{CONFIG} holds no settings of this keraslip's runs, so the run cannot be resumed. "
+                    f"Received: {', '.join(stored)}"
+                )
             changed = {k: v for k, v in given.items() if stored.get(k) != v}
             if changed:
                 was = {k: stored.get(k) for k in changed}
@@ -56,19 +63,41 @@ class Settings:
                     f"start another run with another --out. Received: {changed}, the run has {was}"
                 )
             return cls(**stored)
-        name = given.get("application", "mnist_4c3f")
-        if name not in RECIPES:
-            raise ValueError(
-                f"--application must be one of {', '.join(sorted(RECIPES))}. Received: {name!r}"
-            )
-        if given.get("loss", "bcp") not in LOSSES:
-            raise ValueError(
-                f"--loss must be one of {', '.join(LOSSES)}. Received: {given['loss']!r}"
-            )
+        given = {"application": "mnist_4c3f", **given}
+        _check(given)
+        name = given["application"]
         fallback = {"activation": "clipped_relu", "threshold": None, "bound": "local", "seed": 0}
         known = {f.name for f in fields(cls)}
         recipe = {k: v for k, v in asdict(RECIPES[name]).items() if k in known}
-        return cls(**{**fallback, **recipe, **given, "application": name})
+        return cls(**{**fallback, **recipe, **given})
+
+
+def _check(given: dict[str, Any]) -> None:
+    """Checks what needs no data; the rest is seen when the model is built."""
+    names = {"application": sorted(RECIPES), "loss": LOSSES, "bound": BOUNDS}
+    for option, known in names.items():
+        if option in given and given[option] not in known:
+            raise ValueError(
+                f"--{option} must be one of {', '.join(known)}. Received: {given[option]!r}"
+            )
+    check_epsilon(given.get("epsilon", 0.0), "--epsilon")
+    rate = given.get("learning_rate", 1.0)
+    if not 0.0 < rate < math.inf:
+        raise ValueError(f"--learning-rate must be a finite number > 0. Received: {rate}")
+
+
+def begin(settings: Settings, data: Dataset) -> Any:
+    """The model of a run that begins; nothing is written, so that what cannot be built leaves nothing.
+
+    Args:
+        settings: The run's settings.
+        data: The data set.
+
+    Raises:
+        ValueError: for a setting that the network, the data or the training cannot have.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    return build(settings, data, len(training_batches(settings, data)))
 
 
 def build(settings: Settings, data: Dataset, steps: int) -> Any:
@@ -98,6 +127,24 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
     return model
 
 
+def training_batches(settings: Any, data: Dataset, start_epoch: int = 0) -> ShuffledBatches:
+    """Batches of the training images, in the order that the seed decides.
+
+    Args:
+        settings: Settings of a run or of a search.
+        data: The data set.
+        start_epoch: The epoch that comes first.
+    """
+    return ShuffledBatches(
+        data.x_train,
+        data.y_train,
+        settings.batch_size,
+        settings.seed,
+        settings.augment,
+        start_epoch=start_epoch,
+    )
+
+
 def _learning_rate(settings: Settings, steps: int) -> keras.optimizers.schedules.CosineDecay:
     # A warm-up from the rate to itself is a constant half; the rest falls along a cosine.
     half = max(settings.epochs * steps // 2, 1)
@@ -117,6 +164,7 @@ def train(
     console: Console,
     keep_best: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    model: Any = None,
 ) -> Any:
     """Trains, or continues, a run.
 
@@ -127,35 +175,27 @@ def train(
         console: Where progress goes.
         keep_best: Whether to keep checkpoints, the last and the best by validation.
         callbacks: What else to do; before a checkpoint says that the epoch is done.
+        model: What `begin` returned, to train it; else the folder says where to go on.
 
     Returns:
-        The trained model and the seconds this call trained.
+        The trained model and the seconds its epochs took, in all sessions.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C; the folder holds all epochs but the current one.
     """
-    folder.write_json(CONFIG, asdict(settings))
-    keras.utils.set_random_seed(settings.seed)
     state = folder.read_json(STATE)
     done = state["epochs_done"] if state else 0
-    batches = ShuffledBatches(
-        data.x_train,
-        data.y_train,
-        settings.batch_size,
-        settings.seed,
-        settings.augment,  # type: ignore[arg-type]
-        start_epoch=done,
-    )
     if done:
+        keras.utils.set_random_seed(settings.seed)
         model = keras.models.load_model(folder.path / LAST)
-    else:
-        model = build(settings, data, len(batches))
+    elif model is None:
+        model = begin(settings, data)
+    folder.write_json(CONFIG, asdict(settings))
     bar = EpochBar(console)
     keeper = Checkpoint(folder) if keep_best else EpochLog(folder)
-    started = time.perf_counter()
     try:
         model.fit(
-            batches,
+            training_batches(settings, data, done),
             epochs=settings.epochs,
             initial_epoch=done,
             shuffle=False,
@@ -166,4 +206,4 @@ def train(
         )
     finally:
         bar.stop()
-    return model, time.perf_counter() - started
+    return model, folder.seconds()

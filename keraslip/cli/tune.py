@@ -10,10 +10,14 @@ import keras_tuner
 from rich.console import Console
 
 from keraslip import applications, datasets, tuning
+from keraslip.cli.data import load_data
+from keraslip.cli.output import check_folder
 from keraslip.cli.run_folder import BEST, RunFolder
 from keraslip.cli.search_files import drop_unrecorded, whole_files
 from keraslip.cli.search_settings import SearchSettings, parse_space
 from keraslip.cli.search_view import TrialBar, announced, show_lost, trial_table
+from keraslip.cli.training import training_batches
+from keraslip.cli.wording import command
 from keraslip.tuning.results import COMPLETED, CSV, JSON, PICTURE, rows_of, write_rows
 
 #: The state of the search, and keras-tuner's own folder beside it.
@@ -49,6 +53,7 @@ def run_tune(
     Raises:
         SystemExit: 130 after Ctrl-C, 1 if no trial completed.
     """
+    check_folder(out)
     folder, worker = RunFolder(out), _is_worker()
     stored = _stored(folder, resume, overwrite, worker)
     settings = SearchSettings.resolve(given, stored and stored["settings"])
@@ -57,9 +62,12 @@ def run_tune(
             f"--tuner must be one of {', '.join(TUNERS)}. Received: {settings.tuner!r}"
         )
     trials = trials or (stored and stored["trials"]) or _usual_trials(settings)
-    data = datasets.load(settings.dataset, data_dir)
+    data = load_data(settings.dataset, data_dir)
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
-    hypermodel = _hypermodel(settings, data)
+    hypermodel, batches = _hypermodel(settings, data), training_batches(settings, data)
+    if stored is None:
+        # What no trial can be built with is refused here, before anything is written.
+        hypermodel.build(keras_tuner.HyperParameters())
     state = {"settings": settings.as_dict(), "trials": trials}
     with whole_files():
         if stored and not worker:
@@ -70,11 +78,12 @@ def run_tune(
             for name in (CSV, JSON, PICTURE, BEST):
                 (out / name).unlink(missing_ok=True)
             folder.write_json(STATE, {**state, "complete": False})
-        _search(tuner, settings, data, console)
+        go_on = command("tune", "--out", out, "--resume", data_dir=data_dir)
+        _search(tuner, settings, batches, data, go_on, console)
     if worker:
         console.print("No more trials for this worker; the chief writes the results.")
         return
-    _finish(tuner, folder, settings.dataset, console)
+    _finish(tuner, folder, settings.dataset, data_dir, console)
     folder.write_json(STATE, {**state, "complete": True})
 
 
@@ -98,8 +107,6 @@ def _stored(folder: RunFolder, resume: bool, overwrite: bool, worker: bool) -> A
             f"There is a search in {folder.path}. Continue it with --resume, replace it with "
             "--overwrite, or choose another folder with --out."
         )
-    if folder.path.exists() and not folder.path.is_dir():
-        raise FileExistsError(f"--out must be a folder. Received: the file {folder.path}")
     return None
 
 
@@ -152,15 +159,15 @@ def _tuner(
     return tuner
 
 
-def _search(tuner: Any, settings: SearchSettings, data: datasets.Dataset, console: Console) -> None:
+def _search(
+    tuner: Any,
+    settings: SearchSettings,
+    batches: datasets.ShuffledBatches,
+    data: datasets.Dataset,
+    go_on: str,
+    console: Console,
+) -> None:
     """Trains on the training data, compares on the validation data; the test data are not touched."""
-    batches = datasets.ShuffledBatches(
-        data.x_train,
-        data.y_train,
-        settings.batch_size,
-        settings.seed,
-        settings.augment,  # type: ignore[arg-type]
-    )
     bar = TrialBar(console)
     try:
         tuner.search(
@@ -174,29 +181,32 @@ def _search(tuner: Any, settings: SearchSettings, data: datasets.Dataset, consol
         )
     except KeyboardInterrupt:
         bar.stop()
-        _stopped(tuner, console)
+        _stopped(tuner, go_on, console)
         raise SystemExit(130) from None
     except RuntimeError as error:
         # keras-tuner gives up after three failures in a row.
         bar.stop()
-        _stopped(tuner, console)
+        _stopped(tuner, go_on, console)
         console.print(f"[bold red]The search was given up:[/] {str(error).splitlines()[0]}")
         raise SystemExit(1) from None
     finally:
         bar.stop()
 
 
-def _stopped(tuner: Any, console: Console) -> None:
+def _stopped(tuner: Any, go_on: str, console: Console) -> None:
     if rows := rows_of(getattr(tuner.oracle, "trials", {}).values()):
         console.print(trial_table(rows))
         show_lost(rows, console)
     console.print(
         "\nStopped. The trials that were finished are kept, and the one that was not starts again; go on "
-        f"with: keraslip tune --out {tuner.directory} --resume"
+        f"with: {go_on}",
+        soft_wrap=True,
     )
 
 
-def _finish(tuner: Any, folder: RunFolder, dataset: str, console: Console) -> None:
+def _finish(
+    tuner: Any, folder: RunFolder, dataset: str, data_dir: Path | None, console: Console
+) -> None:
     rows = rows_of(tuner.oracle.trials.values())
     console.print(trial_table(rows))
     show_lost(rows, console)
@@ -204,8 +214,10 @@ def _finish(tuner: Any, folder: RunFolder, dataset: str, console: Console) -> No
         raise SystemExit(1)
     folder.save_model(BEST, tuner.load_model(tuner.oracle.get_trial(rows[0]["trial"])))
     write_rows(rows, folder.path)
+    where = "--dataset", dataset, "--split", "validation"
     console.print(
         f"{CSV}, {JSON}, {PICTURE} and the best model are in {folder.path}. Its certified accuracy is an "
         "estimate; prove it with: "
-        f"keraslip certify {folder.path / BEST} --dataset {dataset} --split validation"
+        + command("certify", folder.path / BEST, *where, data_dir=data_dir),
+        soft_wrap=True,
     )

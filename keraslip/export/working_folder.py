@@ -41,7 +41,7 @@ def check_free(target: Path, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise FileExistsError(f"{target} exists; remove it, or choose another path.")
+        raise FileExistsError(f"{target} exists; pass overwrite=True, or choose another path.")
     # A mistyped path must not cost a folder of something else.
     if not target.is_dir() or not ((target / CARD).exists() or not any(target.iterdir())):
         raise FileExistsError(

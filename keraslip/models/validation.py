@@ -17,16 +17,16 @@ def check_epsilon(epsilon: Any, name: str = "epsilon") -> float:
 
     Args:
         epsilon: A number >= 0, in raw input units.
-        name: What to call it in the message.
+        name: What to call it in the message; another number >= 0 is no radius.
 
     Raises:
         ValueError: if it is not a finite number >= 0.
     """
     number = isinstance(epsilon, int | float | np.integer | np.floating)
     if not number or isinstance(epsilon, bool) or not 0.0 <= float(epsilon) < math.inf:
+        radius = ", an L2 radius in raw input units" if "epsilon" in name else ""
         raise ValueError(
-            f"{name} must be a finite number >= 0, the L2 radius in raw input units. "
-            f"Received: {name}={epsilon!r}"
+            f"{name} must be a finite number >= 0{radius}. Received: {name}={epsilon!r}"
         )
     return float(epsilon)
 

@@ -70,6 +70,7 @@ def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not(data, tmp_path, monk
             run(data, tmp_path / "stopped")
     stopped = RunFolder(tmp_path / "stopped")
     assert stopped.read_json(STATE)["epochs_done"] == 1
+    before = stopped.seconds()
     run(data, tmp_path / "stopped")
     assert stopped.read_json(STATE) == whole.read_json(STATE)
     for a, b in zip(weights(whole.path / LAST), weights(stopped.path / LAST), strict=True):
@@ -78,6 +79,15 @@ def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not(data, tmp_path, monk
     best = max(row["val_certified_accuracy"] for row in stopped.history())
     assert stopped.read_json(STATE)["best"] == best
     assert (stopped.path / BEST).exists() and (stopped.path / LOG).exists()
+    # What the first session took is not forgotten.
+    first, *rest = (row["seconds"] for row in stopped.history())
+    assert 0 < before == first and stopped.seconds() == pytest.approx(first + sum(rest))
+
+
+def test_a_log_without_seconds_goes_on_and_says_of_none(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_history([{"epoch": 1.0, "loss": 2.0}, {"epoch": 2.0, "loss": 1.0, "seconds": 3.0}])
+    assert [row["epoch"] for row in folder.history()] == [1.0, 2.0] and folder.seconds() is None
 
 
 def test_resume_refuses_changed_settings():

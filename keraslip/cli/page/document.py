@@ -1,7 +1,6 @@
 """The page: its sections in order, and the frame around them."""
 
 import base64
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from keraslip.cli.page.markup import Markup, element, join
 from keraslip.cli.page.run import Run
 from keraslip.cli.page.style import CSS
 from keraslip.cli.page.svg import swatch
+from keraslip.cli.wording import command
 
 READING = """Clean, PGD and certified accuracy are shares of the first test images whose label is right: on
 the image, under an attack by projected gradient descent (an upper bound of what is robust), and provably for
@@ -71,10 +71,7 @@ def _notes(runs: Sequence[Run]) -> Markup:
     missing = [run for run in runs if run.report is None]
     notes = []
     if missing:
-        commands = (
-            element("li", element("code", f"keraslip report {shlex.quote(str(run.path))}"))
-            for run in missing
-        )
+        commands = (element("li", element("code", command("report", run.path))) for run in missing)
         notes.append(
             element(
                 "div",

@@ -1,6 +1,5 @@
 """What the page knows of a run: the files in its folder, nothing measured anew."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +73,7 @@ def _load(number: int, name: str, path: Path) -> Run:
 
 
 def _read(folder: RunFolder, name: str) -> dict[str, Any] | None:
-    try:
-        content = folder.read_json(name)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder.path / name} is damaged: {error}") from error
+    content = folder.read_json(name)
     if content is not None and not isinstance(content, dict):
         raise ValueError(f"{folder.path / name} is damaged: it holds no settings or results.")
     return content

@@ -1,0 +1,47 @@
+"""Where a command writes, looked at before it works: hours of it must not end in an error."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def check_folder(path: Path, option: str = "--out") -> None:
+    """Raises where no folder can be made, or none of its files written; leaves nothing behind.
+
+    Args:
+        path: The folder; it need not exist, nor the folders above it.
+        option: What the user gave it with.
+
+    Raises:
+        OSError: saying what is in the way.
+    """
+    place = next(there for there in (path, *path.absolute().parents) if there.exists())
+    if not place.is_dir():
+        raise FileExistsError(f"{option} needs a folder, and {place} is a file. Received: {path}")
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"Nothing can be written in {place} ({error.strerror}); choose another place with {option}. "
+            f"Received: {path}"
+        ) from error
+
+
+def check_file(path: Path, endings: Sequence[str] = (), option: str = "--out") -> None:
+    """Raises where a file cannot be written; leaves nothing behind.
+
+    Args:
+        path: The file; the folders above it need not exist.
+        endings: How its name may end; anyhow if there are none.
+        option: What the user gave it with.
+
+    Raises:
+        OSError: saying what is in the way.
+        ValueError: for another ending, and for a folder.
+    """
+    if endings and path.suffix.lower() not in endings:
+        raise ValueError(f"{option} must end in {' or '.join(endings)}. Received: {path}")
+    if path.is_dir():
+        raise ValueError(f"{option} must be a file. Received: the folder {path}")
+    check_folder(path.parent, option)
