@@ -34,9 +34,11 @@ def build_table(certificates: "Certificates") -> Table:
     radius = (
         f"{epsilon[0]:.4g}" if len(epsilon) == 1 else f"{epsilon.min():.4g}..{epsilon.max():.4g}"
     )
+    pending = int((np.asarray(certificates.status) == "pending").sum())
+    partial = f"\nPARTIAL: {pending} of {len(certificates)} samples are pending" if pending else ""
     table = Table(
         title=f"{len(certificates)} samples, epsilon {radius} (L2, raw input units), "
-        f"guarantee {certificates.guarantee}, arithmetic {certificates.arithmetic}",
+        f"guarantee {certificates.guarantee}, arithmetic {certificates.arithmetic}{partial}",
         title_justify="left",
     )
     table.add_column("status")
@@ -49,7 +51,10 @@ def build_table(certificates: "Certificates") -> Table:
     certified = certificates.certified
     mean = f"{100 * np.mean(certified):.1f}" if len(certificates) else "-"
     table.add_section()
-    table.add_row("certified", str(int(certified.sum())), mean, "all stages together")
+    # What is settled first is what is easily certified: its share says nothing of the rest.
+    least, rest = (">= ", f"; {pending} may be added") if pending else ("", "")
+    together = f"all stages together{rest}"
+    table.add_row("certified", str(int(certified.sum())), f"{least}{mean}", together)
     return table
 
 

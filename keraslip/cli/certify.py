@@ -3,15 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from keraslip.certify import Certificates
 from keraslip.certify.settings import Settings
 from keraslip.certify.table import build_table
+from keraslip.cli.output import check_file
 from keraslip.cli.run_folder import as_json, read_json, write_text
 from keraslip.cli.saved import model_file
 from keraslip.cli.subject import Subject
-from keraslip.cli.summary import promise, summarize
+from keraslip.cli.summary import promise, settled, summarize
 from keraslip.cli.tables import percent
 
 #: What the file of an interrupted run must have in common with the run that goes on.
@@ -45,6 +47,11 @@ def run_certify(
         FileNotFoundError: if there are none to resume, or no model.
     """
     Settings(**options)
+    if options["guarantee"] == "estimate" and (evidence or options["radius"]):
+        raise ValueError(
+            "--guarantee estimate proves nothing: it has no certified radii and no evidence. Leave out "
+            "--radius and --evidence, or ask for --guarantee proved."
+        )
     out = out or model_file(load["model"]).with_suffix(".certificates.npz")
     _check_out(out, resume, overwrite)
     subject = Subject.load(**load)
@@ -77,27 +84,39 @@ def _save(found: Certificates, subject: Subject, out: Path, console: Console) ->
     found.save(out)
     write_text(_summary_file(out), as_json(summary))
     console.print(build_table(found))
-    console.print(
-        f"certified accuracy {percent(summary['certified_accuracy'])} % at epsilon "
-        f"{subject.epsilon:.4g} on {len(found)} {subject.split} images: {promise(found)}",
-        soft_wrap=True,
-    )
-    if (radius := summary["radius"]) is not None:
-        console.print(f"certified radius: median {radius['0.5']:.4g}, 90 % {radius['0.9']:.4g}")
-    console.print(f"{out} and {_summary_file(out).name} are written.", soft_wrap=True)
+    for line in (*_verdict(found, y, subject), f"{out} and {_summary_file(out).name} are written."):
+        console.print(line, soft_wrap=True, highlight=False)
     if not summary["complete"]:
-        done = int((found.status != "pending").sum())
-        console.print(
-            f"\nStopped: {done} of {len(subject.x)} images are settled. Go on with the same command "
-            "and --resume.",
-            soft_wrap=True,
-        )
+        console.print("\nStopped. Go on with the same command and --resume.", soft_wrap=True)
         raise SystemExit(130)
 
 
+def _verdict(found: Certificates, y: np.ndarray, subject: Subject) -> list[str]:
+    """What was found, in one line or two; of a run that was stopped what is known of how many images."""
+    summary, done, images = summarize(found, y), settled(found), len(subject.x)
+    epsilon = f"at epsilon {subject.epsilon:.4g}"
+    if done == images:
+        accuracy = f"{percent(summary['certified_accuracy'])} % {epsilon}"
+        lines = [
+            f"certified accuracy {accuracy} on {images} {subject.split} images: {promise(found)}"
+        ]
+    else:
+        right = int((found.certified & (found.label == y)).sum())
+        lines = [
+            f"partial: {done} of {images} images are settled, {right} of them certified with the right "
+            f"label {epsilon}; {images - done} are pending: {promise(found)}"
+        ]
+    if found.radius is not None and (radius := summary["radius"]) is not None:
+        known = int((~np.isnan(found.radius)).sum())
+        of = "the images" if known == images else f"the {known} images with a radius"
+        lines.append(
+            f"certified radius: half of {of} reach {radius['0.5']:.4g}, a tenth reach {radius['0.9']:.4g}"
+        )
+    return lines
+
+
 def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
-    if out.suffix != ".npz":
-        raise ValueError(f"--out must end in .npz. Received: {out}")
+    check_file(out, (".npz",))
     if resume and not out.exists():
         raise FileNotFoundError(f"There are no certificates to resume in {out}.")
     if out.exists() and not (resume or overwrite):

@@ -18,7 +18,7 @@ def summarize(found: Certificates, y: np.ndarray) -> dict[str, Any]:
         y: True classes `(n,)`.
 
     Returns:
-        Plain numbers; accuracies and shares are fractions.
+        Plain numbers; accuracies and shares are fractions of all samples, pending ones not certified.
     """
     accuracy = (
         float(np.mean(found.estimated & (found.label == y)))
@@ -29,6 +29,7 @@ def summarize(found: Certificates, y: np.ndarray) -> dict[str, Any]:
     return {
         "epsilon": float(found.epsilon[0]),
         "samples": len(found),
+        "settled": settled(found),
         "guarantee": promise(found),
         "arithmetic": found.arithmetic,
         "certified_accuracy": accuracy,
@@ -50,9 +51,15 @@ def promise(found: Certificates) -> str:
     return f"{found.guarantee} ({about})"
 
 
+def settled(found: Certificates) -> int:
+    """How many samples are not pending."""
+    return int((np.asarray(found.status) != "pending").sum())
+
+
 def radius_quantiles(found: Certificates) -> dict[str, float] | None:
-    """Quantiles of the certified radius, each one that a sample has; 0 for wrong predictions."""
-    if found.radius is None:
+    """Quantiles of the known certified radii, each one that a sample has; 0 for wrong predictions."""
+    known = np.empty(0) if found.radius is None else found.radius[~np.isnan(found.radius)]
+    if not len(known):
         return None
-    values = np.quantile(found.radius, QUANTILES, method="lower").tolist()
+    values = np.quantile(known, QUANTILES, method="lower").tolist()
     return {f"{quantile:g}": value for quantile, value in zip(QUANTILES, values, strict=True)}

@@ -170,6 +170,8 @@ def test_a_table_of_every_status():
     assert "all stages together" in text and text == as_text(
         certificates([*STATUSES, "estimated", "not estimated"], None)
     )
+    assert "PARTIAL: 1 of 11 samples are pending" in text and ">= 27.3" in text
+    assert "PARTIAL" not in str(certificates()) and ">=" not in str(certificates())
     ranged = certificates()
     ranged.epsilon[:] = [0.1, 0.2, 0.3, 0.1]
     assert "epsilon 0.1..0.3" in str(ranged)

@@ -67,6 +67,9 @@ def test_certify_saves_certificates_and_a_summary(run, model, digits, tmp_path):
     assert summary["details"]["network"] == expected.details["network"]
     line = f"certified accuracy {100 * accuracy:.1f} % at epsilon 0.1 on 60 test images: proved"
     assert line in result.output and "misclassified" in result.output
+    reached = sorted(expected.radius)[::-1]
+    line = f"half of the images reach {reached[30]:.4g}, a tenth reach {reached[6]:.4g}"
+    assert line in result.output
 
 
 def test_certify_obeys_its_options(run, tmp_path):
@@ -118,9 +121,16 @@ def test_ctrl_c_saves_what_is_done_and_resume_goes_on(run, model, digits, tmp_pa
         patch.setattr(cascade.Cascade, "run", stopped)
         result = call("certify", run, "--limit", 40, "--out", out)
     assert result.exit_code == 130
-    assert "--resume" in result.output and "of 40 images are settled" in result.output
+    assert "--resume" in result.output and "certified accuracy" not in result.output
     part = keraslip.Certificates.load(out)
     assert len(part) == 32 and not part.complete and (part.status[:16] != "pending").all()
+    assert "PARTIAL" in result.output
+    done = int((part.status != "pending").sum())
+    right = int((part.certified & (part.label == digits.y_test[:32])).sum())
+    line = (
+        f"partial: {done} of 40 images are settled, {right} of them certified with the right label"
+    )
+    assert line in result.output and f"{40 - done} are pending" in result.output
     assert not json.loads(out.with_suffix(".json").read_text())["complete"]
 
     blocks = []
