@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keraslip.models.validation import pair_of_numbers
+
 Range = tuple[float, float] | None
 
 
@@ -19,10 +21,7 @@ def check_range(input_range: Any) -> tuple[float, float]:
     """Lowest and highest input as float32 values, infinite where there is none."""
     if input_range is None:
         return -np.inf, np.inf
-    try:
-        low, high = (float(np.float32(bound)) for bound in input_range)
-    except (TypeError, ValueError):
-        low, high = np.nan, np.nan
+    low, high = (float(np.float32(bound)) for bound in pair_of_numbers(input_range))
     if not low < high:
         raise ValueError(
             "`input_range` must be None or a pair (lowest, highest) of numbers. "

@@ -10,7 +10,12 @@ import numpy as np
 from keraslip.callbacks.csv_table import CsvTable
 from keraslip.callbacks.event_file import EventFile, require_tensorboard
 from keraslip.callbacks.probe import Probe
-from keraslip.models.validation import check_epsilon, check_images, check_labels
+from keraslip.models.validation import (
+    check_count,
+    check_epsilon,
+    check_images,
+    check_labels,
+)
 
 
 class LipschitzMonitor(keras.callbacks.Callback):
@@ -61,15 +66,13 @@ class LipschitzMonitor(keras.callbacks.Callback):
         tensorboard: bool = True,
     ) -> None:
         super().__init__()
-        counts = {"samples": samples, "power_iterations": power_iterations, "every": every}
-        for name, value in counts.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1. Received: {name}={value!r}")
+        samples = check_count(samples, "samples")
         if tensorboard:
             require_tensorboard()
         self.log_dir = Path(log_dir)
         self.epsilon = None if epsilon is None else check_epsilon(epsilon)
-        self.power_iterations, self.every = power_iterations, every
+        self.power_iterations = check_count(power_iterations, "power_iterations")
+        self.every = check_count(every, "every")
         self.tensorboard = tensorboard
         self._x, self._y = _checked(x, y, samples)
         self._probe: Probe | None = None

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keraslip.certify.rounding import FLOAT32, LARGEST, SMALLEST, l2
-from keraslip.models.validation import check_images, check_labels
+from keraslip.models.validation import check_array, check_labels
 
 
 class Block(NamedTuple):
@@ -52,9 +52,7 @@ def blocks(
         ValueError: saying what is wrong.
     """
     if hasattr(x, "shape") and hasattr(x, "dtype") or isinstance(x, list):
-        x = keras.ops.convert_to_numpy(x)
-        _check_shape(x, shape)
-        check_images(x)
+        x = check_array(x, shape)
         if y is not None:
             y = np.asarray(keras.ops.convert_to_numpy(y))
             if y.ndim and len(y) != len(x):
@@ -68,19 +66,8 @@ def blocks(
     return _gathered(x, size, shape, classes), None
 
 
-def _check_shape(x: np.ndarray, shape: tuple[int, ...]) -> None:
-    if x.ndim != len(shape) + 1 or x.shape[1:] != shape or not len(x):
-        wanted = ", ".join(map(str, shape))
-        raise ValueError(f"x must have shape (n, {wanted}) with n >= 1. Received: {x.shape}")
-    if x.dtype.kind not in "iufb":
-        raise ValueError(f"x must hold real numbers. Received: dtype {x.dtype}")
-
-
 def _block(x: Any, y: Any, shape: tuple[int, ...], classes: int) -> Block:
-    x = keras.ops.convert_to_numpy(x)
-    _check_shape(x, shape)
-    check_images(x)
-    x, off = _in_float32(x)
+    x, off = _in_float32(check_array(x, shape))
     if y is None:
         return Block(x, None, off)
     y = np.asarray(keras.ops.convert_to_numpy(y))

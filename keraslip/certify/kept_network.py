@@ -6,9 +6,9 @@ from typing import Any
 from keraslip.certify.fingerprint import fingerprint
 from keraslip.certify.network import Network
 from keraslip.certify.precision import check_precision, check_weights
+from keraslip.models.bounded import check_bounded
 from keraslip.models.kept import NETWORK
 from keraslip.models.signature import Signature, signature
-from keraslip.models.validation import check_bounded
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,10 @@
 
 import os
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
+
+from keraslip.models.validation import check_count
 
 GUARANTEES = ("proved", "probabilistic", "estimate")
 ARITHMETICS = ("float32", "float64")
@@ -38,14 +41,14 @@ class Settings:
                 raise ValueError(
                     f"{name} must be one of {allowed}. Received: {name}={getattr(self, name)!r}"
                 )
-        if not isinstance(self.delta, float) or not 0.0 < self.delta < 1.0:
+        if not isinstance(self.delta, Real) or not 0.0 < self.delta < 1.0:
             raise ValueError(
                 f"delta must be a probability between 0 and 1. Received: delta={self.delta!r}"
             )
-        workers = 1 if self.workers is None else self.workers
-        for name, value in (("batch_size", self.batch_size), ("workers", workers)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1. Received: {name}={value!r}")
+        for name in ("batch_size", "workers"):
+            value = getattr(self, name)
+            if name == "batch_size" or value is not None:
+                object.__setattr__(self, name, check_count(value, name))
 
     @property
     def threads(self) -> int:

@@ -1,5 +1,6 @@
 """Mixture of clean and worst-case cross-entropy."""
 
+from numbers import Real
 from typing import Any
 
 import keras
@@ -38,7 +39,7 @@ class BCPLoss(RobustLoss):
         super().__init__(name=name, **kwargs)
         self.kappa = LinearRamp(1.0, 0.0) if kappa is None else kappa
         if not isinstance(self.kappa, Schedule):
-            number = isinstance(self.kappa, int | float) and not isinstance(self.kappa, bool)
+            number = isinstance(self.kappa, Real) and not isinstance(self.kappa, bool)
             if not number or not 0.0 <= self.kappa <= 1.0:
                 raise ValueError(
                     f"kappa must be a number in [0, 1] or a schedule. Received: kappa={kappa!r}"

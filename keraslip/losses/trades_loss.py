@@ -1,6 +1,7 @@
 """Clean cross-entropy plus a divergence to the worst case."""
 
 import math
+from numbers import Real
 from typing import Any
 
 import keras
@@ -38,7 +39,8 @@ class TradesLoss(RobustLoss):
 
     def __init__(self, beta: float = 1.0, name: str = "trades_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        if not isinstance(beta, int | float) or not 0.0 <= beta < math.inf:
+        number = isinstance(beta, Real) and not isinstance(beta, bool)
+        if not number or not 0.0 <= beta < math.inf:
             raise ValueError(f"beta must be a finite number >= 0. Received: beta={beta!r}")
         self.beta = float(beta)
 

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from keraslip import backend
+from keraslip.models.bounded import check_bounded
 from keraslip.models.kept import kept
 from keraslip.models.robust_step import bound_pass
 from keraslip.models.state import RefreshedStarts
-from keraslip.models.validation import check_images, check_labels
+from keraslip.models.validation import check_count, check_inputs, check_labels
 from keraslip.rules import BOUNDS, Propagation
 
 
@@ -76,16 +78,12 @@ def estimate(
     """See `LocalLipschitzModel.estimate`."""
     if bound not in BOUNDS:
         raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
-    for name, value in (("power_iterations", power_iterations), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1. Received: {name}={value!r}")
-    x = np.asarray(x, dtype="float32")
-    shape = tuple(model.inputs[0].shape[1:])
-    if x.ndim != len(shape) + 1 or x.shape[1:] != shape or not len(x):
-        raise ValueError(f"x must have shape (n, {str(shape)[1:]} with n >= 1. Received: {x.shape}")
-    check_images(x)
+    power_iterations = check_count(power_iterations, "power_iterations")
+    batch_size = check_count(batch_size, "batch_size")
+    check_bounded(model)
+    x = check_inputs(x, tuple(model.inputs[0].shape[1:]))
     if y is not None:
-        y = np.asarray(y)
+        y = np.asarray(keras.ops.convert_to_numpy(y))
         if y.ndim and len(y) != len(x):
             raise ValueError(f"x and y differ in length. Received: {len(x)} and {len(y)}")
         check_labels(y, model.outputs[0].shape[-1])

@@ -8,8 +8,10 @@ import keras
 import numpy as np
 
 from keraslip.losses import RobustLoss
+from keraslip.models.bounded import check_bounded
 from keraslip.models.callbacks import RunProgress, StuckWarning
 from keraslip.models.certification import Certification
+from keraslip.models.data import check_data, check_validation
 from keraslip.models.estimate import Estimate, estimate
 from keraslip.models.explain import LayerBound, explain, print_table
 from keraslip.models.kept import forget, is_stale
@@ -17,7 +19,7 @@ from keraslip.models.options import RobustOptions
 from keraslip.models.saving import Saving, check_checkpoints, guard_hdf5
 from keraslip.models.state import RunState, WarmStarts
 from keraslip.models.train_step import RobustTrainStep
-from keraslip.models.validation import check_bounded, check_data, check_epsilon
+from keraslip.models.validation import check_count, check_epsilon, check_inputs
 from keraslip.schedules import Schedule
 
 
@@ -106,6 +108,11 @@ class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
         check_bounded(self)
         if isinstance(metrics, str | dict):
             raise ValueError(f"metrics must be a list or tuple. Received: metrics={metrics!r}")
+        if kwargs.pop("loss_weights", None) is not None:
+            raise ValueError(
+                "loss_weights weigh the losses of several outputs; a certified model has one. Weigh samples "
+                "by sample_weight, or the parts of the loss by its own arguments. Received: loss_weights"
+            )
         forget(self)
         super().compile(optimizer=optimizer, metrics=list(metrics or []), **kwargs)
         self.run_state.epsilon.assign(options.epsilon)
@@ -142,12 +149,13 @@ class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
             ValueError: if data are empty, not finite, of the wrong shape, or labels out of range.
         """
         self._assert_compile_called("fit")
+        self._check_trainable()
         given = inspect.signature(keras.Model.fit).bind(
             self, self._checked(x, y), y, *args, **kwargs
         )
         options = given.arguments
         if (held_out := options.get("validation_data")) is not None:
-            options["validation_data"] = self._checked_validation(held_out)
+            options["validation_data"] = check_validation(held_out, self._checked)
         own = [RunProgress(), StuckWarning(self.outputs[0].shape[-1])]
         options["callbacks"] = _with(options.get("callbacks"), own)
         check_checkpoints(options["callbacks"])
@@ -170,6 +178,7 @@ class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
     # Keras keeps the functions that it compiled until `compile`, whatever is done to the layers.
     def make_train_function(self, force: bool = False) -> Any:
         """Called by Keras; traces again what was changed."""
+        self._check_trainable()
         return super().make_train_function(self._is_stale("train") or force)
 
     def make_test_function(self, force: bool = False) -> Any:
@@ -208,11 +217,10 @@ class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
             An `Estimate` of NumPy arrays.
 
         Raises:
-            ValueError: if an argument is out of range.
+            ValueError: if an argument is out of range, or there is no epsilon.
         """
-        epsilon = self.epsilon_value if epsilon is None else check_epsilon(epsilon)
         bound = self.bound if bound is None else bound
-        return estimate(self, x, y, epsilon, bound, power_iterations, batch_size)
+        return estimate(self, x, y, self._epsilon(epsilon), bound, power_iterations, batch_size)
 
     def explain(
         self, x: np.ndarray, epsilon: float | None = None, power_iterations: int = 50
@@ -226,9 +234,14 @@ class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
 
         Returns:
             One `LayerBound` for each layer that closes a bound, the logits last.
+
+        Raises:
+            ValueError: if an argument is out of range, or inputs are empty, not finite or of another shape.
         """
-        epsilon = self.epsilon_value if epsilon is None else check_epsilon(epsilon)
-        rows = explain(self, np.asarray(x, dtype="float32"), epsilon, power_iterations)
+        epsilon = self._epsilon(epsilon)
+        check_bounded(self)
+        x = check_inputs(x, tuple(self.inputs[0].shape[1:]))
+        rows = explain(self, x, epsilon, check_count(power_iterations, "power_iterations"))
         print_table(rows, epsilon)
         return rows
 
@@ -236,11 +249,19 @@ class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
         classes, shape = self.outputs[0].shape[-1], tuple(self.inputs[0].shape[1:])
         return check_data(x, y, classes, shape)
 
-    def _checked_validation(self, data: Any) -> Any:
-        if isinstance(data, list | tuple):
-            self._checked(data[0], data[1])
-            return data
-        return self._checked(data, None)
+    def _check_trainable(self) -> None:
+        if not self.trainable_variables:
+            raise ValueError(
+                "There is nothing to train: every weight is frozen (trainable=False). Unfreeze a layer and "
+                "compile again. Received: a model without trainable weights"
+            )
+
+    def _epsilon(self, epsilon: Any) -> float:
+        if epsilon is not None:
+            return check_epsilon(epsilon)
+        if not self.compiled:
+            raise ValueError("Pass epsilon, or compile the model with one. Received: epsilon=None")
+        return self.epsilon_value
 
 
 def _with(callbacks: Any, own: list[keras.callbacks.Callback]) -> Any:

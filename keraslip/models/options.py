@@ -1,13 +1,12 @@
 """What `LocalLipschitzModel.compile` is told about certified training, checked."""
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
 import keras
 
 from keraslip.losses import GloRoLoss
-from keraslip.models.validation import check_epsilon
+from keraslip.models.validation import check_count, check_epsilon, check_range
 from keraslip.rules import BOUNDS
 from keraslip.schedules import Constant, LinearRamp, Schedule
 
@@ -48,11 +47,6 @@ class RobustOptions:
         epsilon = check_epsilon(epsilon)
         if bound not in BOUNDS:
             raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
-        whole = isinstance(power_iterations, int) and not isinstance(power_iterations, bool)
-        if not whole or power_iterations < 1:
-            raise ValueError(
-                f"power_iterations must be an integer >= 1. Received: {power_iterations!r}"
-            )
         if loss is not None and not _takes_pairs(loss):
             raise ValueError(
                 "loss must be a loss on clean and worst-case logits, such as keraslip.losses.GloRoLoss(). "
@@ -65,9 +59,9 @@ class RobustOptions:
             GloRoLoss() if loss is None else loss,
             _train_epsilon(train_epsilon, epsilon),
             check_epsilon(sparsity, "sparsity"),
-            power_iterations,
+            check_count(power_iterations, "power_iterations"),
             bound,
-            _input_range(input_range),
+            check_range(input_range),
         )
 
     def config(self) -> dict[str, Any]:
@@ -86,14 +80,3 @@ def _train_epsilon(value: Any, epsilon: float) -> Schedule:
     if value is None:
         return LinearRamp(0.0, TRAIN_EPSILON_FACTOR * epsilon)
     return Constant(check_epsilon(value, "train_epsilon"))
-
-
-def _input_range(value: Any) -> tuple[float, float] | None:
-    if value is None:
-        return None
-    low, high = (float(v) for v in value)
-    if not low < high or math.isinf(low) or math.isinf(high):
-        raise ValueError(
-            f"input_range must be (low, high) or None, for unbounded inputs. Received: {value}"
-        )
-    return (low, high)

@@ -9,8 +9,8 @@ from keras import ops
 from keraslip.bounds.ball import AffineForm
 from keraslip.bounds.margins import label_margin, worst_case_logits
 from keraslip.losses.robust_loss import one_hot_labels
+from keraslip.models.bounded import check_graph
 from keraslip.models.state import logits_lipschitz
-from keraslip.models.validation import check_graph
 from keraslip.rules import Propagation
 from keraslip.rules.propagation import LayerRecord, varying_share
 from keraslip.rules.walk import propagate

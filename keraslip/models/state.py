@@ -7,6 +7,7 @@ from keras import ops
 
 from keraslip.bounds.maps import LinearMap
 from keraslip.layers.masked import random_unit_vector
+from keraslip.models.signature import signature
 from keraslip.rules import Propagation, UnsupportedLayerError
 from keraslip.rules.walk import propagate
 
@@ -75,12 +76,14 @@ class WarmStarts:
     """
 
     def __init__(self, model: Any) -> None:
+        #: Of the model that this was found out of.
+        self.signature = signature(model)
         self.problem: UnsupportedLayerError | None = None
         self._weights: dict[str, Any] = {}
         #: Whether the logits are a linear map of something bounded.
         self.ends_linear = False
         try:
-            shapes, self.ends_linear = _norm_shapes(model)
+            shapes, self.ends_linear = norm_shapes(model)
         except UnsupportedLayerError as error:
             # Reported by compile and fit: check_model must be able to print a model that has it.
             self.problem = error
@@ -169,7 +172,7 @@ class _Recorder:
         return ops.ones((1, *linear_map.out_shape))
 
 
-def _norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool]:
+def norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool]:
     """Every norm the bound takes, and whether the end is linear; symbolic, nothing is computed."""
     recorder = _Recorder()
 

@@ -1,15 +1,11 @@
-"""Checks of what users pass: epsilon, inputs, labels and the model itself."""
+"""Checks of what users pass: numbers, inputs and labels."""
 
 import math
-import types
-from collections.abc import Iterator
+from numbers import Integral, Real
 from typing import Any
 
 import keras
 import numpy as np
-
-from keraslip.rules import UnsupportedLayerError
-from keraslip.rules.walk import is_graph, visits
 
 
 def check_epsilon(epsilon: Any, name: str = "epsilon") -> float:
@@ -22,8 +18,7 @@ def check_epsilon(epsilon: Any, name: str = "epsilon") -> float:
     Raises:
         ValueError: if it is not a finite number >= 0.
     """
-    number = isinstance(epsilon, int | float | np.integer | np.floating)
-    if not number or isinstance(epsilon, bool) or not 0.0 <= float(epsilon) < math.inf:
+    if not _is_number(epsilon) or not 0.0 <= float(epsilon) < math.inf:
         radius = ", an L2 radius in raw input units" if "epsilon" in name else ""
         raise ValueError(
             f"{name} must be a finite number >= 0{radius}. Received: {name}={epsilon!r}"
@@ -31,68 +26,81 @@ def check_epsilon(epsilon: Any, name: str = "epsilon") -> float:
     return float(epsilon)
 
 
-def check_bounded(model: Any) -> None:
-    """Raises for a model whose logits cannot be bounded.
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_count(value: Any, name: str) -> int:
+    """A number of things as an int.
+
+    Args:
+        value: An integer >= 1, NumPy's included.
+        name: What to call it in the message.
 
     Raises:
-        UnsupportedLayerError: for a layer without a rule, or a model with a `call` of its own.
-        ValueError: if the last layer is not linear, or the outputs are not logits of two classes or more.
+        ValueError: if it is anything else.
     """
-    check_graph(model)
-    if _is_softmax(model.outputs[0]._keras_history.operation):
-        raise ValueError(_not_linear(model))
-    for visit in visits(model):
-        if visit.problem is not None:
-            raise UnsupportedLayerError(visit.problem)
-    if model.warm_starts.problem is not None:
-        raise model.warm_starts.problem
-    shape = tuple(model.outputs[0].shape)
-    if len(shape) != 2 or shape[1] is None or shape[1] < 2:
-        raise ValueError(
-            "The model must end in logits of shape (batch, classes) with two classes or more. "
-            f"Received: output shape {shape}"
-        )
-    if not model.warm_starts.ends_linear:
-        raise ValueError(_not_linear(model))
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an integer >= 1. Received: {name}={value!r}")
+    return int(value)
 
 
-def check_graph(model: Any) -> None:
-    """Raises unless a model computes what its graph of layers says.
+def check_range(value: Any) -> tuple[float, float] | None:
+    """An input range as a pair of floats.
+
+    Args:
+        value: `(low, high)`, two finite numbers with low < high, or `None`.
 
     Raises:
-        UnsupportedLayerError: for a subclass with a `call` of its own, or a model without a graph.
+        ValueError: if it is anything else.
     """
-    problem = graph_problem(model)
-    if problem is not None:
-        raise UnsupportedLayerError(problem)
-
-
-def graph_problem(model: Any) -> str | None:
-    """Why the graph of a model is not what it computes, or `None`."""
-    named = f"{model.name!r} is a {type(model).__name__}"
-    if not hasattr(model, "inputs"):
-        return f"{named} without a graph: build it from keras.Input, which the bound starts at"
-    if is_graph(model):
+    if value is None:
         return None
-    return (
-        f"{named} with a call() of its own: the bound follows the graph of layers from inputs to outputs, "
-        "and would miss what call() does beside it. Put that into the graph instead, as a layer with a "
-        "rule (keraslip.register_rule)"
-    )
+    low, high = pair_of_numbers(value)
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(
+            "input_range must be (low, high), two finite numbers with low < high, or None for unbounded "
+            f"inputs. Received: input_range={value!r}"
+        )
+    return low, high
 
 
-def _not_linear(model: Any) -> str:
-    last = model.outputs[0]._keras_history.operation
-    return (
-        "The model must end in a linear layer: worst-case logits are taken from its weights. Remove the "
-        "activation at the end (softmax included: losses and certificates work on logits). "
-        f"Received: last layer {last.name!r} of type {type(last).__name__}"
-    )
+def pair_of_numbers(value: Any) -> tuple[float, float]:
+    """Two floats from a tuple, list or array of two numbers; two NaN from anything else."""
+    pair = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(map(_is_number, pair)):
+        return math.nan, math.nan
+    return float(pair[0]), float(pair[1])
 
 
-def _is_softmax(operation: Any) -> bool:
-    fused = getattr(operation, "activation", None) is keras.activations.softmax
-    return fused or type(operation).__name__ in ("Softmax", "LogSoftmax")
+def check_inputs(x: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Inputs as a float32 array, see `check_array`; what float32 cannot hold is refused too."""
+    with np.errstate(over="ignore"):
+        x = check_array(x, shape).astype("float32")
+    check_images(x)
+    return x
+
+
+def check_array(x: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Inputs as an array.
+
+    Args:
+        x: An array or tensor `(n, *shape)` with n >= 1.
+        shape: Shape of one input.
+
+    Raises:
+        ValueError: for another shape, or numbers that are not real and finite.
+    """
+    if hasattr(x, "__next__") or not (hasattr(x, "__array__") or isinstance(x, list | tuple)):
+        raise ValueError(f"x must be an array. Received: {type(x).__name__}")
+    x = np.asarray(keras.ops.convert_to_numpy(x))
+    if x.ndim != len(shape) + 1 or x.shape[1:] != shape or not len(x):
+        wanted = "".join(f", {size}" for size in shape) or ","
+        raise ValueError(f"x must have shape (n{wanted}) with n >= 1. Received: {x.shape}")
+    if x.dtype.kind not in "iufb" and x.dtype.name != "bfloat16":
+        raise ValueError(f"x must hold real numbers. Received: dtype {x.dtype}")
+    check_images(x)
+    return x
 
 
 def check_images(x: Any, name: str = "x") -> None:
@@ -145,79 +153,3 @@ def check_labels(y: Any, classes: int) -> None:
             f"Labels must lie in 0..{classes - 1}, for the model has {classes} classes. "
             f"Received: labels from {y.min()} to {y.max()}"
         )
-
-
-def check_data(x: Any, y: Any, classes: int, input_shape: tuple[int, ...]) -> Any:
-    """Checks training or test data; arrays whole, streams on their first batch.
-
-    Args:
-        x: Inputs, or a stream of batches: `tf.data.Dataset`, `PyDataset`, `DataLoader`, generator.
-        y: Labels, or `None` for a stream.
-        classes: Number of classes.
-        input_shape: Shape of one input.
-
-    Returns:
-        `x`, or a stream that yields what `x` would have.
-
-    Raises:
-        ValueError: saying what is wrong.
-    """
-    batch, x = ((x, y), x) if y is not None else _first_batch(x)
-    if not isinstance(batch, list | tuple) or len(batch) < 2:
-        raise ValueError(
-            "Certified training needs labels: pass y, or a data set of (x, y) or (x, y, sample_weight). "
-            f"Received: {type(batch).__name__}"
-        )
-    inputs, labels = (keras.ops.convert_to_numpy(part) for part in batch[:2])
-    if not len(inputs):
-        raise ValueError(f"The data set is empty. Received: x of shape {inputs.shape}")
-    if tuple(inputs.shape[1:]) != input_shape:
-        raise ValueError(
-            f"Inputs must have shape (batch, {', '.join(map(str, input_shape))}), as the model's input. "
-            f"Received: {tuple(inputs.shape)}"
-        )
-    if len(inputs) != len(labels):
-        raise ValueError(f"x and y differ in length. Received: {len(inputs)} and {len(labels)}")
-    check_images(inputs)
-    check_labels(labels, classes)
-    return x
-
-
-def _first_batch(stream: Any) -> tuple[Any, Any]:
-    """The first batch of a stream and a stream that still has it."""
-    if isinstance(stream, types.GeneratorType):
-        try:
-            first = next(stream)
-        except StopIteration:
-            raise ValueError("The data set is empty. Received: an exhausted generator") from None
-        return first, _chained(first, stream)
-    if hasattr(stream, "dtype") or not hasattr(stream, "__iter__"):
-        raise ValueError(f"Labels are missing: pass y. Received: x of type {type(stream).__name__}")
-    if isinstance(stream, keras.utils.PyDataset):
-        if stream.num_batches == 0:
-            raise ValueError("The data set is too small for one batch: it has none.")
-        return stream[0], stream
-    if hasattr(stream, "collate_fn") and hasattr(stream.dataset, "__getitem__"):
-        first = _first_of_loader(stream)
-    else:
-        first = next(iter(stream.take(1) if hasattr(stream, "take") else stream), None)
-    if first is None:
-        raise ValueError("The data set is too small for one batch: it yields none.")
-    return first, stream
-
-
-def _first_of_loader(loader: Any) -> Any:
-    """A batch of a PyTorch loader of indexed samples, `None` if it has none."""
-    # The samples are read directly, for an iterator would advance the shuffling.
-    if len(loader) == 0:
-        return None
-    if loader.batch_sampler is None:
-        return loader.collate_fn(loader.dataset[0])
-    size = min(loader.batch_size or 1, len(loader.dataset))
-    return loader.collate_fn([loader.dataset[i] for i in range(size)])
-
-
-def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    # A generator function, for Keras takes generators and no other iterators.
-    yield first
-    yield from rest

@@ -64,15 +64,25 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
     """
     for path, node in nodes(model, prefix):
         operation = node.operation
-        if is_graph(operation):
-            yield from visits(operation, f"{path}/")
-            continue
         try:
+            if is_graph(operation):
+                _check_nested(path, operation)
+                yield from visits(operation, f"{path}/")
+                continue
             rule_for(operation, path)
         except UnsupportedLayerError as error:
             yield Visit(path, operation, str(error))
         else:
             yield Visit(path, operation, None)
+
+
+def _check_nested(path: str, model: Any) -> None:
+    ends = len(model.inputs), len(model.outputs)
+    if ends != (1, 1):
+        raise UnsupportedLayerError(
+            f"The model at {path!r} needs one input and one output for a bound to pass it; put its layers "
+            f"into the outer model instead. Received: {ends[0]} inputs, {ends[1]} outputs"
+        )
 
 
 def is_graph(operation: Any) -> bool:
@@ -178,14 +188,16 @@ def fold(model: Any, value: Any, step: Callable[[Call], Any], prefix: str = "") 
     for path, node in nodes(model, prefix):
         if node.is_input:
             continue
-        args, kwargs = tree.map_structure(
-            lambda t: values[id(t)] if isinstance(t, keras.KerasTensor) else t,
-            (node.arguments.args, node.arguments.kwargs),
-        )
         output = tree.flatten(node.outputs)[0]
         if is_graph(node.operation):
-            result = fold(node.operation, args[0], step, f"{path}/")
+            _check_nested(path, node.operation)
+            # Whatever structure it came in, a dictionary of one perhaps.
+            result = fold(node.operation, values[id(node.input_tensors[0])], step, f"{path}/")
         else:
+            args, kwargs = tree.map_structure(
+                lambda t: values[id(t)] if isinstance(t, keras.KerasTensor) else t,
+                (node.arguments.args, node.arguments.kwargs),
+            )
             result = step(Call(path, node.operation, args, kwargs, output))
         values[id(output)] = result
     return values[id(tree.flatten(graph.outputs)[0])]

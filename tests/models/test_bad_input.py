@@ -166,6 +166,12 @@ BAD_OPTIONS = {
     "train_epsilon": ({"train_epsilon": -0.5}, "train_epsilon"),
     "train_epsilon by name": ({"train_epsilon": "ramp"}, "train_epsilon"),
     "input_range": ({"input_range": (1.0, 0.0)}, "input_range"),
+    "input_range as text": ({"input_range": "01"}, "input_range.*two finite numbers"),
+    "input_range of texts": ({"input_range": ("0", "1")}, "input_range.*two finite numbers"),
+    "input_range of one": ({"input_range": 1.0}, "input_range.*two finite numbers"),
+    "input_range of three": ({"input_range": (0, 1, 2)}, "input_range.*two finite numbers"),
+    "input_range with NaN": ({"input_range": (0, math.nan)}, "input_range.*two finite numbers"),
+    "loss_weights": ({"loss_weights": [0.5]}, "loss_weights.*sample_weight"),
     "metrics by a bare name": ({"metrics": "accuracy"}, "metrics"),
 }
 
@@ -175,6 +181,65 @@ def test_bad_options_of_compile(case):
     options, message = BAD_OPTIONS[case]
     with pytest.raises(ValueError, match=message):
         dense_net().compile("sgd", epsilon=0.1, **options)
+
+
+@pytest.mark.parametrize("given", [[0, 2], np.array([0.0, 2.0]), (np.float32(0), np.int64(2))])
+def test_input_ranges_of_every_kind(given):
+    model = dense_net()
+    model.compile("sgd", epsilon=0.1, input_range=given)
+    assert model.input_range == (0.0, 2.0)
+    attacked = keraslip.attacks.pgd_l2(model, X[:2], Y[:2], 0.1, steps=1, input_range=given)
+    assert attacked.shape == X[:2].shape
+
+
+@pytest.mark.parametrize("given", ["01", ("0", "1"), 1.0, (1, 0), (0, math.nan)], ids=repr)
+def test_attacks_refuse_the_same_ranges(model, given):
+    with pytest.raises(ValueError, match="input_range"):
+        keraslip.attacks.pgd_l2(model, X[:2], Y[:2], 0.1, steps=1, input_range=given)
+
+
+def test_numpy_integers_count_as_integers(model):
+    two = np.int64(2)
+    model.estimate(X, Y, power_iterations=two, batch_size=np.int32(8))
+    model.explain(X, power_iterations=two)
+    found = model.certify(X[:2], Y[:2], workers=two, batch_size=two, verbose=0)
+    assert len(found) == 2 and len(model.local_lipschitz(X[:2], batch_size=two)) == 2
+    keraslip.attacks.pgd_l2(model, X[:2], Y[:2], np.float32(0.1), steps=two, restarts=two)
+    monitor = {"samples": two, "power_iterations": two, "every": two, "tensorboard": False}
+    keraslip.callbacks.LipschitzMonitor("unused", X, **monitor)
+    other = dense_net()
+    other.compile("sgd", epsilon=two, power_iterations=two, sparsity=np.float32(0))
+    assert other.get_compile_config()["power_iterations"] == 2
+    assert keraslip.losses.BCPLoss(np.float32(0.5)).kappa == 0.5
+    assert keraslip.losses.TradesLoss(np.float32(0.5)).beta == 0.5
+
+
+def test_without_an_epsilon_there_is_no_estimate():
+    bare = dense_net()
+    for ask in (bare.estimate, bare.explain, bare.certify, bare.local_lipschitz):
+        with pytest.raises(ValueError, match="Pass epsilon"):
+            ask(X)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [(X,), [X], (X, None), (X, Y, np.ones(16), X), X],
+    ids=["one", "list", "None", "4", "array"],
+)
+def test_validation_data_in_too_few_parts(model, data):
+    with pytest.raises(ValueError, match="[Ll]abels"):
+        model.fit(X, Y, batch_size=8, verbose=0, validation_data=data)
+
+
+def test_everything_frozen():
+    frozen = compiled(dense_net())
+    for layer in frozen.layers:
+        layer.trainable = False
+    compiled(frozen)
+    for train in (frozen.fit, frozen.train_on_batch):
+        with pytest.raises(ValueError, match="every weight is frozen"):
+            train(X, Y)
+    assert frozen.evaluate(X, Y, verbose=0, return_dict=True)["loss"] > 0
 
 
 BAD_ESTIMATES = {
@@ -197,6 +262,28 @@ def test_estimate_checks_its_data(model, case):
     x, y, message = BAD_DATA[case]
     with pytest.raises(ValueError):
         model.estimate(x, y)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in BAD_DATA if "label" not in case and "rows" not in case]
+)
+def test_explain_checks_its_data(model, case):
+    x, y, _ = BAD_DATA[case]
+    if case == "lengths that differ":
+        pytest.skip("no labels")
+    with pytest.raises(ValueError, match="x "):
+        model.explain(x)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [X[0], X.astype("complex64"), np.full((2, FEATURES), "1"), 1e39 * X.astype("float64")],
+    ids=["one", "complex", "text", "large"],
+)
+def test_inputs_that_are_no_batch_of_numbers(model, x):
+    for ask in (model.estimate, model.explain, model.certify, model.local_lipschitz):
+        with pytest.raises(ValueError, match="x (must|holds)"):
+            ask(x)
 
 
 @pytest.mark.parametrize("method", ["fit", "evaluate"])

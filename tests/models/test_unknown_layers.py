@@ -153,3 +153,64 @@ def test_check_model_shows_a_model_whose_graph_is_not_what_it_computes(build, re
 
 def test_check_model_takes_a_subclass_that_leaves_call_alone():
     assert printed(of(Renamed))[0] is True
+
+
+def ends(last, shape=(FEATURES,), first=None, outputs=1):
+    """A model from its input's shape and its last layer."""
+    inputs = keras.Input(shape)
+    x = inputs if first is None else first(inputs)
+    found = [last(x) for _ in range(outputs)]
+    return keraslip.LocalLipschitzModel(inputs, found[0] if outputs == 1 else found)
+
+
+def two_in_one():
+    inputs = keras.Input((FEATURES,))
+    inner = keras.Model(inputs, [keras.layers.Dense(3)(inputs), keras.layers.Dense(3)(inputs)])
+    inputs = keras.Input((FEATURES,))
+    return keraslip.LocalLipschitzModel(inputs, keras.layers.Add()(inner(inputs)))
+
+
+def broadcast_sum():
+    inputs = keras.Input((FEATURES,))
+    narrow = keras.layers.Dense(1)(inputs)
+    return keraslip.LocalLipschitzModel(
+        inputs, keras.layers.Add()([keras.layers.Dense(3)(inputs), narrow])
+    )
+
+
+def inner_softmax():
+    inner = keras.Sequential(
+        [keras.Input((FEATURES,)), keras.layers.Dense(3, activation="softmax")]
+    )
+    return ends(inner)
+
+
+REFUSED = {
+    "relu head": (lambda: ends(keras.layers.Dense(3, activation="relu")), "linear layer"),
+    "ReLU": (lambda: ends(keras.layers.ReLU(), first=keras.layers.Dense(3)), "linear layer"),
+    "softmax head": (lambda: ends(keras.layers.Dense(3, activation="softmax")), "linear layer"),
+    "Softmax": (lambda: ends(keras.layers.Softmax(), first=keras.layers.Dense(3)), "linear layer"),
+    "softmax inside": (inner_softmax, "softmax"),
+    "unknown sizes": (
+        lambda: ends(keras.layers.Dense(3), (None, None, 1), keras.layers.GlobalAveragePooling2D()),
+        "size",
+    ),
+    "two outputs": (lambda: ends(keras.layers.Dense(3), outputs=2), "2 outputs"),
+    "two outputs inside": (two_in_one, "2 outputs"),
+    "one logit": (lambda: ends(keras.layers.Dense(1)), "two classes"),
+    "an image of logits": (lambda: ends(keras.layers.Conv2D(3, 1), (2, 2, 1)), "two classes"),
+    "a sum that broadcasts": (broadcast_sum, "broadcast"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_check_model_says_in_words_what_compile_refuses(case):
+    build, reason = REFUSED[case]
+    model = build()
+    with pytest.raises((NotImplementedError, ValueError), match=reason):
+        model.compile("sgd", epsilon=0.1)
+    complete, text = printed(model)
+    assert complete is False and reason in " ".join(text.split())
+    # The same layers in a model of Keras.
+    complete, text = printed(keras.Model(model.inputs, model.outputs))
+    assert complete is False and reason in " ".join(text.split())
