@@ -60,7 +60,7 @@ class Executed:
             for one in (x, noise)
         ]
         known, found = np.concatenate(eager), self._logits(np.concatenate([x, noise]))
-        return np.allclose(found, known, rtol=0.0, atol=_ROUNDING * np.abs(known).max())
+        return _is_near(found, known)
 
     def _logits(self, x: np.ndarray) -> np.ndarray:
         parts = []
@@ -69,6 +69,13 @@ class Executed:
             filled = np.concatenate([rows, rows[-1:].repeat(self._size - len(rows), 0)])
             parts.append(self._call(filled)[0][: len(rows)])
         return np.concatenate(parts)
+
+
+def _is_near(found: np.ndarray, known: np.ndarray) -> bool:
+    """Whether two executions differ by rounding only; what overflows may do so in one of them."""
+    finite = np.isfinite(known) & np.isfinite(found)
+    size = np.abs(known).max(where=finite, initial=0.0)
+    return bool((np.abs(found[finite] - known[finite]) <= _ROUNDING * size).all())
 
 
 def self_check(x: np.ndarray, executed: np.ndarray, exact: np.ndarray, error: np.ndarray) -> None:

@@ -31,7 +31,8 @@ class _Written(Operator):
             rows = self.adjoint(basis).reshape(self.outputs, self.inputs)
             magnitude = self.absolute.adjoint(basis)
             rounded = gamma(self.fan_out + 2, FLOAT64) * float(np.linalg.norm(magnitude))
-        error = rounded * inflation(magnitude.size) + self.vanished * self.outputs
+        # TINY for what the weights of a block make vanish.
+        error = rounded * inflation(magnitude.size) + self.vanished * self.outputs + TINY
         return rows, error
 
     def _from_parts(self) -> float:
@@ -237,25 +238,35 @@ def compose(outer: Operator, inner: Operator) -> Operator:
         return outer
     if isinstance(outer, MovingOperator) and outer.plain and outer.in_shape == outer.out_shape:
         return inner
-    if isinstance(inner, DiagonalOperator) and inner.channel_scale is not None:
-        slack = (1.0 + inner.slack) * (1.0 + outer.slack) * (1.0 + _FOLDED) - 1.0
-        folded: Operator | None = None
-        if isinstance(outer, DenseOperator):
-            kernel = _scaled(outer.kernel, inner.channel_scale)
-            folded = None if kernel is None else DenseOperator(kernel, outer.in_shape, slack)
-        if isinstance(outer, ConvOperator) and outer.geometry.groups == 1:
-            kernel = _scaled(outer.kernel, inner.channel_scale)
-            folded = None if kernel is None else outer.with_kernel(kernel, slack)
+    if isinstance(inner, DiagonalOperator):
+        folded = _with_scale(outer, inner)
         if folded is not None:
             folded.folded = True
             return folded
     return Chain(outer, inner)
 
 
-def _scaled(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray | None:
-    """A kernel `(..., in, out)` times a scale of its inputs; `None` if a product is lost to underflow."""
-    product = kernel * scale[:, None]
-    lost = (np.abs(product) < TINY) & (kernel != 0.0) & (scale[:, None] != 0.0)
+def _with_scale(outer: Operator, inner: DiagonalOperator) -> Operator | None:
+    """A map after a scale as one, if it can be written so."""
+    slack = (1.0 + inner.slack) * (1.0 + outer.slack) * (1.0 + _FOLDED) - 1.0
+    if isinstance(outer, DiagonalOperator):
+        scale = _product(outer.scale, inner.scale)
+        return None if scale is None else DiagonalOperator(scale, outer.in_shape, slack)
+    if inner.channel_scale is None:
+        return None
+    if isinstance(outer, DenseOperator):
+        kernel = _product(outer.kernel, inner.channel_scale[:, None])
+        return None if kernel is None else DenseOperator(kernel, outer.in_shape, slack)
+    if isinstance(outer, ConvOperator) and outer.geometry.groups == 1:
+        kernel = _product(outer.kernel, inner.channel_scale[:, None])
+        return None if kernel is None else outer.with_kernel(kernel, slack)
+    return None
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+    """Products of coefficients, `None` if one is lost to underflow."""
+    product = a * b
+    lost = (np.abs(product) < TINY) & (a != 0.0) & (b != 0.0)
     return None if lost.any() else product
 
 

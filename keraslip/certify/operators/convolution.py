@@ -7,11 +7,10 @@ import numpy as np
 
 from keraslip.bounds.maps import ConvGeometry, ConvMap
 from keraslip.certify.norms import conv_matrix, conv_norm, sparse_norm
-from keraslip.certify.norms.rounding import exponent_of, times_power, unscaled
 from keraslip.certify.operators.dense import as_float64, mixed_norm
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
 from keraslip.certify.operators.stored import StoredOperator
-from keraslip.certify.rounding import raised, scaled_squares, times, up
+from keraslip.certify.rounding import TINY, scaled_squares, times, up
 
 #: Above this many coefficients the operator is not written out to sharpen its global norm.
 _WRITTEN_OUT = 4_000_000
@@ -148,12 +147,12 @@ class ConvOperator(StoredOperator):
             return 0.0
         block = self.matrix[keep_out]
         # Zeros stay stored: rows of one pixel keep one pattern, which makes the Gram matrix fast.
-        exponent = exponent_of(block.data) if self.is_minute and block.nnz else 0
-        block.data = times_power(block.data, -exponent)
         block.data *= np.repeat(rows[keep_out], np.diff(block.indptr))
         block.data *= columns[block.indices]
-        norm = unscaled(sparse_norm(block[:, keep_in]), exponent)
-        return raised(norm * (1.0 + self.slack))
+        norm = sparse_norm(block[:, keep_in])
+        # What vanishes of a product is far below TINY.
+        lost = TINY if norm > 0.0 or self.matrix[keep_out][:, keep_in].data.any() else 0.0
+        return (norm + lost) * (1.0 + self.slack)
 
 
 @register_operator(ConvMap)

@@ -8,10 +8,18 @@ from keras import ops
 
 from keraslip.bounds.maps import DenseMap, DiagonalMap
 from keraslip.certify.norms import dense_norm
-from keraslip.certify.norms.rounding import exponent_of, mixed_bound, times_power, unscaled
+from keraslip.certify.norms.rounding import mixed_bound
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
 from keraslip.certify.operators.stored import StoredOperator
-from keraslip.certify.rounding import FLOAT32, INFLATION, raised, scaled_squares, times, up
+from keraslip.certify.rounding import (
+    FLOAT32,
+    INFLATION,
+    TINY,
+    raised,
+    scaled_squares,
+    times,
+    up,
+)
 
 
 def as_float64(tensor: Any) -> np.ndarray:
@@ -86,9 +94,10 @@ class DenseOperator(StoredOperator):
     def _restricted(self, rows: np.ndarray, columns: np.ndarray) -> float:
         keep_in, keep_out = columns != 0.0, rows != 0.0  # NaN is kept, and makes the norm infinite
         block = self.kernel[np.ix_(keep_in, keep_out)]
-        exponent = exponent_of(block) if self.is_minute and block.size else 0
-        block = times_power(block, -exponent) * columns[keep_in, None] * rows[keep_out]
-        return raised(unscaled(dense_norm(block), exponent) * (1.0 + self.slack))
+        norm = dense_norm(block * columns[keep_in, None] * rows[keep_out])
+        # What vanishes of a product is far below TINY.
+        lost = TINY if norm > 0.0 or block.any() else 0.0
+        return (norm + lost) * (1.0 + self.slack)
 
 
 def mixed_norm(column_sum: float, row_sum: float, terms: int, slack: float) -> float:

@@ -8,9 +8,6 @@ import numpy as np
 from keraslip.certify.operators.operator import Operator
 from keraslip.certify.rounding import up
 
-#: Products with weights in [0, 1] of coefficients above this are far from underflow.
-_MINUTE = 2.0**-800
-
 
 class StoredOperator(Operator):
     """Base of operators with an array of coefficients."""
@@ -34,11 +31,6 @@ class StoredOperator(Operator):
         """The smallest magnitude but zero, infinite if there is none."""
         magnitude = np.abs(self.coefficients)
         return float(np.where(magnitude == 0.0, np.inf, magnitude).min(initial=np.inf))
-
-    @property
-    def is_minute(self) -> bool:
-        """Whether a coefficient times a weight may be lost to underflow."""
-        return self.least < _MINUTE
 
     def vanishing(self, smallest: float) -> np.ndarray | None:
         if self.least >= smallest:
