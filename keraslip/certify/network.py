@@ -93,6 +93,9 @@ class Trace:
             operator = operator_of(linear_map)
         except NotImplementedError as error:
             raise UnsupportedLayerError(f"No certificate can pass {self.key!r}: {error}.") from None
+        if operator.moves and bias is not None:
+            # What only moves entries keeps balls closed, so it cannot add anything.
+            return self.shift(self.linear(form, linear_map), bias)
         shape, folded = operator.out_shape, simplified(operator)
         return self._keep(
             LinearNode(

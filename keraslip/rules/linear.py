@@ -18,7 +18,7 @@ from keraslip.bounds.maps import (
     compose,
 )
 from keraslip.rules.registry import register_rule
-from keraslip.rules.rule import LinearRule
+from keraslip.rules.rule import LinearRule, UnsupportedLayerError, broadcasts
 
 Tensor = Any
 Shape = tuple[int, ...]
@@ -28,6 +28,25 @@ def full_precision(x: Any) -> Tensor:
     """A weight as a tensor of at least float32, whatever the layer computes in."""
     x = ops.convert_to_tensor(x)
     return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
+
+
+def within(x: Tensor, shape: Shape, what: str) -> Tensor:
+    """A tensor that broadcasts to `(1, *shape)`.
+
+    Args:
+        x: Any tensor.
+        shape: Shape of one input, without the batch axis.
+        what: What to call it in the message.
+
+    Raises:
+        UnsupportedLayerError: if it would enlarge the input, or differs from sample to sample.
+    """
+    if not broadcasts(tuple(x.shape), (1, *shape)):
+        raise UnsupportedLayerError(
+            f"{what} does not have the shape of one input, or one that broadcasts to it. "
+            f"Received: {tuple(x.shape)} for an input of shape {shape}"
+        )
+    return x
 
 
 def in_channels_last(
@@ -105,10 +124,21 @@ class RescalingRule(LinearRule):
     """`scale x + offset`; epsilon stays in the units before it."""
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        return DiagonalMap(full_precision(layer.scale), in_shape)
+        scale = _as_computed(layer, layer.scale)
+        rank = len(scale.shape)
+        if rank and keras.config.image_data_format() == "channels_first":
+            # The layer does so with the scale, and not with the offset.
+            scale = ops.reshape(scale, tuple(scale.shape) + (1,) * (3 - rank))
+        return DiagonalMap(within(scale, in_shape, "its scale"), in_shape)
 
     def bias(self, layer: Any) -> Tensor | None:
-        return full_precision(layer.offset)
+        return _as_computed(layer, layer.offset)
+
+
+def _as_computed(layer: Any, x: Any) -> Tensor:
+    """Numbers of any type in the one that the layer computes in, at least float32."""
+    x = full_precision(x)
+    return x if layer.compute_dtype == "float64" else ops.cast(x, "float32")
 
 
 @register_rule(keras.layers.Normalization)
@@ -133,7 +163,7 @@ class NormalizationRule(LinearRule):
         return std if layer.invert else 1.0 / std
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        return DiagonalMap(self._scale(layer), in_shape)
+        return DiagonalMap(within(self._scale(layer), in_shape, "its variance"), in_shape)
 
     def bias(self, layer: Any) -> Tensor | None:
         mean = self._constant(layer, "mean")

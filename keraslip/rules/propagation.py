@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from keras import ops
+from keras.backend import standardize_dtype
 
 from keraslip.bounds.activation_kinds import Activation
 from keraslip.bounds.ball import AffineForm, Ball, add_forms, dropped, moved
@@ -79,7 +80,7 @@ class Propagation:
 
     def shift(self, form: AffineForm, constant: Tensor) -> AffineForm:
         """The form after a constant was added."""
-        return form.shifted(form.center + constant)
+        return form.shifted(form.center + ops.cast(constant, standardize_dtype(form.center.dtype)))
 
     def dropout(self, form: AffineForm, layer: Any) -> AffineForm:
         """Identity at inference; while training the very mask that was drawn."""

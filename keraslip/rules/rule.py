@@ -72,8 +72,13 @@ class LinearRule(Rule):
         fused_activation(operation)
 
     def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
-        linear_map = self.linear_map(operation, args[0].shape)
-        form = context.linear(args[0], linear_map, self.bias(operation))
+        linear_map, bias = self.linear_map(operation, args[0].shape), self.bias(operation)
+        if bias is not None and not broadcasts(tuple(bias.shape), (1, *linear_map.out_shape)):
+            raise UnsupportedLayerError(
+                "What is added to the output does not have its shape, or one that broadcasts to it. "
+                f"Received: {tuple(bias.shape)} for an output of shape {linear_map.out_shape}"
+            )
+        form = context.linear(args[0], linear_map, bias)
         activation = fused_activation(operation)
         return form if activation is None else context.activate(form, activation)
 
@@ -110,6 +115,12 @@ class ActivationRule(Rule):
             operation.name,
         )
         return context.activate(args[0], activation)
+
+
+def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether a tensor of a shape broadcasts to another one without enlarging it."""
+    sides = zip(reversed(shape), reversed(to), strict=False)
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in sides)
 
 
 def fused_activation(layer: Any) -> Activation | None:
