@@ -20,7 +20,13 @@ else:
         f"set KERAS_BACKEND to one of them. Received: {_active}"
     )
 
-__all__ = ["compiled", "input_gradient", "place_among_processes", "reduced_precision"]
+__all__ = [
+    "compiled",
+    "input_gradient",
+    "place_among_processes",
+    "reduced_precision",
+    "ways_to_run",
+]
 
 
 def input_gradient(
@@ -64,6 +70,12 @@ def compiled(
         The compiled function. It is traced once for each shape of its arguments.
     """
     return _backend.compiled(model, function)
+
+
+def ways_to_run() -> dict[str, Callable[..., Any]]:
+    """The ways in which a model may run and may differ, by name; each is called as `compiled` is."""
+    ways: dict[str, Callable[..., Any]] = _backend.ways_to_run()
+    return ways
 
 
 def reduced_precision() -> str | None:

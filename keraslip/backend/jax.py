@@ -67,6 +67,12 @@ def _shared_out(x: Any) -> Any:
     return jax.device_put(x, sharding)
 
 
+def ways_to_run() -> dict[str, Callable[..., Any]]:
+    """See `keraslip.backend.ways_to_run`."""
+    # A function that is not compiled runs the same primitives.
+    return {"compiled": compiled}
+
+
 def reduced_precision() -> str | None:
     """See `keraslip.backend.reduced_precision`."""
     # In force in this thread: set for all, or by `with jax.default_matmul_precision(...)`.

@@ -52,6 +52,21 @@ def compiled(
     return call
 
 
+def ways_to_run() -> dict[str, Callable[..., Any]]:
+    """See `keraslip.backend.ways_to_run`."""
+    # The optimizer of graphs rewrites what is compiled, sometimes to something else.
+    return {"compiled": compiled, "eager": _eager}
+
+
+def _eager(
+    model: keras.Model, function: Callable[..., list[Any]]
+) -> Callable[..., list[np.ndarray]]:
+    def call(*args: np.ndarray) -> list[np.ndarray]:
+        return [out.numpy() for out in function(*(tf.convert_to_tensor(a) for a in args))]
+
+    return call
+
+
 def reduced_precision() -> str | None:
     """See `keraslip.backend.reduced_precision`."""
     if tf.config.list_physical_devices("GPU"):

@@ -61,6 +61,11 @@ def compiled(
     return call
 
 
+def ways_to_run() -> dict[str, Callable[..., Any]]:
+    """See `keraslip.backend.ways_to_run`."""
+    return {"eager": compiled}
+
+
 def reduced_precision() -> str | None:
     """See `keraslip.backend.reduced_precision`."""
     for device in _DEVICES:

@@ -7,7 +7,8 @@ from keraslip.certify.fingerprint import fingerprint
 from keraslip.certify.network import Network
 from keraslip.certify.precision import check_precision, check_weights
 from keraslip.models.bounded import check_bounded
-from keraslip.models.kept import NETWORK
+from keraslip.certify.probe import probe
+from keraslip.models.kept import NETWORK, PROBED
 from keraslip.models.signature import Signature, signature
 
 
@@ -41,15 +42,19 @@ def network_of(model: Any) -> tuple[Network, str]:
     Raises:
         ValueError: for weights that are not finite, or less precision than float32.
         UnsupportedLayerError: at a layer that no certificate can pass.
+        MismatchError: at a layer that computes something else than its rule says.
     """
     network, digest = _written_down(model)
     now = signature(model)
     kept: _Kept | None = model.__dict__.get(NETWORK)
+    if kept is not None and (kept.fingerprint, kept.signature) == (digest, now):
+        return kept.network, digest
+    # Here for the first time, or changed in any way since.
+    if model.__dict__.get(PROBED) != (digest, now):
+        probe(model, network)
+        model.__dict__[PROBED] = digest, now
     if kept is not None and kept.fingerprint == digest:
-        if kept.signature == now:
-            return kept.network, digest
         network = kept.network
-    # Here for the first time, or changed in any way since: whatever has to be checked once a network.
     model.__dict__[NETWORK] = _Kept(network, digest, now)
     return network, digest
 

@@ -1,11 +1,12 @@
 """The network as the certifier sees it: steps in float64 NumPy, apart from every backend."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from keras import tree
 
 from keraslip.bounds.activation_kinds import Activation
 from keraslip.bounds.maps import LinearMap
@@ -22,7 +23,7 @@ from keraslip.certify.operators import (
 from keraslip.certify.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.slopes import ProvedActivation, proved_activation
 from keraslip.rules import UnsupportedLayerError
-from keraslip.rules.walk import walk
+from keraslip.rules.walk import Call, carried, fold
 
 Shape = tuple[int, ...]
 
@@ -72,6 +73,33 @@ class ActivationNode(Node):
     """An activation; it closes a ball."""
 
     activation: ProvedActivation
+
+
+@dataclass(frozen=True, eq=False)
+class Visited:
+    """A call of an operation and the step whose output is the operation's.
+
+    Args:
+        call: The call, with a step for every tensor.
+        node: The step.
+    """
+
+    call: Call
+    node: Node
+
+    @property
+    def sources(self) -> list[Node]:
+        """The steps that it reads."""
+        parts = tree.flatten((self.call.args, self.call.kwargs))
+        return [part for part in parts if isinstance(part, Node)]
+
+    def on(self, values: dict[int, Any]) -> Call:
+        """The call with a value for every step, given by its index."""
+        args, kwargs = tree.map_structure(
+            lambda part: values[part.index] if isinstance(part, Node) else part,
+            (self.call.args, self.call.kwargs),
+        )
+        return replace(self.call, args=args, kwargs=kwargs)
 
 
 class Trace:
@@ -163,7 +191,15 @@ class Network:
     def __init__(self, model: Any) -> None:
         self.in_shape = tuple(model.inputs[0].shape[1:])
         trace = Trace()
-        self.logits: Node = walk(model, trace.start(self.in_shape), trace)
+        #: Every call of an operation, in order, with its step.
+        self.visited: list[Visited] = []
+
+        def step(call: Call) -> Node:
+            node: Node = carried(call, trace)
+            self.visited.append(Visited(call, node))
+            return node
+
+        self.logits: Node = fold(model, trace.start(self.in_shape), step)
         self.nodes = _needed(trace.nodes, self.logits)
         self.classes = self.logits.shape[-1]
 

@@ -44,6 +44,17 @@ class SoundPass:
         execution: Execution,
         hard: bool = False,
     ) -> None:
+        self._begin(network, epsilon, norms, execution, hard)
+        self._start(x)
+        for node in network.nodes[1:]:
+            self._advance(node)
+        self.logits = self.centers[network.logits.index]
+        errors = self.errors[network.logits.index]
+        self.logits_error = np.where(self.fits[:, None], errors, np.inf)
+
+    def _begin(
+        self, network: Network, epsilon: np.ndarray, norms: Norms, execution: Execution, hard: bool
+    ) -> None:
         self.network, self.epsilon, self.norms = network, epsilon, norms
         self.execution, self.hard = execution, hard
         self.centers: dict[int, np.ndarray] = {}
@@ -55,18 +66,15 @@ class SoundPass:
         #: factor of what distance from the center adds to that.
         self.fresh: dict[int, tuple[np.ndarray, float]] = {}
         #: Whether no number can overflow, `(batch,)`.
-        self.fits = np.ones(len(x), dtype=bool)
-        self._start(x)
-        for node in network.nodes[1:]:
-            if isinstance(node, LinearNode):
-                self._linear(node)
-            elif isinstance(node, SumNode):
-                self._sum(node)
-            elif isinstance(node, ActivationNode):
-                self._activate(node)
-        self.logits = self.centers[network.logits.index]
-        errors = self.errors[network.logits.index]
-        self.logits_error = np.where(self.fits[:, None], errors, np.inf)
+        self.fits = np.ones(len(epsilon), dtype=bool)
+
+    def _advance(self, node: Node) -> None:
+        if isinstance(node, LinearNode):
+            self._linear(node)
+        elif isinstance(node, SumNode):
+            self._sum(node)
+        elif isinstance(node, ActivationNode):
+            self._activate(node)
 
     def _start(self, x: np.ndarray) -> None:
         self.centers[0], self.errors[0] = x, np.zeros_like(x)
@@ -143,18 +151,12 @@ class SoundPass:
             )
 
     def _vanishing(self, node: LinearNode) -> np.ndarray | float:
-        """What may be lost with coefficients below the smallest number; notes what overflows on the way.
-
-        A backend may have multiplied the scale of the layer before into this one's kernel, so the
-        coefficients of that product count as well.
-        """
+        """What may be lost with coefficients below the smallest number; notes what overflows on the way."""
         smallest, largest = self.execution.smallest, self.execution.largest
         lost: np.ndarray | float = 0.0
         if smallest == 0.0 and largest == np.inf:
             return lost
-        reads = [(node.sources[0], node.operator)]
-        reads += [(self._ball(b), op) for b, op in node.terms.items() if op.folded]
-        for source, operator in reads:
+        for source, operator in self._kernels(node):
             self.fits &= operator.greatest < largest
             vanishing = operator.vanishing(smallest)
             if operator.staged or vanishing is not None:
@@ -164,6 +166,15 @@ class SoundPass:
                 if vanishing is not None:
                     lost = lost + times(vanishing, per_sample(peak, vanishing))
         return lost
+
+    def _kernels(self, node: LinearNode) -> list[tuple[Node, Operator]]:
+        """The maps that may be multiplied out, each with the step that it reads.
+
+        A backend may have multiplied the scale of the layer before into this one's kernel, so the
+        coefficients of that product count as well.
+        """
+        folded = [(self._ball(b), op) for b, op in node.terms.items() if op.folded]
+        return [(node.sources[0], node.operator), *folded]
 
     def _ball(self, index: int) -> Node:
         return next(node for node in self.network.nodes if node.index == index)

@@ -7,6 +7,8 @@ from keraslip.models.signature import Signature, signature
 
 #: Where it is kept: in `__dict__`, past the attributes that Keras saves.
 NETWORK = "_keraslip_network"
+#: What was last found to run as it is certified; it stays true, whatever else is made anew.
+PROBED = "_keraslip_probed"
 _FUNCTIONS, _TRACED = "_keraslip_functions", "_keraslip_traced"
 
 

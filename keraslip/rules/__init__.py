@@ -10,5 +10,6 @@ from keraslip.rules.registry import register_rule as register_rule
 from keraslip.rules.registry import rule_for as rule_for
 from keraslip.rules.rule import ActivationRule as ActivationRule
 from keraslip.rules.rule import LinearRule as LinearRule
+from keraslip.rules.rule import MismatchError as MismatchError
 from keraslip.rules.rule import Rule as Rule
 from keraslip.rules.rule import UnsupportedLayerError as UnsupportedLayerError

@@ -23,7 +23,9 @@ class AddRule(Rule):
 
 def _add(context: Interpreter, forms: list[Form]) -> Form:
     if not all(hasattr(form, "is_form") for form in forms):
-        raise UnsupportedLayerError("An Add layer of a branch and a constant has no rule; write x + c")
+        raise UnsupportedLayerError(
+            "An Add layer of a branch and a constant has no rule; write x + c"
+        )
     shapes = {form.shape for form in forms}
     if len(shapes) != 1:
         raise UnsupportedLayerError(

@@ -17,6 +17,10 @@ class UnsupportedLayerError(NotImplementedError):
     """A layer, or one of its settings, through which keraslip cannot carry a bound."""
 
 
+class MismatchError(UnsupportedLayerError):
+    """A layer that does not compute what its rule says, found by running it."""
+
+
 class Rule(ABC):
     """How the bound passes through one layer type.
 

@@ -130,14 +130,30 @@ def walk(model: Any, form: Form, context: Interpreter) -> Form:
         UnsupportedLayerError: at a layer without a rule.
     """
 
-    def step(call: Call) -> Form:
-        context.key = call.path
-        rule = rule_for(call.operation, call.path)
-        result = rule.propagate(call.operation, context, *call.args, **call.kwargs)
-        _check_shape(call, result.shape)
-        return result
+    return fold(model, form, lambda call: carried(call, context))
 
-    return fold(model, form, step)
+
+def carried(call: "Call", context: Interpreter) -> Form:
+    """The output's form of one call, by the rule of its operation.
+
+    Args:
+        call: The call, with forms for tensors.
+        context: What the rule's steps mean.
+
+    Raises:
+        UnsupportedLayerError: naming the operation.
+    """
+    context.key = call.path
+    rule = rule_for(call.operation, call.path)
+    try:
+        result = rule.propagate(call.operation, context, *call.args, **call.kwargs)
+    except UnsupportedLayerError as error:
+        if repr(call.path) in str(error):
+            raise
+        where = f"{type(call.operation).__name__} at {call.path!r}"
+        raise UnsupportedLayerError(f"No bound can pass {where}: {error}") from None
+    _check_shape(call, result.shape)
+    return result
 
 
 def _check_shape(call: "Call", shape: tuple[int, ...]) -> None:
@@ -146,10 +162,22 @@ def _check_shape(call: "Call", shape: tuple[int, ...]) -> None:
         b not in (s, None) for s, b in zip(shape, built, strict=True)
     ):
         raise UnsupportedLayerError(
-            f"The layer {call.path!r} was changed after the model was built: it gives another shape now. "
-            "Build the model again with the layer as it should be, and compile it. "
-            f"Received: {shape} for {built}"
+            f"The output of layer {call.path!r} has another shape by its rule than when the model was built. "
+            "If the layer was changed since, build the model again with the layer as it should be, and "
+            f"compile it; otherwise correct the rule. Received: {shape} for {built}"
         )
+
+
+def run(call: "Call") -> Tensor:
+    """What an operation computes inside a model at inference.
+
+    Args:
+        call: The call, with tensors.
+    """
+    kwargs = call.kwargs
+    if "training" in getattr(call.operation, "_call_context_args", ()):
+        kwargs = {**kwargs, "training": False}
+    return tree.flatten(call.operation(*call.args, **kwargs))[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,8 +88,9 @@ def means(x: Any) -> Any:
 
 def channels_first(x: Any) -> Any:
     x = layers.Permute((3, 1, 2))(x)
+    # Another number of filters than columns, which TensorFlow would take for each other.
     x = ClippedMaxMin(0.3, -0.3, data_format="channels_first")(
-        conv(data_format="channels_first")(x)
+        conv(6, data_format="channels_first")(x)
     )
     return ClippedReLU(0.5)(conv(data_format="channels_first", strides=2)(x))
 

@@ -11,9 +11,10 @@ import keraslip
 from keraslip.bounds.maps import Identity
 from keraslip.certify.execution import Executed
 from keraslip.certify.network import Network
-from keraslip.rules import LinearRule, UnsupportedLayerError
+from keraslip.certify.probe import probe
+from keraslip.rules import LinearRule, MismatchError, UnsupportedLayerError
 from tests.certify.nets import FLOAT32, evaluated, forward
-from tests.harness import model_of, numpy
+from tests.harness import model_of, numpy, randomise
 
 #: Height, width and channels of one length, where a constant's axis is ambiguous; a mixture; vectors.
 CUBE, IMAGE, FLAT = (3, 3, 3), (4, 5, 3), (3,)
@@ -170,3 +171,32 @@ def test_pooling_rounds_as_often_as_it_adds(strides):
     found = evaluated(network, x, 0, 0.0, execution=FLOAT32)
     assert (np.abs(Executed(made, 64).logits(x) - found.logits) <= found.error).all()
     assert network.nodes[1].operator.terms == 84
+
+
+def columns_like_channels(**kwargs):
+    """A channels-first convolution with as many filters as columns."""
+    inputs = keras.Input((2, 6, 5))
+    x = layers.Conv2D(5, 3, padding="same", data_format="channels_first", name="conv", **kwargs)(
+        inputs
+    )
+    return inputs, x
+
+
+def plus_a_row(x):
+    return ops.add(x, numbers(5))
+
+
+@pytest.mark.parametrize("after", [None, plus_a_row], ids=["its bias", "a constant"])
+def test_a_bias_of_columns_or_channels(after):
+    """TensorFlow takes channels for columns, but not in a compiled graph: the model is two networks."""
+    inputs, x = columns_like_channels(use_bias=after is None)
+    x = x if after is None else after(x)
+    made = keraslip.LocalLipschitzModel(inputs, layers.Dense(3)(flat(x)))
+    randomise(made)
+    network = Network(made)
+    if keras.backend.backend() != "tensorflow":
+        probe(made, network)
+        return
+    place = "conv" if after is None else "add"
+    with pytest.raises(MismatchError, match=f"at '{place}.*' does not compute"):
+        probe(made, network)

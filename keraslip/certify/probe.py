@@ -1,0 +1,122 @@
+"""The backend's own outputs, operation by operation, against the certifier's steps: once for a network.
+
+Every operation of a model gets dense random inputs, those it has on random images among them, and so does the
+certifier's copy of it, in float64. They may differ by what rounding can do in that one operation. Then the
+whole model is run, for a compiler sees more than one operation at a time.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keraslip import backend
+from keraslip.certify.network import Network, Visited
+from keraslip.certify.operator_check import operator_problems
+from keraslip.certify.probe_inputs import fed_to_steps, images
+from keraslip.certify.whole_model import expected, wrong_ways
+from keraslip.rules import MismatchError
+from keraslip.rules.walk import run
+
+
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """One operation on probing inputs.
+
+    Args:
+        visited: The operation.
+        exact: The certifier's outputs `(rows, *shape)`, in float64.
+        allowed: How far rounding may put the executed ones from them.
+        fits: Rows in which no number can overflow.
+        executed: The backend's outputs, by the way they were run.
+    """
+
+    visited: Visited
+    exact: np.ndarray
+    allowed: np.ndarray
+    fits: np.ndarray
+    executed: dict[str, np.ndarray]
+
+
+def probe(model: Any, network: Network) -> list[Probed]:
+    """Compares a model as it runs with the network that is certified.
+
+    Args:
+        model: The model.
+        network: Its steps, of the layers as they are now.
+
+    Returns:
+        What every operation did.
+
+    Raises:
+        MismatchError: naming the layer.
+    """
+    rng = np.random.default_rng(secrets.randbits(64))
+    for node, problem in operator_problems(network, rng):
+        raise MismatchError(
+            f"No certificate can pass {node.name!r}: {problem}. Remedy: correct the layer's linear map, or "
+            "the operator that is registered for it; if both are keraslip's, please report it."
+        )
+    x = images(model, network, rng)
+    fed, steps = fed_to_steps(network, x, rng)
+    outputs = {
+        way: compile_for(model, _each(network.visited, list(fed)))(*fed.values())
+        for way, compile_for in backend.ways_to_run().items()
+    }
+    results = []
+    for k, (visited, step) in enumerate(zip(network.visited, steps, strict=True)):
+        exact, allowed = step.at(visited.node)
+        executed = {way: found[k] for way, found in outputs.items()}
+        results.append(Probed(visited, exact, allowed, step.fits, executed))
+        _check(results[-1])
+    for way, visited, distance in wrong_ways(model, network, x, expected(network, x, steps, rng)):
+        found = f"run with what stands before it, it puts logits {distance:.3g} away from where they belong"
+        raise MismatchError(_wrong(visited, way, found))
+    return results
+
+
+def _each(visited: list[Visited], indices: list[int]) -> Callable[..., list[Any]]:
+    """A function from the outputs of some steps to what every operation makes of them."""
+
+    def call(*tensors: Any) -> list[Any]:
+        known = dict(zip(indices, tensors, strict=True))
+        return [run(one.on(known)) for one in visited]
+
+    return call
+
+
+def _check(probed: Probed) -> None:
+    for way, executed in probed.executed.items():
+        if executed.shape != probed.exact.shape:
+            shapes = f"{executed.shape[1:]}, and not {probed.exact.shape[1:]}"
+            raise MismatchError(_wrong(probed.visited, way, f"its output has the shape {shapes}"))
+        distance = np.abs(executed - probed.exact)[probed.fits]
+        allowed = probed.allowed[probed.fits]
+        right = distance <= allowed
+        if not right.all():
+            worst = np.argmax(np.where(right, -1.0, np.nan_to_num(distance, nan=np.inf)))
+            found = (
+                f"{distance.flat[worst]:.3g} away, where rounding allows {allowed.flat[worst]:.3g}"
+            )
+            raise MismatchError(
+                _wrong(probed.visited, way, f"on random inputs its output is {found}")
+            )
+
+
+def _wrong(visited: Visited, way: str, found: str) -> str:
+    operation = visited.call.operation
+    remedy = (
+        "correct the rule if the layer is your own (its map, bias or kind), replace the layer if it is one "
+        "of Keras, and please report it if the rule is keraslip's"
+    )
+    if getattr(operation, "data_format", None) == "channels_first":
+        remedy = (
+            "use data_format='channels_last' (some backends add biases of images with channels first along "
+            f"another axis), or {remedy}"
+        )
+    return (
+        f"{type(operation).__name__} at {visited.call.path!r} does not compute what its rule says ({way}): "
+        f"{found}. A certificate would be about another network. Remedy: {remedy}."
+    )
