@@ -6,8 +6,8 @@ from typing import Any
 from keraslip.certify.fingerprint import fingerprint
 from keraslip.certify.network import Network
 from keraslip.certify.precision import check_precision, check_weights
-from keraslip.models.bounded import check_bounded
 from keraslip.certify.probe import probe
+from keraslip.models.bounded import check_bounded
 from keraslip.models.kept import NETWORK, PROBED
 from keraslip.models.signature import Signature, signature
 

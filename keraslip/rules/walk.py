@@ -162,9 +162,9 @@ def _check_shape(call: "Call", shape: tuple[int, ...]) -> None:
         b not in (s, None) for s, b in zip(shape, built, strict=True)
     ):
         raise UnsupportedLayerError(
-            f"The output of layer {call.path!r} has another shape by its rule than when the model was built. "
-            "If the layer was changed since, build the model again with the layer as it should be, and "
-            f"compile it; otherwise correct the rule. Received: {shape} for {built}"
+            f"The layer {call.path!r} was changed after the model was built, or its rule is wrong: it gives "
+            "another shape now. Build the model again with the layer as it should be, and compile it; or "
+            f"correct the rule. Received: {shape} for {built}"
         )
 
 
