@@ -9,7 +9,7 @@ import numpy as np
 from keraslip.certify.alarm import Alarm, attacked
 from keraslip.certify.certificates import CERTIFIED_BY
 from keraslip.certify.evaluate import Evaluation, Evaluator
-from keraslip.certify.execution import Executed, self_check
+from keraslip.certify.execution import Executed, check_rounding, self_check
 from keraslip.certify.expected_norms import expected_norms
 from keraslip.certify.findings import Findings, Report
 from keraslip.certify.global_norms import Norms, global_norms
@@ -65,6 +65,7 @@ class Cascade:
             The findings, and the executed logits.
         """
         logits = self.executed.logits(x)
+        check_rounding(self.network, x, logits)
         predicted = logits.argmax(axis=1)
         found = Findings.empty(predicted.astype("int64") if y is None else y)
         top = logits.max(axis=1, keepdims=True)

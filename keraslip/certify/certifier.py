@@ -22,6 +22,7 @@ from rich.progress import (
 
 from keraslip.certify.cascade import Cascade, Findings, Report
 from keraslip.certify.certificates import ARRAYS, CERTIFIED_BY, Certificates
+from keraslip.certify.execution import check_probes
 from keraslip.certify.inputs import Block, blocks
 from keraslip.certify.joining import differences, joined
 from keraslip.certify.kept_network import network_of, unchanged
@@ -58,6 +59,7 @@ def certify(
     with _progress(verbose, count) as report, ThreadPoolExecutor(settings.threads) as pool:
         executor = pool if settings.threads > 1 else None
         cascade = Cascade(model, network, settings, rng, _norm(network, settings, rng), executor)
+        check_probes(model, network, cascade.executed)
         first = 0
         try:
             for block in stream:

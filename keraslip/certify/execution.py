@@ -1,4 +1,8 @@
-"""The network as executed: its logits, and whether they are as near to the exact ones as they must be."""
+"""The network as executed: its logits, and whether they are as near to the exact ones as they must be.
+
+A certificate allows for the worst rounding, which is hundreds of times what float32 does: bfloat16 can stay
+below it at the center of a ball and leave it elsewhere. So an execution is judged by its mean error as well.
+"""
 
 from typing import Any
 
@@ -6,12 +10,19 @@ import keras
 import numpy as np
 
 from keraslip import backend
+from keraslip.certify.emulation import Emulation, emulate, rows_of
+from keraslip.certify.inputs import probes
+from keraslip.certify.network import Network
 from keraslip.certify.precision import check_backend
 from keraslip.certify.violation import violated
 from keraslip.models.kept import kept
 
 #: Rounding between two executions, as a share of the largest logit; beyond it a function is traced again.
 _ROUNDING = 1e-5
+
+#: Rms error that an execution may have, in units of that of float32. Real ones have 1, sums one by one or by
+#: Winograd's method up to 10; TF32 and float16 have hundreds, bfloat16 thousands.
+EXCESS = 30.0
 
 
 class Executed:
@@ -76,6 +87,53 @@ def _is_near(found: np.ndarray, known: np.ndarray) -> bool:
     finite = np.isfinite(known) & np.isfinite(found)
     size = np.abs(known).max(where=finite, initial=0.0)
     return bool((np.abs(found[finite] - known[finite]) <= _ROUNDING * size).all())
+
+
+def check_rounding(network: Network, x: np.ndarray, executed: np.ndarray) -> None:
+    """Judges the execution by its mean error on some of the samples.
+
+    Args:
+        network: The network.
+        x: Inputs `(n, *shape)`.
+        executed: Logits as executed, `(n, classes)`.
+
+    Raises:
+        ValueError: if it errs more than float32 does.
+    """
+    finite = np.flatnonzero(np.isfinite(executed).all(axis=1))
+    if not len(finite):
+        return
+    rows = finite[np.unique(np.linspace(0, len(finite) - 1, rows_of(network)).astype(int))]
+    _judge(emulate(network, x[rows]), executed[rows])
+
+
+def check_probes(model: Any, network: Network, executed: Executed) -> None:
+    """Judges the execution by dense random inputs, whatever there is to certify.
+
+    Args:
+        model: The model.
+        network: Its steps.
+        executed: Runs the model.
+
+    Raises:
+        ValueError: if it errs more than float32 does.
+    """
+    x = probes(model, rows_of(network))
+    key = x.tobytes()
+    if key not in network.emulations:
+        network.emulations[key] = emulate(network, x)
+    _judge(network.emulations[key], executed.logits(x))
+
+
+def _judge(emulation: Emulation, executed: np.ndarray) -> None:
+    excess = emulation.excess(executed)
+    if excess > EXCESS:
+        raise ValueError(
+            f"The backend computes in less than float32: its logits err {excess:.0f} times as much as those "
+            "of float32 do, and certificates are about float32 execution. Switch off mixed precision, "
+            "autocast, TF32 and fast mathematics, see docs/certificates.md; if none is on, a layer computes "
+            f"something else than its rule says. Received: backend {keras.backend.backend()!r}"
+        )
 
 
 def self_check(x: np.ndarray, executed: np.ndarray, exact: np.ndarray, error: np.ndarray) -> None:

@@ -66,6 +66,21 @@ def blocks(
     return _gathered(x, size, shape, classes), None
 
 
+def probes(model: Any, count: int) -> np.ndarray:
+    """Dense random inputs in the range of the model's, the same at every call.
+
+    Args:
+        model: The model.
+        count: How many.
+
+    Returns:
+        Array `(count, *shape)`, float32.
+    """
+    low, high = (model.input_range if model.compiled else None) or (0.0, 1.0)
+    shape = (count, *model.inputs[0].shape[1:])
+    return np.random.default_rng(0).uniform(low, high, shape).astype("float32")
+
+
 def _block(x: Any, y: Any, shape: tuple[int, ...], classes: int) -> Block:
     x, off = _in_float32(check_array(x, shape))
     if y is None:

@@ -202,6 +202,8 @@ class Network:
         self.logits: Node = fold(model, trace.start(self.in_shape), step)
         self.nodes = _needed(trace.nodes, self.logits)
         self.classes = self.logits.shape[-1]
+        #: What float32 makes of some inputs, by their bytes: see `keraslip.certify.execution`.
+        self.emulations: dict[bytes, Any] = {}
 
     @cached_property
     def _rows(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keraslip.certify.inputs import probes
 from keraslip.certify.kept_network import network_of
 from keraslip.certify.rounding import FLOAT32, l2
 from keraslip.export.elsewhere import write_elsewhere
@@ -60,24 +61,24 @@ def export_model(
     check_free(target, overwrite)
     _check_packages(format)
     metadata = _metadata(model)
-    probes = _probes(model)
+    asked = probes(model, _PROBES)
     left = leftovers(target)
     with working_folder(target) as folder:
         artefact = folder / "unchecked"
         if keras.backend.backend() == "tensorflow":
-            found = write(model, artefact, format, metadata, probes, epsilon)
+            found = write(model, artefact, format, metadata, asked, epsilon)
         else:
             if verbose:
                 print(
                     f"The {keras.backend.backend()} backend writes no such graph itself: exporting through "
                     "a TensorFlow process."
                 )
-            found = write_elsewhere(model, artefact, format, metadata, probes, epsilon)
-        _compare(model, probes, epsilon, found)
+            found = write_elsewhere(model, artefact, format, metadata, asked, epsilon)
+        _compare(model, asked, epsilon, found)
         put(artefact, target, folder)
     if verbose:
         print(
-            f"{target}: answers as the model does, on {len(probes)} inputs at epsilon {epsilon:.4g}."
+            f"{target}: answers as the model does, on {len(asked)} inputs at epsilon {epsilon:.4g}."
         )
         if left:
             names = ", ".join(str(path) for path in left)
@@ -114,12 +115,6 @@ def _metadata(model: Any) -> dict[str, Any]:
             "numpy": np.__version__,
         },
     }
-
-
-def _probes(model: Any) -> np.ndarray:
-    low, high = (model.input_range if model.compiled else None) or (0.0, 1.0)
-    shape = (_PROBES, *model.inputs[0].shape[1:])
-    return np.random.default_rng(0).uniform(low, high, shape).astype("float32")
 
 
 def write(

@@ -72,16 +72,17 @@ class ConvOperator(StoredOperator):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         rows, columns = self._inside()
-        padded = np.zeros((len(x), *self.extent, self.in_shape[-1]))
+        padded = np.zeros((len(x), *self.extent, self.in_shape[-1]), x.dtype)
         padded[:, rows, columns] = x
-        out = np.zeros((len(x), *self.out_shape))
+        out = np.zeros((len(x), *self.out_shape), x.dtype)
         groups = self.geometry.groups
         parts = np.split(np.arange(self.in_shape[-1]), groups)
         width = self.out_shape[-1] // groups
         for tap, view in self._windows(padded):
             for group, channels in enumerate(parts):
                 to = slice(group * width, (group + 1) * width)
-                out[..., to] += (view if groups == 1 else view[..., channels]) @ tap[:, to]
+                part = tap[:, to].astype(x.dtype, copy=False)
+                out[..., to] += (view if groups == 1 else view[..., channels]) @ part
         return out
 
     def adjoint(self, y: np.ndarray) -> np.ndarray:

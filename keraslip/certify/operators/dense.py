@@ -58,7 +58,7 @@ class DenseOperator(StoredOperator):
         return np.ascontiguousarray(squares.T), power
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return x @ self.kernel
+        return x @ self.kernel.astype(x.dtype, copy=False)
 
     def adjoint(self, y: np.ndarray) -> np.ndarray:
         return y @ self.kernel.T
@@ -151,7 +151,7 @@ class DiagonalOperator(StoredOperator):
         return np.broadcast_to(self.scale.reshape(-1), (self.in_shape[-1],))
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return x * self.scale
+        return x * self.scale.astype(x.dtype, copy=False)
 
     def adjoint(self, y: np.ndarray) -> np.ndarray:
         return y * self.scale

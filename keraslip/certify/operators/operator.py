@@ -47,7 +47,7 @@ class Operator(ABC):
 
     @abstractmethod
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """`(batch, *in_shape)` to `(batch, *out_shape)`."""
+        """`(batch, *in_shape)` to `(batch, *out_shape)`; float32 for float32, as the layer computes."""
 
     @abstractmethod
     def adjoint(self, y: np.ndarray) -> np.ndarray:

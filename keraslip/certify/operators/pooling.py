@@ -38,7 +38,8 @@ class PoolOperator(Operator):
         self.swell = float(window)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return np.einsum("bhwc,hp,wq->bpqc", x, self.along_height, self.along_width, optimize=True)
+        sides = (side.astype(x.dtype, copy=False) for side in (self.along_height, self.along_width))
+        return np.einsum("bhwc,hp,wq->bpqc", x, *sides, optimize=True)
 
     def adjoint(self, y: np.ndarray) -> np.ndarray:
         return np.einsum("bpqc,hp,wq->bhwc", y, self.along_height, self.along_width, optimize=True)
