@@ -6,9 +6,11 @@ from pathlib import Path
 from rich.console import Console
 
 from keraslip.cli.data import load_data
+from keraslip.cli.recipes import RECIPES
 from keraslip.cli.report import write_report
 from keraslip.cli.run_folder import MODEL, RunFolder
 from keraslip.cli.training import Settings, begin, train
+from keraslip.cli.warned import training_warnings
 
 
 def run_demo(out: Path, seed: int, overwrite: bool, epochs: int | None, console: Console) -> None:
@@ -31,7 +33,8 @@ def run_demo(out: Path, seed: int, overwrite: bool, epochs: int | None, console:
     folder.create(overwrite, resumable=False)
     console.print(f"{data}; epsilon {settings.epsilon}, seed {seed}")
     try:
-        model, seconds = train(settings, data, folder, console, keep_best=False, model=model)
+        with training_warnings(console, _advice(settings)):
+            model, seconds = train(settings, data, folder, console, keep_best=False, model=model)
     except KeyboardInterrupt:
         console.print(
             "\nStopped before the end; begin again with the same command and --overwrite."
@@ -43,3 +46,10 @@ def run_demo(out: Path, seed: int, overwrite: bool, epochs: int | None, console:
     console.print(
         f"{time.perf_counter() - started:.0f} s in all, {seconds:.0f} s of them training."
     )
+
+
+def _advice(settings: Settings) -> str:
+    usual = RECIPES[settings.application].epochs
+    if settings.epochs < usual:
+        return f"Begin again with more --epochs; the recipe has {usual}."
+    return "Begin again with another --seed."

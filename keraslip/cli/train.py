@@ -10,7 +10,8 @@ from keraslip.callbacks import LipschitzMonitor
 from keraslip.cli.data import load_data
 from keraslip.cli.report import write_report
 from keraslip.cli.run_folder import BEST, CONFIG, RunFolder
-from keraslip.cli.training import Settings, begin, train
+from keraslip.cli.training import Settings, advice, begin, train
+from keraslip.cli.warned import training_warnings
 from keraslip.cli.wording import command
 
 
@@ -59,7 +60,8 @@ def run_train(
         folder.create(overwrite)
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
     try:
-        _, seconds = train(settings, data, folder, console, callbacks=watch, model=model)
+        with training_warnings(console, advice(settings)):
+            _, seconds = train(settings, data, folder, console, callbacks=watch, model=model)
     except KeyboardInterrupt:
         console.print(
             "\nStopped. The epochs that were finished are kept; go on with: "

@@ -86,6 +86,13 @@ def _check(given: dict[str, Any]) -> None:
         raise ValueError(f"--learning-rate must be a finite number > 0. Received: {rate}")
 
 
+def advice(settings: Settings) -> str:
+    """What `keraslip train` can change where a run does not learn: nothing that is so already."""
+    changes = ["a smaller --epsilon", "more --epochs", "a smaller --learning-rate"]
+    changes += [] if settings.loss == "gloro" else ["--loss gloro"]
+    return f"Begin another run with {', '.join(changes[:-1])} or {changes[-1]}."
+
+
 def begin(settings: Settings, data: Dataset) -> Any:
     """The model of a run that begins; nothing is written, so that what cannot be built leaves nothing.
 

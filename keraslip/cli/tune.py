@@ -17,6 +17,7 @@ from keraslip.cli.search_files import drop_unrecorded, whole_files
 from keraslip.cli.search_settings import SearchSettings, parse_space
 from keraslip.cli.search_view import TrialBar, announced, show_lost, trial_table
 from keraslip.cli.training import training_batches
+from keraslip.cli.warned import training_warnings
 from keraslip.cli.wording import command
 from keraslip.tuning.results import COMPLETED, CSV, JSON, PICTURE, rows_of, write_rows
 
@@ -170,15 +171,16 @@ def _search(
     """Trains on the training data, compares on the validation data; the test data are not touched."""
     bar = TrialBar(console)
     try:
-        tuner.search(
-            batches,
-            epochs=settings.epochs,
-            shuffle=False,
-            validation_data=(data.x_val, data.y_val),
-            validation_batch_size=min(1000, len(data.x_val)),
-            callbacks=[bar],
-            verbose=0,
-        )
+        with training_warnings(console):
+            tuner.search(
+                batches,
+                epochs=settings.epochs,
+                shuffle=False,
+                validation_data=(data.x_val, data.y_val),
+                validation_batch_size=min(1000, len(data.x_val)),
+                callbacks=[bar],
+                verbose=0,
+            )
     except KeyboardInterrupt:
         bar.stop()
         _stopped(tuner, go_on, console)

@@ -2,9 +2,16 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
+
+from keraslip.models.remedies import ramp, remedies
+
+#: Steps of a run from which on it should have learned to tell classes apart, and images it is asked.
+_STEPS, _SAMPLES = 16, 128
 
 
 class RunProgress(keras.callbacks.Callback):
@@ -22,36 +29,91 @@ class RunProgress(keras.callbacks.Callback):
             self.model.run_state.set(epoch * steps, epochs * steps, 1)
 
 
+class TrainingWarning(UserWarning):
+    """A run that does not learn.
+
+    Args:
+        problem: What was seen.
+        remedy: What to do, as a program says it.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}".strip())
+        self.problem = problem
+
+
 class StuckWarning(keras.callbacks.Callback):
-    """Warns, once, when training sits at the loss of guessing.
+    """Warns, once, when training sits at the loss of guessing, or ends with one class for every image.
 
     Args:
         classes: Number of classes K; guessing has the loss log(K).
-        patience: Epochs at that loss before the warning.
+        patience: Epochs at that loss, with a clean accuracy near guessing that does not rise, before the
+            warning.
+        sample: Images to look at when the run is over, of several classes; `None` looks at none.
     """
 
-    def __init__(self, classes: int, patience: int = 3) -> None:
+    def __init__(self, classes: int, patience: int = 3, sample: np.ndarray | None = None) -> None:
         super().__init__()
         # Guessing costs log(K), and log(K + 1) with the "not certified" class of GloRo's loss.
         self.guesses = (math.log(classes), math.log(classes + 1))
         self.chance = 1.0 / classes
+        #: Between guessing and being right, nearer to guessing.
+        self.low = self.chance + 0.25 * (1.0 - self.chance)
         self.patience = patience
-        self._epochs = 0
+        self.sample = sample
+        self._accuracies: list[float] = []
+        self._last: dict[str, Any] = {}
+        self._warned = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        logs = logs or {}
+        self._last = logs = logs or {}
         loss, certified = logs.get("loss", 0.0), logs.get("certified_accuracy", 1.0)
         guessing = any(abs(loss - guess) < 0.02 * guess for guess in self.guesses)
-        stuck = guessing and certified < self.chance
-        self._epochs = self._epochs + 1 if stuck else 0
-        if self._epochs == self.patience:
-            warnings.warn(
+        accuracy = logs.get("accuracy", self.chance)
+        # A constant network is certified on one class.
+        if not (guessing and certified <= self.chance and accuracy < self.low):
+            self._accuracies = []
+            return
+        self._accuracies.append(accuracy)
+        recent = self._accuracies[-self.patience :]
+        if len(recent) == self.patience and recent[-1] < recent[0] + 0.02:
+            self._warn(
                 f"Training is stuck: for {self.patience} epochs the loss has been {loss:.3f}, that of "
                 f"guessing (log of the number of classes = {self.guesses[0]:.3f}), and almost no sample is "
-                "certified. The bound grew faster than the network could follow. Start again with a "
-                "smaller epsilon, a longer run, a slower ramp "
-                "(train_epsilon=keraslip.schedules.LinearRamp(0, 1.1 * epsilon, until=0.8)), "
-                "a smaller learning rate, or another loss (keraslip.losses.GloRoLoss, the default, or "
-                "BCPLoss(kappa=...) with an end value above 0).",
-                stacklevel=2,
+                "certified."
             )
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        accuracy = self._last.get("val_accuracy", self._last.get("accuracy", self.chance))
+        short = (self.params.get("steps") or _STEPS) * self.params["epochs"] < _STEPS
+        if self.sample is None or self._warned or short or accuracy >= self.low:
+            return
+        logits = self.model(keras.ops.convert_to_tensor(self.sample), training=False)
+        predicted = np.unique(keras.ops.convert_to_numpy(logits).argmax(axis=-1))
+        if len(predicted) == 1:
+            self._warn(
+                f"Nothing was learned: of {len(self.sample)} images of several classes, all are predicted "
+                f"as class {predicted[0]}."
+            )
+
+    def _warn(self, problem: str) -> None:
+        if not self._warned:
+            self._warned = True
+            problem = " ".join([problem, *ramp(self.model, self.params or {})])
+            warnings.warn(TrainingWarning(problem, remedies(self.model)), stacklevel=2)
+
+
+def sample_of(*data: Any) -> np.ndarray | None:
+    """Images of several classes, spread over the first of some data that are arrays; `None` if none are.
+
+    Args:
+        *data: Pairs `(x, y)`, or anything else.
+    """
+    for pair in data:
+        if isinstance(pair, Sequence) and all(isinstance(part, np.ndarray) for part in pair[:2]):
+            x, y = pair[0], pair[1]
+            rows = np.unique(np.linspace(0, len(x) - 1, _SAMPLES).astype(int))
+            label = y[rows].argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y[rows]
+            if len(np.unique(label)) > 1:
+                return np.asarray(x[rows], dtype="float32")
+    return None

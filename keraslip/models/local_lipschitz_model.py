@@ -9,7 +9,7 @@ import numpy as np
 
 from keraslip.losses import RobustLoss
 from keraslip.models.bounded import check_bounded
-from keraslip.models.callbacks import RunProgress, StuckWarning
+from keraslip.models.callbacks import RunProgress, StuckWarning, sample_of
 from keraslip.models.certification import Certification
 from keraslip.models.data import check_data, check_validation
 from keraslip.models.estimate import Estimate, estimate
@@ -156,7 +156,8 @@ class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
         options = given.arguments
         if (held_out := options.get("validation_data")) is not None:
             options["validation_data"] = check_validation(held_out, self._checked)
-        own = [RunProgress(), StuckWarning(self.outputs[0].shape[-1])]
+        sample = sample_of((x, y), options.get("validation_data"))
+        own = [RunProgress(), StuckWarning(self.outputs[0].shape[-1], sample=sample)]
         options["callbacks"] = _with(options.get("callbacks"), own)
         check_checkpoints(options["callbacks"])
         try:

@@ -1,0 +1,33 @@
+"""Warnings of a training as lines of the terminal, with remedies that the command has."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from keraslip.models.callbacks import TrainingWarning
+
+
+@contextmanager
+def training_warnings(console: Console, remedy: str = "") -> Iterator[None]:
+    """Inside the block a run that does not learn is told on the console.
+
+    Args:
+        console: Where to.
+        remedy: What the user can do about it.
+    """
+    with warnings.catch_warnings():
+        others: Any = warnings.showwarning
+
+        def show(message: Any, *arguments: Any, **options: Any) -> None:
+            if not isinstance(message, TrainingWarning):
+                others(message, *arguments, **options)
+                return
+            text = f"{message.problem} {remedy}".strip()
+            console.print(f"[bold yellow]warning:[/] {text}", soft_wrap=True, highlight=False)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", TrainingWarning)
+        yield
