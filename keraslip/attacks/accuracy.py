@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keraslip.attacks.pgd import pgd_l2
+from keraslip.models.kept import fresh_predictions
 
 
 def accuracy_under_attack(
@@ -50,7 +51,7 @@ def correct(
     Returns:
         Booleans and predicted classes, both of shape `(batch,)`.
     """
-    logits = model.predict(x, batch_size=batch_size, verbose=0)
+    logits = fresh_predictions(model, x, batch_size)
     predicted = logits.argmax(axis=1)
     labels = np.reshape(keras.ops.convert_to_numpy(y), -1)
     return np.isfinite(logits).all(axis=1) & (predicted == labels), predicted

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keraslip.backend import input_gradient
-from keraslip.models.kept import kept
+from keraslip.models.kept import fresh_predictions, kept
 
 
 def margin(logits: Any, labels: Any, rival: Any, sign: Any) -> Any:
@@ -32,7 +32,7 @@ def rivals(
     """Class each run pushes towards, `(batch, runs)`; -1 stands for the largest other logit."""
     if runs < 2:
         return np.full((len(x), 1), -1, "int32")
-    logits = model.predict(x, batch_size=size, verbose=0).astype("float64")
+    logits = fresh_predictions(model, x, size).astype("float64")
     logits[np.arange(len(x)), labels] = -np.inf
     order = np.argsort(-logits, axis=1)[:, :-1]
     result = order[:, np.arange(runs) % order.shape[1]].astype("int32")

@@ -49,6 +49,20 @@ def is_stale(model: Any, function: str, *more: Any) -> bool:
     return stale
 
 
+def fresh_predictions(model: Any, x: Any, batch_size: int) -> Any:
+    """What `model.predict` says of the model as it is now.
+
+    Args:
+        model: Any Keras model.
+        x: Inputs.
+        batch_size: Samples at a time.
+    """
+    # A model of our own sees to it itself.
+    if not hasattr(model, "warm_starts") and is_stale(model, "predict"):
+        model.make_predict_function(force=True)
+    return model.predict(x, batch_size=batch_size, verbose=0)
+
+
 def forget(model: Any) -> None:
     """Drops everything that is kept on a model."""
     for name in (NETWORK, _FUNCTIONS, _TRACED):

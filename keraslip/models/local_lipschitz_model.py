@@ -14,7 +14,8 @@ from keraslip.models.certification import Certification
 from keraslip.models.data import check_data, check_validation
 from keraslip.models.estimate import Estimate, estimate
 from keraslip.models.explain import LayerBound, explain, print_table
-from keraslip.models.kept import forget, is_stale
+from keraslip.models.fresh import FreshFunctions
+from keraslip.models.kept import forget
 from keraslip.models.options import RobustOptions
 from keraslip.models.saving import Saving, check_checkpoints, guard_hdf5
 from keraslip.models.state import RunState, WarmStarts
@@ -24,7 +25,7 @@ from keraslip.schedules import Schedule
 
 
 @keras.saving.register_keras_serializable(package="keraslip")
-class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
+class LocalLipschitzModel(Saving, Certification, FreshFunctions, RobustTrainStep, keras.Model):
     """A functional Keras model trained against its own local Lipschitz bound.
 
     It is built, fitted, evaluated and saved as every Keras model. Each training step propagates, with the
@@ -176,25 +177,6 @@ class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
             x = self._checked(x, y)
         return super().evaluate(x, y, *args, **kwargs)
 
-    # Keras keeps the functions that it compiled until `compile`, whatever is done to the layers.
-    def make_train_function(self, force: bool = False) -> Any:
-        """Called by Keras; traces again what was changed."""
-        self._check_trainable()
-        return super().make_train_function(self._is_stale("train") or force)
-
-    def make_test_function(self, force: bool = False) -> Any:
-        """Called by Keras; traces again what was changed."""
-        return super().make_test_function(self._is_stale("test") or force)
-
-    def make_predict_function(self, force: bool = False) -> Any:
-        """Called by Keras; traces again what was changed."""
-        return super().make_predict_function(self._is_stale("predict") or force)
-
-    def _is_stale(self, function: str) -> bool:
-        step = (self.bound, self.power_iterations, self.sparsity)
-        losses = (getattr(self, "robust_loss", None), getattr(self, "train_epsilon", None))
-        return is_stale(self, function, *step, *losses)
-
     def estimate(
         self,
         x: np.ndarray,
@@ -249,13 +231,6 @@ class LocalLipschitzModel(Saving, Certification, RobustTrainStep, keras.Model):
     def _checked(self, x: Any, y: Any) -> Any:
         classes, shape = self.outputs[0].shape[-1], tuple(self.inputs[0].shape[1:])
         return check_data(x, y, classes, shape)
-
-    def _check_trainable(self) -> None:
-        if not self.trainable_variables:
-            raise ValueError(
-                "There is nothing to train: every weight is frozen (trainable=False). Unfreeze a layer and "
-                "compile again. Received: a model without trainable weights"
-            )
 
     def _epsilon(self, epsilon: Any) -> float:
         if epsilon is not None:

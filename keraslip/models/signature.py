@@ -20,14 +20,20 @@ from keraslip.rules.walk import is_graph, nodes
 #: Packages whose code does not change while a program runs.
 _FIXED = ("keras", "keraslip", "tensorflow", "jax", "torch", "numpy", "builtins")
 #: Attributes of every layer that say nothing of what it computes: names, the graph, weights by another name.
-_BARE = frozenset(vars(keras.layers.Layer(name="bare"))) - {
+_BARE = frozenset([*vars(keras.layers.Layer(name="bare")), *vars(keras.Model(name="bare"))]) - {
     "_dtype_policy",
     "_trainable",
     "activity_regularizer",
     "autocast",
 }
-#: Objects that change all the time and compute nothing of a model's output.
-_SKIPPED = (keras.optimizers.Optimizer, keras.metrics.Metric, keras.callbacks.Callback)
+#: Objects that compute nothing of a model's output; the tensors of a graph are known by their place.
+_SKIPPED = (
+    keras.KerasTensor,
+    keras.Initializer,
+    keras.optimizers.Optimizer,
+    keras.metrics.Metric,
+    keras.callbacks.Callback,
+)
 _PLAIN = (bool, int, str, bytes, type(None))
 #: Objects inside objects are followed so far; beyond, they are known by their identity.
 _DEPTH = 8
@@ -102,8 +108,10 @@ class _Reader:
     def _parts(self, value: Any) -> Token:
         if isinstance(value, keras.Variable):
             return id(value), value.trainable, id(value.regularizer), id(value.constraint)
-        if isinstance(value, (keras.KerasTensor, *_SKIPPED)) or self.depth > _DEPTH:
-            return () if self.depth <= _DEPTH else id(value)
+        if isinstance(value, _SKIPPED):
+            return ()
+        if self.depth > _DEPTH:
+            return id(value)
         if hasattr(value, "shape") and hasattr(value, "dtype"):
             return _array(value)
         if isinstance(value, Mapping):
@@ -143,8 +151,9 @@ class _Reader:
                 )
                 for _, node in nodes(operation, "")
             )
-        rule = registered_rule(type(operation))
-        return self._attributes(vars(operation)), self._class(type(operation)), self.read(rule)
+        attributes, kind = self._attributes(vars(operation)), self._class(type(operation))
+        layers = list(operation._flatten_layers(False, False)) if _has_layers(operation) else []
+        return attributes, kind, self.read(layers), self.read(registered_rule(type(operation)))
 
     def _attributes(self, attributes: Mapping[str, Any]) -> Token:
         return tuple(
@@ -163,6 +172,10 @@ class _Reader:
             if isinstance(value, types.FunctionType) or _is_data(value)
         ]
         return id(kind), id(getattr(kind, "call", None)), tuple(said)
+
+
+def _has_layers(operation: Any) -> bool:
+    return isinstance(operation, keras.layers.Layer) and bool(operation._layers)
 
 
 def _array(value: Any) -> Token:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import keraslip
+from keraslip.certify.kept_network import network_of
 from keraslip.datasets import ShuffledBatches
 from tests.models.nets import (
     EPSILON,
@@ -32,6 +33,7 @@ import importlib.util
 if importlib.util.find_spec("torch"):
     import torch
 import sys, numpy as np, keras, keraslip
+from keraslip.certify.kept_network import network_of
 from keraslip.datasets import ShuffledBatches
 folder = sys.argv[1]
 data = np.load(folder + "/data.npz")
@@ -48,6 +50,7 @@ for name in sys.argv[2:]:
     out |= {f"{name} {k}": v for k, v in logs.items()}
     found = model.estimate(z, y)
     out |= {f"{name} margin": found.margin, f"{name} logits": found.logits}
+    out[f"{name} network"] = network_of(model)[1]
     keras.utils.set_random_seed(99)  # a resumed run must not lean on the seed of the process
     batches = ShuffledBatches(z, y, 8, seed=5, start_epoch=2)
     model.fit(batches, initial_epoch=2, epochs=4, shuffle=False, verbose=0)
@@ -116,6 +119,7 @@ def test_a_fresh_process_evaluates_and_estimates_the_same(runs, name):
     found = model.estimate(x, y)
     np.testing.assert_allclose(out[f"{name} margin"], found.margin, atol=1e-6)
     np.testing.assert_allclose(out[f"{name} logits"], found.logits, atol=1e-6)
+    assert str(out[f"{name} network"]) == network_of(model)[1]
 
 
 @pytest.mark.parametrize("name", NETS)
