@@ -148,9 +148,13 @@ class LocalLipschitzModel(Saving, Certification, FreshFunctions, RobustTrainStep
 
         Raises:
             ValueError: if data are empty, not finite, of the wrong shape, or labels out of range.
+            NotImplementedError: at a layer that was changed to one without a rule.
         """
         self._assert_compile_called("fit")
         self._check_trainable()
+        check_bounded(
+            self
+        )  # before Keras begins: on JAX an error while it traces takes the weights away
         given = inspect.signature(keras.Model.fit).bind(
             self, self._checked(x, y), y, *args, **kwargs
         )
@@ -173,6 +177,7 @@ class LocalLipschitzModel(Saving, Certification, FreshFunctions, RobustTrainStep
         `certified_accuracy` here is an estimate by power iteration, for curves; it is no certificate.
         """
         self._assert_compile_called("evaluate")
+        check_bounded(self)
         if not kwargs.get("_use_cached_eval_dataset"):  # checked by fit already
             x = self._checked(x, y)
         return super().evaluate(x, y, *args, **kwargs)

@@ -37,7 +37,13 @@ class Rule(ABC):
             )
         if getattr(operation, "quantization_mode", None) is not None:
             raise UnsupportedLayerError(
-                f"it is quantized ({operation.quantization_mode}); bound the float model instead"
+                f"it is quantized ({operation.quantization_mode}): bounds are about float32 weights. Use the "
+                "model as it was before quantize(), for example from its .keras file"
+            )
+        if getattr(operation, "lora_enabled", False):
+            raise UnsupportedLayerError(
+                "it has LoRA weights beside its kernel. Build the layer without lora_rank, and give it "
+                "the sum, which is layer.kernel"
             )
 
     @abstractmethod

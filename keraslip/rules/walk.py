@@ -65,6 +65,7 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
     for path, node in nodes(model, prefix):
         operation = node.operation
         try:
+            _check_call(path, node)
             if is_graph(operation):
                 _check_nested(path, operation)
                 yield from visits(operation, f"{path}/")
@@ -74,6 +75,15 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
             yield Visit(path, operation, str(error))
         else:
             yield Visit(path, operation, None)
+
+
+def _check_call(path: str, node: Any) -> None:
+    if node.arguments.kwargs.get("training"):
+        raise UnsupportedLayerError(
+            f"The call of {type(node.operation).__name__} at {path!r} says training=True, which may hold at "
+            "inference as well: a certificate is about a network that does the same at every call. Build the "
+            f"model without it. Received: training={node.arguments.kwargs['training']!r}"
+        )
 
 
 def _check_nested(path: str, model: Any) -> None:
@@ -216,6 +226,7 @@ def fold(model: Any, value: Any, step: Callable[[Call], Any], prefix: str = "") 
     for path, node in nodes(model, prefix):
         if node.is_input:
             continue
+        _check_call(path, node)
         output = tree.flatten(node.outputs)[0]
         if is_graph(node.operation):
             _check_nested(path, node.operation)
