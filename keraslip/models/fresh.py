@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from keraslip.models.bounded import check_bounded
 from keraslip.models.kept import is_stale
 
 
@@ -32,7 +33,10 @@ class FreshFunctions:
     def _is_stale(self: Any, function: str) -> bool:
         step = (self.bound, self.power_iterations, self.sparsity)
         losses = (getattr(self, "robust_loss", None), getattr(self, "train_epsilon", None))
-        return is_stale(self, function, *step, *losses)
+        stale = is_stale(self, function, *step, *losses)
+        if stale and function != "predict":
+            check_bounded(self)
+        return stale
 
     def _check_trainable(self: Any) -> None:
         if not self.trainable_variables:

@@ -152,9 +152,8 @@ class LocalLipschitzModel(Saving, Certification, FreshFunctions, RobustTrainStep
         """
         self._assert_compile_called("fit")
         self._check_trainable()
-        check_bounded(
-            self
-        )  # before Keras begins: on JAX an error while it traces takes the weights away
+        # Before Keras begins: an error while JAX traces takes the weights away.
+        check_bounded(self)
         given = inspect.signature(keras.Model.fit).bind(
             self, self._checked(x, y), y, *args, **kwargs
         )

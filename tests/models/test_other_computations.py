@@ -52,7 +52,12 @@ def assert_refused(model, message, tmp_path):
         lambda: model.export(tmp_path / "artefact"),
         lambda: model.compile("sgd", epsilon=0.1),
     )
-    trained = lambda: model.fit(X, Y, verbose=0), lambda: model.evaluate(X, Y, verbose=0)  # noqa: E731
+    trained = (
+        lambda: model.fit(X, Y, verbose=0),
+        lambda: model.evaluate(X, Y, verbose=0),
+        lambda: model.train_on_batch(X, Y),
+        lambda: model.test_on_batch(X, Y),
+    )
     for door in doors + (trained if model.compiled else ()):
         with pytest.raises(UnsupportedLayerError, match=message):
             door()
