@@ -18,25 +18,30 @@ class FreshFunctions:
 
         Raises:
             ValueError: if layers were frozen or unfrozen since the optimizer was built, or all are frozen.
+            NotImplementedError: at a layer that was changed to one without a rule.
         """
+        stale = self._is_stale("train", self._check_changed)
         self._check_trainable()
-        return super().make_train_function(self._is_stale("train") or force)  # type: ignore[misc]
+        return super().make_train_function(stale or force)  # type: ignore[misc]
 
     def make_test_function(self: Any, force: bool = False) -> Any:
         """See `keras.Model`."""
-        return super().make_test_function(self._is_stale("test") or force)  # type: ignore[misc]
+        stale = self._is_stale("test", check_bounded)
+        return super().make_test_function(stale or force)  # type: ignore[misc]
 
     def make_predict_function(self: Any, force: bool = False) -> Any:
         """See `keras.Model`."""
         return super().make_predict_function(self._is_stale("predict") or force)  # type: ignore[misc]
 
-    def _is_stale(self: Any, function: str) -> bool:
+    def _is_stale(self: Any, function: str, check: Any = None) -> bool:
         step = (self.bound, self.power_iterations, self.sparsity)
         losses = (getattr(self, "robust_loss", None), getattr(self, "train_epsilon", None))
-        stale = is_stale(self, function, *step, *losses)
-        if stale and function != "predict":
-            check_bounded(self)
-        return stale
+        return is_stale(self, function, *step, *losses, check=check)
+
+    @staticmethod
+    def _check_changed(model: Any) -> None:
+        check_bounded(model)
+        model._check_trainable()
 
     def _check_trainable(self: Any) -> None:
         if not self.trainable_variables:

@@ -34,17 +34,22 @@ def kept(model: Any, key: Any, build: Callable[[], Any], again: bool = False) ->
     return functions[key]
 
 
-def is_stale(model: Any, function: str, *more: Any) -> bool:
+def is_stale(
+    model: Any, function: str, *more: Any, check: Callable[[Any], None] | None = None
+) -> bool:
     """Whether Keras' own compiled function is one of another network; called where Keras asks for it.
 
     Args:
         model: Any Keras model.
         function: Which one: `"train"`, `"test"` or `"predict"`.
         *more: What it depends on besides the model.
+        check: Called with a model that changed; what it raises is raised until the model passes.
     """
     traced: dict[str, Signature] = model.__dict__.setdefault(_TRACED, {})
     now = signature(model, *more)
     stale = traced.get(function) != now
+    if stale and check is not None:
+        check(model)
     traced[function] = now
     return stale
 

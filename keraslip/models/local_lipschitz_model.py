@@ -151,9 +151,9 @@ class LocalLipschitzModel(Saving, Certification, FreshFunctions, RobustTrainStep
             NotImplementedError: at a layer that was changed to one without a rule.
         """
         self._assert_compile_called("fit")
-        self._check_trainable()
         # Before Keras begins: an error while JAX traces takes the weights away.
         check_bounded(self)
+        self._check_trainable()
         given = inspect.signature(keras.Model.fit).bind(
             self, self._checked(x, y), y, *args, **kwargs
         )
