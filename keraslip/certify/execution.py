@@ -13,7 +13,7 @@ from keraslip import backend
 from keraslip.certify.emulation import Emulation, emulate, rows_of
 from keraslip.certify.inputs import probes
 from keraslip.certify.network import Network
-from keraslip.certify.precision import check_backend
+from keraslip.certify.precision import REMEDY, ReducedPrecisionError, check_backend
 from keraslip.certify.violation import violated
 from keraslip.models.kept import kept
 
@@ -105,7 +105,7 @@ def check_rounding(network: Network, x: np.ndarray, executed: np.ndarray) -> Non
         executed: Logits as executed, `(n, classes)`.
 
     Raises:
-        ValueError: if it errs more than float32 does.
+        ReducedPrecisionError: if it errs more than float32 does.
     """
     finite = np.flatnonzero(np.isfinite(executed).all(axis=1))
     if not len(finite):
@@ -123,7 +123,7 @@ def check_probes(model: Any, network: Network, executed: Executed) -> None:
         executed: Runs the model.
 
     Raises:
-        ValueError: if it errs more than float32 does.
+        ReducedPrecisionError: if it errs more than float32 does.
     """
     x = probes(model, rows_of(network))
     key = x.tobytes()
@@ -135,11 +135,11 @@ def check_probes(model: Any, network: Network, executed: Executed) -> None:
 def _judge(emulation: Emulation, executed: np.ndarray) -> None:
     excess = emulation.excess(executed)
     if excess > EXCESS:
-        raise ValueError(
+        raise ReducedPrecisionError(
             f"The backend computes in less than float32: its logits err {excess:.0f} times as much as those "
-            "of float32 do, and certificates are about float32 execution. Switch off mixed precision, "
-            "autocast, TF32 and fast mathematics, see docs/certificates.md; if none is on, a layer computes "
-            f"something else than its rule says. Received: backend {keras.backend.backend()!r}"
+            f"of float32 do, and certificates are about float32 execution. Remedy: {REMEDY}; if none is on, "
+            "a layer computes something else than its rule says. "
+            f"Received: backend {keras.backend.backend()!r}"
         )
 
 

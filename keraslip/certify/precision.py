@@ -6,9 +6,17 @@ import keras
 import numpy as np
 
 from keraslip import backend
+from keraslip.rules import MismatchError
 
 #: Precisions of layers and inputs that a certificate about float32 covers.
 _FULL = ("float32", "float64")
+
+#: What to switch off where the switch is not known.
+REMEDY = "switch off mixed precision, autocast, TF32 and fast mathematics, see docs/certificates.md"
+
+
+class ReducedPrecisionError(MismatchError, ValueError):
+    """An execution that errs more than float32 does, found by running it."""
 
 
 def check_precision(model: Any) -> None:
