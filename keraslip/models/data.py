@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
+from keraslip.models.structure import only_input, only_target
 from keraslip.models.validation import check_images, check_labels
 
 
-def check_data(x: Any, y: Any, classes: int, input_shape: tuple[int, ...]) -> Any:
+def check_data(model: Any, x: Any, y: Any) -> Any:
     """Checks training or test data; arrays whole, streams on their first batch.
 
     Args:
+        model: The model that they are for.
         x: Inputs, or a stream of batches: `tf.data.Dataset`, `PyDataset`, `DataLoader`, generator.
         y: Labels, or `None` for a stream.
-        classes: Number of classes.
-        input_shape: Shape of one input.
 
     Returns:
         `x`, or a stream that yields what `x` would have.
@@ -26,23 +27,45 @@ def check_data(x: Any, y: Any, classes: int, input_shape: tuple[int, ...]) -> An
     """
     batch, x = ((x, y), x) if y is not None else _first_batch(x)
     if not isinstance(batch, list | tuple) or len(batch) < 2:
-        raise ValueError(
-            "Certified training needs labels: pass y, or a data set of (x, y) or (x, y, sample_weight). "
-            f"Received: {type(batch).__name__}"
-        )
-    inputs, labels = (keras.ops.convert_to_numpy(part) for part in batch[:2])
+        raise _no_labels(type(batch).__name__)
+    inputs = keras.ops.convert_to_numpy(only_input(model, batch[0]))
     if not len(inputs):
         raise ValueError(f"The data set is empty. Received: x of shape {inputs.shape}")
-    if tuple(inputs.shape[1:]) != input_shape:
-        raise ValueError(
-            f"Inputs must have shape (batch, {', '.join(map(str, input_shape))}), as the model's input. "
-            f"Received: {tuple(inputs.shape)}"
-        )
-    if len(inputs) != len(labels):
-        raise ValueError(f"x and y differ in length. Received: {len(inputs)} and {len(labels)}")
+    check_batch(model, inputs, batch[1])
     check_images(inputs)
-    check_labels(labels, classes)
     return x
+
+
+def check_batch(model: Any, x: Any, y: Any) -> None:
+    """Checks the shape of a batch, and its labels.
+
+    Args:
+        model: The model that they are for.
+        x: Inputs.
+        y: Labels.
+
+    Raises:
+        ValueError: saying what is wrong.
+    """
+    if y is None:
+        raise _no_labels("y=None")
+    shape, wanted = np.shape(only_input(model, x)), tuple(model.inputs[0].shape[1:])
+    if tuple(shape[1:]) != wanted:
+        raise ValueError(
+            f"Inputs must have shape (batch, {', '.join(map(str, wanted))}), as the model's input. "
+            f"Received: {tuple(shape)}"
+        )
+    labels = np.asarray(keras.ops.convert_to_numpy(only_target(model, y)))
+    if labels.ndim and shape[0] != len(labels):
+        raise ValueError(f"x and y differ in length. Received: {shape[0]} and {len(labels)}")
+    check_labels(labels, model.outputs[0].shape[-1])
+
+
+def _no_labels(received: str) -> ValueError:
+    return ValueError(
+        "Certified training needs labels: pass y, or a data set of (x, y) or (x, y, sample_weight). "
+        f"Received: {received}"
+    )
 
 
 def check_validation(data: Any, check: Callable[[Any, Any], Any]) -> Any:

@@ -11,6 +11,7 @@ from keraslip.models.bounded import check_bounded
 from keraslip.models.kept import kept
 from keraslip.models.robust_step import bound_pass
 from keraslip.models.state import RefreshedStarts
+from keraslip.models.structure import only_input, only_target
 from keraslip.models.validation import check_count, check_inputs, check_labels
 from keraslip.rules import BOUNDS, Propagation
 
@@ -81,9 +82,9 @@ def estimate(
     power_iterations = check_count(power_iterations, "power_iterations")
     batch_size = check_count(batch_size, "batch_size")
     check_bounded(model)
-    x = check_inputs(x, tuple(model.inputs[0].shape[1:]))
+    x = check_inputs(only_input(model, x), tuple(model.inputs[0].shape[1:]))
     if y is not None:
-        y = np.asarray(keras.ops.convert_to_numpy(y))
+        y = np.asarray(keras.ops.convert_to_numpy(only_target(model, y)))
         if y.ndim and len(y) != len(x):
             raise ValueError(f"x and y differ in length. Received: {len(x)} and {len(y)}")
         check_labels(y, model.outputs[0].shape[-1])

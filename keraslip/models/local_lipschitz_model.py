@@ -16,16 +16,21 @@ from keraslip.models.estimate import Estimate, estimate
 from keraslip.models.explain import LayerBound, explain, print_table
 from keraslip.models.fresh import FreshFunctions
 from keraslip.models.kept import forget
+from keraslip.models.labelled import Labelled
+from keraslip.models.labels import InvalidLabels, metric_form
 from keraslip.models.options import RobustOptions
 from keraslip.models.saving import Saving, check_checkpoints, guard_hdf5
 from keraslip.models.state import RunState, WarmStarts
+from keraslip.models.structure import only_input
 from keraslip.models.train_step import RobustTrainStep
 from keraslip.models.validation import check_count, check_epsilon, check_inputs
 from keraslip.schedules import Schedule
 
 
 @keras.saving.register_keras_serializable(package="keraslip")
-class LocalLipschitzModel(Saving, Certification, FreshFunctions, RobustTrainStep, keras.Model):
+class LocalLipschitzModel(
+    Saving, Certification, FreshFunctions, Labelled, RobustTrainStep, keras.Model
+):
     """A functional Keras model trained against its own local Lipschitz bound.
 
     It is built, fitted, evaluated and saved as every Keras model. Each training step propagates, with the
@@ -64,6 +69,8 @@ class LocalLipschitzModel(Saving, Certification, FreshFunctions, RobustTrainStep
         self.lipschitz_tracker = keras.metrics.Mean(name="lipschitz")
         self.epsilon_tracker = keras.metrics.Mean(name="epsilon")
         self.varying_tracker = keras.metrics.Mean(name="varying")
+        self.invalid_labels = InvalidLabels()
+        self._label_form = None
         #: Range of valid inputs, for attacks; `None` is unbounded.
         self.input_range: tuple[float, float] | None = (0.0, 1.0)
         self.bound = "local"
@@ -114,9 +121,11 @@ class LocalLipschitzModel(Saving, Certification, FreshFunctions, RobustTrainStep
                 "loss_weights weigh the losses of several outputs; a certified model has one. Weigh samples "
                 "by sample_weight, or the parts of the loss by its own arguments. Received: loss_weights"
             )
+        label_form = metric_form([metrics or (), kwargs.get("weighted_metrics") or ()])
         forget(self)
         super().compile(optimizer=optimizer, metrics=list(metrics or []), **kwargs)
         self.run_state.epsilon.assign(options.epsilon)
+        self._label_form = label_form
         self.robust_loss = options.loss
         self.train_epsilon = options.train_epsilon
         self.sparsity = options.sparsity
@@ -134,7 +143,8 @@ class LocalLipschitzModel(Saving, Certification, FreshFunctions, RobustTrainStep
         """Trains, as `keras.Model.fit`; logs also certified_accuracy, lipschitz, epsilon and varying.
 
         Schedules run from the start to the end of this call; with `initial_epoch` they go on where they
-        were. Inputs and labels are checked first: arrays whole, streams on their first batch.
+        were. Inputs and labels are checked first: arrays whole, streams on their first batch. A sample of a
+        later batch whose label is no class is left out of the loss, and is an error at the end of the epoch.
 
         Args:
             x: Inputs `(n, *shape)`, or a stream of batches (`tf.data.Dataset`, `PyDataset`, `DataLoader`,
@@ -227,14 +237,13 @@ class LocalLipschitzModel(Saving, Certification, FreshFunctions, RobustTrainStep
         """
         epsilon = self._epsilon(epsilon)
         check_bounded(self)
-        x = check_inputs(x, tuple(self.inputs[0].shape[1:]))
+        x = check_inputs(only_input(self, x), tuple(self.inputs[0].shape[1:]))
         rows = explain(self, x, epsilon, check_count(power_iterations, "power_iterations"))
         print_table(rows, epsilon)
         return rows
 
     def _checked(self, x: Any, y: Any) -> Any:
-        classes, shape = self.outputs[0].shape[-1], tuple(self.inputs[0].shape[1:])
-        return check_data(x, y, classes, shape)
+        return check_data(self, x, y)
 
     def _epsilon(self, epsilon: Any) -> float:
         if epsilon is not None:

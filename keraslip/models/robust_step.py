@@ -8,9 +8,10 @@ from keras import ops
 
 from keraslip.bounds.ball import AffineForm
 from keraslip.bounds.margins import label_margin, worst_case_logits
-from keraslip.losses.robust_loss import one_hot_labels
 from keraslip.models.bounded import check_graph
+from keraslip.models.labels import Labels
 from keraslip.models.state import logits_lipschitz
+from keraslip.models.structure import only_input, only_target
 from keraslip.rules import Propagation
 from keraslip.rules.propagation import LayerRecord, varying_share
 from keraslip.rules.walk import propagate
@@ -26,7 +27,9 @@ class Outcome:
     Args:
         logits: Clean logits `(batch, K)`.
         worst: Worst-case logits `(batch, K)` for the labels given.
-        margin: Label's logit minus the largest worst-case logit of another class, `(batch,)`.
+        labels: The labels.
+        margin: Label's logit minus the largest worst-case logit of another class, `(batch,)`; NaN where
+            a number is not finite, or the label is none.
         lipschitz: Bound on the Lipschitz constant of the logits in the ball, `(batch,)`.
         varying: Share of activation units that may vary, `()`.
         penalty: Sparsity penalty, `(batch,)`.
@@ -37,6 +40,7 @@ class Outcome:
 
     logits: Tensor
     worst: Tensor
+    labels: Labels
     margin: Tensor
     lipschitz: Tensor
     varying: Tensor
@@ -51,12 +55,12 @@ class Outcome:
         return self.context.records
 
 
-def bound_pass(model: Any, x: Tensor, y: Tensor | None, context: Propagation) -> Outcome:
+def bound_pass(model: Any, x: Any, y: Any, context: Propagation) -> Outcome:
     """One forward pass with its bound.
 
     Args:
         model: A functional Keras model onto logits.
-        x: Inputs `(batch, *shape)`.
+        x: Inputs `(batch, *shape)`, of any dtype.
         y: Labels, class indices or one-hot; `None` for the predicted ones.
         context: Epsilon and settings.
 
@@ -67,19 +71,19 @@ def bound_pass(model: Any, x: Tensor, y: Tensor | None, context: Propagation) ->
         UnsupportedLayerError: at a layer without a rule, or for a model with a `call` of its own.
     """
     check_graph(model)
-    x = ops.cast(x, "float32") if "int" in str(x.dtype) or x.dtype == "bool" else x
-    form = propagate(model, x, context)
+    form = propagate(model, _as_input(model, x), context)
     logits = form.center
-    classes = logits.shape[-1]
-    y = one_hot_labels(ops.argmax(logits, axis=-1) if y is None else y, classes)
-    worst = worst_case_logits(form, y, context.epsilon)
+    labels = Labels.of(None if y is None else only_target(model, y), logits)
+    worst = worst_case_logits(form, labels.one_hot, context.epsilon)
     none = ops.zeros_like(logits[:, 0])
     lipschitz = logits_lipschitz(form, context) + none
-    margin = label_margin(logits, worst, y)
+    margin = label_margin(logits, worst, labels.one_hot)
+    known = ops.logical_and(ops.isfinite(lipschitz), labels.valid)
     return Outcome(
         logits=logits,
         worst=worst,
-        margin=ops.where(ops.isfinite(lipschitz), margin, ops.full_like(margin, float("nan"))),
+        labels=labels,
+        margin=ops.where(known, margin, ops.full_like(margin, float("nan"))),
         lipschitz=lipschitz,
         varying=varying_share(context.records),
         penalty=context.penalty + none,
@@ -89,8 +93,14 @@ def bound_pass(model: Any, x: Tensor, y: Tensor | None, context: Propagation) ->
     )
 
 
+def _as_input(model: Any, x: Any) -> Tensor:
+    """Inputs as the model's layers see them: of its input's dtype, and then at least float32."""
+    x = ops.cast(only_input(model, x), model.inputs[0].dtype)
+    return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
+
+
 def robust_step(
-    model: Any, x: Tensor, y: Tensor, sample_weight: Tensor | None, training: bool
+    model: Any, x: Any, y: Any, sample_weight: Any, training: bool
 ) -> tuple[Tensor, Outcome]:
     """Loss and bound of a batch, from one forward pass; warm starts and step are stored when training.
 
@@ -118,10 +128,12 @@ def robust_step(
             penalized=model.sparsity > 0.0,
         )
         outcome = bound_pass(model, x, y, context)
-        loss = model.robust_loss(y, (outcome.logits, outcome.worst), sample_weight=sample_weight)
+        given = outcome.labels.given
+        weights = outcome.labels.weights(only_target(model, sample_weight))
+        loss = model.robust_loss(given, (outcome.logits, outcome.worst), sample_weight=weights)
     if model.sparsity:
         # As a Keras loss, so that sample weights and several replicas are accounted for.
-        loss = loss + model.sparsity * _PENALTY(y, outcome.penalty, sample_weight=sample_weight)
+        loss = loss + model.sparsity * _PENALTY(given, outcome.penalty, sample_weight=weights)
     for extra in model.losses:
         loss = loss + model._aggregate_additional_loss(extra)
     if training:
@@ -141,14 +153,14 @@ _PENALTY = _Penalty(name="sparsity")
 
 
 def track(
-    model: Any, x: Tensor, y: Tensor, sample_weight: Tensor | None, loss: Tensor, outcome: Outcome
+    model: Any, x: Any, y: Any, sample_weight: Any, loss: Tensor, outcome: Outcome
 ) -> dict[str, Any]:
     """Updates the model's metrics from a pass and returns the logs.
 
     Args:
         model: A compiled `LocalLipschitzModel`.
         x: Inputs.
-        y: Labels.
+        y: Labels as they were given.
         sample_weight: Weights or `None`.
         loss: The loss of the batch, not scaled for mixed precision or replicas.
         outcome: What `robust_step` returned.
@@ -163,4 +175,5 @@ def track(
     varying = ops.where(batch > 0.0, outcome.varying, ops.zeros_like(outcome.varying))
     model.varying_tracker.update_state(varying, sample_weight=batch)
     model.epsilon_tracker.update_state(outcome.epsilon, sample_weight=batch)
-    return model.compute_metrics(x, y, outcome.logits, sample_weight)
+    model.invalid_labels.update_state(outcome.labels.valid)
+    return model.compute_metrics(x, outcome.labels.given, outcome.logits, sample_weight)

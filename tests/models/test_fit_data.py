@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import keraslip
 from tests.models.nets import (
     CLASSES,
     FEATURES,
@@ -184,3 +185,43 @@ def test_integer_images_and_labels_in_a_column_train():
     history = model.fit((4 * x).astype("uint8"), y[:, None], batch_size=BATCH, verbose=0).history
     assert set(history) == LOGS
     assert np.isfinite(history["loss"]).all()
+
+
+DTYPES = ["float64", "float16", "uint8", "int64", "bool"]
+DOORS = {
+    "train_on_batch": lambda model, x, y: model.train_on_batch(x, y, return_dict=True)["loss"],
+    "test_on_batch": lambda model, x, y: model.test_on_batch(x, y, return_dict=True)["loss"],
+    "predict_on_batch": lambda model, x, y: model.predict_on_batch(x),
+    "arrays": lambda model, x, y: model.fit(x, y, batch_size=8, verbose=0).history["loss"],
+    "tf.data": lambda model, x, y: model.fit(tf_data(x, y), shuffle=False, verbose=0).history[
+        "loss"
+    ],
+    "DataLoader": lambda model, x, y: model.evaluate(loader(x, y), verbose=0),
+    "PyDataset": lambda model, x, y: model.fit(Batches(x, y), verbose=0).history["loss"],
+    "generator": lambda model, x, y: model.evaluate(endless(x, y), steps=1, verbose=0),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_inputs_of_every_dtype(door):
+    x = (np.random.default_rng(0).uniform(size=(8, FEATURES)) > 0.5).astype("float32")
+    y = samples(8)[1]
+    model = fresh(run_eagerly=keras.backend.backend() != "jax")
+    start = model.get_weights()
+    expected = DOORS[door](model, x, y)
+    for dtype in DTYPES:
+        model.set_weights(start)
+        model.reset_metrics()
+        found = DOORS[door](model, x.astype(dtype), y)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=dtype)
+
+
+def test_inputs_are_rounded_as_the_models_input_rounds_them():
+    inputs = keras.Input((FEATURES,), dtype="uint8")
+    x = keraslip.layers.MaskedLipschitzDense(CLASSES)(keras.layers.Rescaling(0.5)(inputs))
+    model = compiled(keraslip.LocalLipschitzModel(inputs, x), run_eagerly=True)
+    x, y = 4.0 * samples(8)[0], samples(8)[1]
+    right = (model.predict_on_batch(x).argmax(axis=1) == y).mean()
+    assert model.test_on_batch(x, y, return_dict=True)["accuracy"] == pytest.approx(right)
+    found = model.estimate(x, y, power_iterations=2)
+    np.testing.assert_allclose(found.logits, model.predict_on_batch(x), rtol=1e-5, atol=1e-6)
