@@ -34,6 +34,16 @@ def _fresh_keras():
     keras.config.set_dtype_policy(policy)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forgotten_by_jax():
+    """Drop what JAX compiled for a file's networks: no other file has them, and memory is finite."""
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def backend() -> str:
     """The name of Keras' backend in this run."""
