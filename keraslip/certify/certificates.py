@@ -127,13 +127,14 @@ class Certificates:
         """Writes the certificates to a `.npz` file, in one go.
 
         With model and inputs the file also holds what `python -m keraslip.certify.check FILE` needs to check
-        some of them without keraslip's certifier; small networks only.
+        some of them without keraslip's certifier, logits that the backend computes now included; small
+        networks only.
 
         Args:
             path: The file.
             model: The model that was certified.
             x: The inputs that were certified, `(n, *shape)`.
-            samples: How many certified samples to include, spread over all.
+            samples: How many samples with a certificate, or a certified radius, to include, spread over all.
 
         Raises:
             ValueError: if the model is too large for the checker, or not the one that was certified.
@@ -154,9 +155,10 @@ class Certificates:
 
         if len(x) != len(self):
             raise ValueError(f"There are {len(self)} certificates. Received: {len(x)} inputs")
-        certified = np.flatnonzero(self.certified)
-        chosen = np.linspace(0, len(certified) - 1, min(samples, len(certified))).astype(int)
-        arrays = evidence(model, np.asarray(x), certified[chosen])
+        claimed = self.certified if self.radius is None else self.certified | (self.radius > 0.0)
+        rows = np.flatnonzero(claimed)
+        chosen = np.linspace(0, len(rows) - 1, min(samples, len(rows))).astype(int)
+        arrays = evidence(model, np.asarray(x), rows[chosen], self)
         if str(arrays["check_network"]) != self.details.get("network"):
             raise ValueError(
                 "The model's weights, layers, backend or settings of Keras are not those that were "

@@ -2,9 +2,14 @@
 
     python -m keraslip.certify.check certificates.npz
 
-It shares no code with the certifier. It computes the network, the local Lipschitz bound and the composite
-bound again, sample by sample, for the ideal network, and tries random directions in every ball. A certified
-sample that it cannot confirm is reported; one that it contradicts makes it fail.
+It shares no code with the certifier and imports NumPy alone, so that this file can be read, kept and run
+without keraslip. It computes the network, the local Lipschitz bound and the composite bound again, sample by
+sample, for the ideal network, at epsilon and at the certified radius. It searches every ball for another
+label. And it holds logits that the backend computed when the file was written against its own, within what
+float32 may round.
+
+Status 0: something is confirmed and nothing contradicted (`--strict`: and nothing is left unconfirmed).
+Status 1: that is not so. Status 2: the file cannot be checked.
 """
 
 import argparse
@@ -16,42 +21,95 @@ import numpy as np
 Array = np.ndarray
 #: One step of the network: its matrices by source under "from", its constant, its activation.
 Step = dict[str, Any]
+#: Unit roundoff and smallest number of float32; what float64 here may round, relative to the numbers.
+UNIT, SMALLEST, NOISE = 2.0**-24, 2.0**-126, 1e-12
+#: Steps and share of the radius of the search in a ball.
+STEPS, INSIDE = 10, 0.999
+#: Larger balls whose slopes may confirm a smaller one.
+FACTORS = (1.0, 1.03, 1.07, 1.12, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.2, 3.0)
+#: Radii are infinite where nothing moves the logits.
+FAR = 1e150
 
 
-def read(path: str) -> tuple[list[Step], Array, Array, Step]:
-    """The network as a list of steps, the inputs, and what was claimed of them."""
-    file = np.load(path, allow_pickle=False)
-    if "check_rows" not in file:
-        sys.exit(
-            f"{path} holds no network: save it with certificates.save(path, model=model, x=x)."
+class Unreadable(Exception):
+    """There is nothing to check."""
+
+
+def read(path: str) -> tuple[list[Step], Step]:
+    """The network as a list of steps; inputs, executions and what was claimed of them."""
+    try:
+        # Opened here: NumPy leaves the file open where it cannot read it.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except OSError as error:
+        raise Unreadable(error.strerror or "it cannot be read") from None
+    except Exception as error:
+        raise Unreadable(f"it is no file of certificates, or damaged ({error})") from None
+    if "check_rows" not in arrays:
+        raise Unreadable(
+            "it holds no network; write it with certificates.save(path, model=model, x=x), or with "
+            "keraslip certify --evidence"
         )
-    steps, k = [], 1
-    while f"check_{k}_constant" in file:
-        prefix = f"check_{k}_"
-        step = {n.removeprefix(prefix): file[n] for n in file.files if n.startswith(prefix)}
-        matrices = [name for name in step if name.startswith("matrix_")]
-        step["from"] = {int(name.rsplit("_", 1)[1]): step.pop(name) for name in matrices}
+    try:
+        return network(arrays), samples(arrays)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise Unreadable(f"its arrays do not belong together ({error!r})") from None
+
+
+def network(arrays: dict[str, Array]) -> list[Step]:
+    """The steps, checked and with the norms of their matrices."""
+    steps: list[Step] = []
+    sizes = [arrays["check_x"].shape[1]]
+    while f"check_{len(steps) + 1}_constant" in arrays:
+        prefix = f"check_{len(steps) + 1}_"
+        step: Step = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+        step["from"], step["absolute"] = {}, {}
+        for name in [name for name in step if name.startswith("matrix_")]:
+            source, matrix = int(name.rsplit("_", 1)[1]), step.pop(name)
+            if matrix.shape != (step["constant"].size, sizes[source]):
+                raise ValueError(f"a matrix of shape {matrix.shape}")
+            if not np.isfinite(matrix).all() or not np.isfinite(step["constant"]).all():
+                raise ValueError("numbers that are not finite")
+            step["from"][source] = matrix
+            step["absolute"][source] = step.pop(f"magnitude_{source}", np.abs(matrix))
         steps.append(step)
-        k += 1
-    rows = file["check_rows"]
-    claims = {n: file[n][rows] for n in ("label", "certified", "margin", "lipschitz", "epsilon")}
-    return steps, rows, file["check_x"], claims
+        sizes.append(step["constant"].size)
+        if "kind" in step and str(step["kind"]) not in ("clipped_relu", "maxmin"):
+            raise ValueError(f"an activation {step['kind']}")
+    if not steps or "kind" in steps[-1] or not all("kind" in step for step in steps[:-1]):
+        raise ValueError("steps are missing")
+    return steps
+
+
+def samples(arrays: dict[str, Array]) -> Step:
+    """What was claimed of each input, and what was executed."""
+    rows = arrays["check_rows"]
+    found = {n: arrays[n][rows] for n in ("label", "certified", "margin", "lipschitz", "epsilon")}
+    found["radius"] = arrays["radius"][rows] if "radius" in arrays else np.zeros(len(rows))
+    found |= {"rows": rows, "x": arrays["check_x"], "all": arrays["certified"]}
+    for name in ("check_points", "check_executed"):
+        found[name] = arrays.get(name)
+        if found[name] is not None and len(found[name]) != len(rows):
+            raise ValueError(f"{name} of {len(found[name])} samples")
+    if len(found["x"]) != len(rows) or not (found["epsilon"] >= 0).all():
+        raise ValueError("inputs, or their radii")
+    return found
 
 
 def activate(step: Step, z: Array) -> Array:
-    """The activation's output."""
+    """The activation's output, of one point or of several."""
     if step["kind"] == "clipped_relu":
         return np.minimum(np.maximum(z, 0), step["upper"])
     p, q = step["pairs"]
     h = np.empty_like(z)
-    h[p] = np.minimum(np.maximum(z[p], z[q]), step["upper"])
-    h[q] = np.maximum(np.minimum(z[p], z[q]), step["lower"])
+    h[..., p] = np.minimum(np.maximum(z[..., p], z[..., q]), step["upper"])
+    h[..., q] = np.maximum(np.minimum(z[..., p], z[..., q]), step["lower"])
     return h
 
 
 def affine(step: Step, h: list[Array]) -> Array:
     """A step before its activation."""
-    return step["constant"] + sum(matrix @ h[b] for b, matrix in step["from"].items())
+    return step["constant"] + sum(h[b] @ matrix.T for b, matrix in step["from"].items())
 
 
 def logits(steps: list[Step], x: Array) -> Array:
@@ -95,110 +153,321 @@ def weigh(step: Step, z: Array, rho: Array) -> Any:
     return rows, columns, None, None
 
 
-def bound(steps: list[Step], x: Array, label: int, epsilon: float) -> tuple[float, float]:
-    """Smallest margin over the other classes, by forward and backward pass, and the Lipschitz bound."""
-    h, radius, weight = [x], [epsilon], [np.ones_like(x)]
-    kept: list[Any] = [None]
+def bound(
+    steps: list[Step], x: Array, label: int, epsilon: float, share: float = 1.0
+) -> tuple[float, float]:
+    """Smallest margin over the other classes, by forward and backward pass, and the Lipschitz bound.
 
-    def norm_of(parts: Any, rows: Array) -> Any:
-        """Radius of the change before an activation, rows weighed."""
-        each = (np.linalg.norm(rows[:, None] * m * weight[b], 2) * radius[b] for b, m in parts)
-        return sum(each)
-
+    With slopes fixed at epsilon the bound is proportional to the distance: the margin is that at `share` of
+    epsilon, which a larger epsilon sometimes shows better.
+    """
+    h, balls = [x], [{"behind": epsilon, "columns": np.ones_like(x), "low": None}]
     for step in steps[:-1]:
-        z = affine(step, h)
-        parts = step["from"].items()
-        rho = sum(radius[b] * np.linalg.norm(m * weight[b], axis=1) for b, m in parts)
+        z, parts = affine(step, h), step["from"].items()
+        rho = np.asarray(sum(moved(balls[b], m) for b, m in parts))
         rows, columns, low, high = weigh(step, z, rho)
-        before = norm_of(parts, (rows > 0) * 1.0)
-        behind = norm_of(parts, rows)
+        ball = {"step": step, "z": z, "rho": rho, "columns": columns, "low": low, "high": high}
+        ball["before"], ball["behind"] = (
+            sum(
+                np.linalg.norm(weights[:, None] * m * balls[b]["columns"], 2) * balls[b]["behind"]
+                for b, m in parts
+            )
+            for weights in ((rows > 0) * 1.0, rows)
+        )
         h.append(activate(step, z))
-        kept.append((step, z, rho, low, high, before))
-        radius.append(behind)
-        weight.append(columns)
-    last = steps[-1]["from"]
-    out = affine(steps[-1], h)
-    total = sum(np.linalg.norm(m * weight[b], 2) * radius[b] for b, m in last.items())
+        balls.append(ball)
+    last, out = steps[-1]["from"], affine(steps[-1], h)
+    total = sum(
+        np.linalg.norm(m * balls[b]["columns"], 2) * balls[b]["behind"] for b, m in last.items()
+    )
     margins = []
     for j in range(len(out)):
         if j != label:
             front = {b: m[label] - m[j] for b, m in last.items()}
-            margins.append(out[label] - out[j] - backward(front, radius, weight, kept))
+            margins.append(out[label] - out[j] - share * backward(front, balls))
     return min(margins), total / epsilon if epsilon else 0.0
 
 
-def backward(
-    front: dict[int, Array], radius: list[Any], weight: list[Array], kept: list[Any]
-) -> Any:
-    """How far the ball closes one gap: the best layer to stop at."""
+def moved(ball: Step, matrix: Array) -> Array:
+    """How far a ball can move each row of a matrix: of two ways to see the ball the better one."""
+    most = ball["behind"] * np.linalg.norm(matrix * ball["columns"], axis=1)
+    if ball["low"] is not None:
+        most = np.minimum(most, ball["before"] * np.linalg.norm(matrix * ball["high"], axis=1))
+    return most
+
+
+def backward(front: dict[int, Array], balls: list[Step]) -> Any:
+    """How far the balls close one gap: the best layer to stop at."""
 
     def stop() -> Any:
-        total = 0.0
-        for b, c in front.items():
-            line = np.linalg.norm(c * weight[b]) * radius[b]
-            if b and kept[b][4] is not None:
-                line = min(line, np.linalg.norm(c * kept[b][4]) * kept[b][5])
-            total += line
-        return total
+        return sum(moved(balls[b], c[None])[0] for b, c in front.items())
 
     rest, best = 0.0, stop()
-    while max(front) > 0 and kept[max(front)][3] is not None:
-        b = max(front)
-        c = front.pop(b)
-        step, z, rho, low, high, before = kept[b]
+    while passable := [b for b in front if balls[b]["low"] is not None]:
+        c, ball = front.pop(max(passable)), balls[max(passable)]
+        z, rho, low, high = (ball[name] for name in ("z", "rho", "low", "high"))
+        top = ball["step"]["upper"]
         slope, open_part = (low + high) / 2, (high - low) / 2
         zero = (z - rho < 0) & (z + rho > 0)
-        top = (z - rho < step["upper"]) & (z + rho > step["upper"])
-        convex, concave = zero & ~top & (c > 0) & (high > 0), top & ~zero & (c < 0) & (high > 0)
-        slope = np.where(convex, z > 0, np.where(concave, z < step["upper"], slope))
+        clip = (z - rho < top) & (z + rho > top)
+        convex, concave = zero & ~clip & (c > 0) & (high > 0), clip & ~zero & (c < 0) & (high > 0)
+        slope = np.where(convex, z > 0, np.where(concave, z < top, slope))
         open_part = np.abs(c) * np.where(convex | concave, 0, open_part)
         scaled = np.divide(open_part, high, np.zeros_like(c), where=open_part > 0)
         rest += min(
-            np.linalg.norm(scaled) * radius[b],
-            np.linalg.norm(open_part) * before,
+            np.linalg.norm(scaled) * ball["behind"],
+            np.linalg.norm(open_part) * ball["before"],
             np.sum(open_part * rho),
         )
-        for source, matrix in step["from"].items():
+        for source, matrix in ball["step"]["from"].items():
             front[source] = front.get(source, 0.0) + matrix.T @ (c * slope)
         best = min(best, rest + stop())
     return best
 
 
-def main() -> None:
-    """Checks the samples in a file and prints one line for each that is not confirmed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", help="certificates saved with model and x")
-    parser.add_argument("--points", type=int, default=200, help="random points in every ball")
-    options = parser.parse_args()
-    steps, rows, inputs, claims = read(options.file)
-    draw = np.random.default_rng(0)
-    confirmed = open_claims = wrong = 0
-    for i, x in enumerate(inputs):
-        if not claims["certified"][i]:
+def slope(step: Step, z: Array, g: Array) -> Array:
+    """The gradient before an activation from that behind it."""
+    if step["kind"] == "clipped_relu":
+        return g * ((z > 0) & (z < step["upper"]))
+    p, q = step["pairs"]
+    large = g[..., p] * (np.maximum(z[..., p], z[..., q]) < step["upper"])
+    small = g[..., q] * (np.minimum(z[..., p], z[..., q]) > step["lower"])
+    before, first = np.empty_like(g), z[..., p] >= z[..., q]
+    before[..., p], before[..., q] = np.where(first, large, small), np.where(first, small, large)
+    return before
+
+
+def gradient(steps: list[Step], x: Array, c: Array) -> Array:
+    """Gradient of `c . logits` at several points."""
+    h, inputs = [x], []
+    for step in steps[:-1]:
+        inputs.append(affine(step, h))
+        h.append(activate(step, inputs[-1]))
+    back: dict[int, Array] = {}
+    for k in range(len(steps) - 1, -1, -1):
+        g = c if k == len(steps) - 1 else back.pop(k + 1, None)
+        if g is None:
             continue
-        label, epsilon = claims["label"][i], claims["epsilon"][i]
+        g = g if k == len(steps) - 1 else slope(steps[k], inputs[k], g)
+        for b, matrix in steps[k]["from"].items():
+            back[b] = back.get(b, 0.0) + g @ matrix
+    return back.get(0, np.zeros_like(x))
+
+
+def search(
+    steps: list[Step], x: Array, label: int, distance: float, count: int, draw: Any
+) -> Array:
+    """Points of a ball: random ones of its sphere, and for every other class one driven towards it."""
+    randoms = draw.standard_normal((count, x.size))
+    randoms *= distance / np.linalg.norm(randoms, axis=1, keepdims=True)
+    others = np.delete(np.arange(len(steps[-1]["constant"])), label)
+    c = np.eye(len(others) + 1)[others]
+    c[:, label] = -1.0
+    d = draw.standard_normal((len(others), x.size))
+    d *= 0.01 * distance / np.linalg.norm(d, axis=1, keepdims=True)
+    for step in range(STEPS):
+        g = gradient(steps, x + d, c)
+        length = np.linalg.norm(g, axis=1, keepdims=True)
+        d = d + 2 * distance * (1 - step / STEPS) * np.divide(
+            g, length, np.zeros_like(g), where=length > 0
+        )
+        d *= np.minimum(
+            1.0, distance / np.maximum(np.linalg.norm(d, axis=1, keepdims=True), 1e-300)
+        )
+    return x + np.concatenate([randoms, d]) * (1 - NOISE)
+
+
+def allowance(steps: list[Step], x: Array) -> Array:
+    """How far logits executed in float32 may be from these, at several points: a bound of its own.
+
+    Whatever the order of its sums, a step errs by `n u` times the magnitudes that it adds up; what came with
+    its inputs is passed on by row norms and singular values.
+    """
+    h, reach = [x], [np.zeros(len(x))]
+    for step in steps:
+        z, parts = affine(step, h), step["from"].items()
+        lost = relative(step)
+        size = step.get("magnitude", np.abs(step["constant"])) + sum(
+            np.abs(h[b]) @ step["absolute"][b].T for b in step["from"]
+        )
+        tiny = (
+            SMALLEST
+            * (1 / UNIT)
+            * lost
+            * (1 + sum(a.sum(axis=1) for a in step["absolute"].values()))
+        )
+        own = lost * size + tiny
+        box = own + sum(
+            reach[b][:, None] * (rows(m) + lost * rows(step["absolute"][b])) for b, m in parts
+        )
+        h.append(activate(step, z) if "kind" in step else z)
+        moved = sum(
+            reach[b] * (top(step, b) + lost * np.linalg.norm(step["absolute"][b])) for b, _ in parts
+        )
+        reach.append(np.linalg.norm(own, axis=1) + moved)
+    return 1.01 * box
+
+
+def relative(step: Step) -> float:
+    """`n u / (1 - n u)` for the number of roundings that a sum of the step passes through."""
+    terms = float(step.get("terms", 0)) or sum(m.shape[1] for m in step["from"].values()) + 64.0
+    return terms * UNIT / (1 - terms * UNIT) if terms * UNIT < 0.5 else np.inf
+
+
+def rows(matrix: Array) -> Array:
+    """Norms of the rows."""
+    return np.linalg.norm(matrix, axis=1)
+
+
+def top(step: Step, source: int) -> float:
+    """The largest singular value of a matrix, found once."""
+    known = step.setdefault("top", {})
+    if source not in known:
+        known[source] = float(np.linalg.norm(step["from"][source], 2))
+    return known[source]
+
+
+def execution(steps: list[Step], claims: Step, i: int) -> tuple[str, float]:
+    """What contradicts the logits that were executed of a sample, if anything; and the largest share of the
+    allowance that they take."""
+    points, executed = (
+        claims[name][i].astype("float64") for name in ("check_points", "check_executed")
+    )
+    exact, allowed = logits(steps, points), allowance(steps, points)
+    off = np.abs(executed - exact)
+    if not (off <= allowed).all():
+        k = int(np.argmin((off <= allowed).all(axis=1)))
+        return (
+            f"executed logits are {off[k].max():.3g} away from those of the network that was certified, "
+            f"where float32 allows {allowed[k].max():.3g}: another network runs"
+        ), np.inf
+    return "", float((off / allowed).max())
+
+
+def contradiction(steps: list[Step], claims: Step, i: int, count: int, draw: Any) -> str:
+    """What a search finds against the claims of a sample, if anything."""
+    x, label, epsilon = claims["x"][i], int(claims["label"][i]), float(claims["epsilon"][i])
+    balls = [
+        (INSIDE * min(claims["radius"][i], FAR**0.25), "its certified radius", -np.inf, np.inf)
+    ]
+    if claims["certified"][i]:
+        balls.append((epsilon, "epsilon", claims["margin"][i], claims["lipschitz"][i]))
+    for distance, name, margin, lipschitz in balls:
+        if not distance > 0 and name != "epsilon":
+            continue
         clean = logits(steps, x)
-        steep = 0.0
-        broken = clean.argmax() != label
-        for _ in range(options.points):
-            d = draw.standard_normal(x.size)
-            d *= epsilon / np.linalg.norm(d)
-            moved = logits(steps, x + d)
-            broken = broken or moved.argmax() != label
-            steep = max(steep, np.linalg.norm(moved - clean) / epsilon if epsilon else 0.0)
-        margin, lipschitz = bound(steps, x, label, epsilon)
-        if broken or steep > claims["lipschitz"][i] * (1 + 1e-9):
+        points = search(steps, x, label, distance, count, draw)
+        found = logits(steps, np.concatenate([x[None], points]))
+        noise = NOISE * (1 + np.abs(found).max())
+        gaps = found[:, [label]] - np.delete(found, label, axis=1)
+        if not gaps.min() >= -noise:
+            return f"another label within {name}"
+        if gaps.min() < margin - noise:
+            return f"a margin of {gaps.min():.3g}, where {margin:.3g} is claimed"
+        apart = np.linalg.norm(points - x, axis=1)
+        moved = np.linalg.norm(found[1:] - clean, axis=1)
+        if (moved > lipschitz * apart * (1 + 1e-9) + noise).any():
+            return "logits move faster than the Lipschitz bound"
+    return ""
+
+
+def largest_margin(steps: list[Step], x: Array, label: int, distance: float) -> float:
+    """The margin at a distance: positive if a bound confirms it."""
+    best = -np.inf
+    for factor in FACTORS:
+        best = max(best, bound(steps, x, label, factor * distance, 1 / factor)[0])
+        if best > 0:
+            break
+    return best
+
+
+def open_claims(steps: list[Step], claims: Step, i: int) -> list[str]:
+    """What the bounds cannot confirm of a sample."""
+    x, label = claims["x"][i], int(claims["label"][i])
+    radius, epsilon = min(float(claims["radius"][i]), FAR), float(claims["epsilon"][i])
+    missing, reached = [], -1.0
+    if radius > 0:
+        margin = largest_margin(steps, x, label, radius)
+        reached = radius if margin > 0 else reached
+        if not margin > 0:
+            missing.append(f"radius {radius:.3g}: margin {margin:.3g} here")
+    if claims["certified"][i] and not epsilon <= reached:
+        margin = largest_margin(steps, x, label, epsilon)
+        if not margin > 0:
+            there = f"{claims['margin'][i]:.3g} there"
+            missing.append(f"epsilon {epsilon:.3g}: margin {margin:.3g} here, {there}")
+    return missing
+
+
+def check(steps: list[Step], claims: Step, count: int) -> tuple[int, int, int]:
+    """Prints a line for each sample that is not confirmed, and what was confirmed; counts of all three."""
+    draw = np.random.default_rng()
+    executed = claims["check_executed"] is not None and claims["check_points"] is not None
+    confirmed = unsure = wrong = balls = radii = 0
+    share = 0.0
+    for i, row in enumerate(claims["rows"]):
+        if not (claims["certified"][i] or claims["radius"][i] > 0):
+            continue
+        against, used = execution(steps, claims, i) if executed else ("", 0.0)
+        share = max(share, used)
+        against = against or contradiction(steps, claims, i, count, draw)
+        missing = [] if against else open_claims(steps, claims, i)
+        if against:
             wrong += 1
-            print(f"sample {rows[i]}: CONTRADICTED")
-        elif margin > 0:
-            confirmed += 1
+            print(f"sample {row}: CONTRADICTED: {against}")
+        elif missing:
+            unsure += 1
+            print(f"sample {row}: not confirmed at {'; '.join(missing)}")
         else:
-            open_claims += 1
-            print(
-                f"sample {rows[i]}: not confirmed, margin {margin:.3g} here, {claims['margin'][i]:.3g} there"
-            )
-    print(f"{confirmed} confirmed, {open_claims} not confirmed, {wrong} contradicted")
-    sys.exit(1 if wrong else 0)
+            confirmed += 1
+            balls += bool(claims["certified"][i])
+            radii += bool(claims["radius"][i] > 0)
+    print(
+        f"Of {int(claims['all'].sum())} certified samples {int(claims['certified'].sum())} are in the file. "
+        f"Confirmed for the ideal network: the label in {balls} balls of epsilon, {radii} certified radii."
+    )
+    if executed:
+        print(
+            f"The backend's logits at {claims['check_points'].shape[1]} points of each agree with it"
+            f"{' elsewhere' if wrong else ''}: off by at most {share:.2g} of what float32 may round."
+            if np.isfinite(share)
+            else "The backend's logits do not agree with it: what runs is not what was certified."
+        )
+    else:
+        print("The execution was not checked: the file holds no executed logits; save it again.")
+    print(f"{confirmed} confirmed, {unsure} not confirmed, {wrong} contradicted")
+    return confirmed, unsure, wrong
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in one line."""
+
+    def error(self, message: str) -> Any:
+        self.exit(2, f"error: {message}\n")
+
+
+def at_least_one(text: str) -> int:
+    """A count from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1. Received: {text}")
+    return int(text)
+
+
+def main() -> None:
+    """Checks the samples in a file; ends with the status that the module's first lines explain."""
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", help="certificates saved with model and x")
+    parser.add_argument(
+        "--points", type=at_least_one, default=200, help="random points of every ball"
+    )
+    parser.add_argument("--strict", action="store_true", help="fail if anything is not confirmed")
+    options = parser.parse_args()
+    try:
+        steps, claims = read(options.file)
+    except Unreadable as error:
+        parser.error(f"{options.file} cannot be checked: {error}")
+    confirmed, unsure, wrong = check(steps, claims, options.points)
+    sys.exit(1 if wrong or not confirmed or (options.strict and unsure) else 0)
 
 
 if __name__ == "__main__":

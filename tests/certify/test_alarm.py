@@ -45,6 +45,8 @@ def test_executions_are_held_against_the_rounding_at_the_center(arithmetic, x, m
     found = model(NAME).certify(x, label, radii, arithmetic=arithmetic, **QUIET)
     assert found.certified[1::2].all() and not found.certified[::2].any()
     odd = x[1 if arithmetic == "float64" else 0]
+    # The mean error would tell as well, of the samples that it is taken of.
+    monkeypatch.setattr(cascade, "check_rounding", lambda *args: None)
     shifted(monkeypatch, 10 * small, lambda points: (points == odd).all(axis=1))
     with pytest.raises(CertificateViolation, match="less precision than it says") as raised:
         model(NAME).certify(x, label, radii, arithmetic=arithmetic, **QUIET)
@@ -69,11 +71,15 @@ def test_executions_are_held_against_exact_ones_where_the_attack_ends(x, monkeyp
     epsilon = 0.02
     assert model(NAME).certify(x, epsilon=epsilon, **QUIET).certified.sum() >= 20
     allowed = evaluated(network(NAME), x, 0, 0.0, execution=FLOAT32).error.max()
-    centers = {point.tobytes() for point in x}
-    shifted(monkeypatch, 10 * allowed, lambda z: np.array([p.tobytes() not in centers for p in z]))
+
+    def near(points):
+        apart = np.linalg.norm(points[:, None] - x, axis=2).min(axis=1)
+        return (0.0 < apart) & (apart <= epsilon)
+
+    shifted(monkeypatch, 10 * allowed, near)
     with pytest.raises(CertificateViolation, match="less precision than it says") as raised:
         model(NAME).certify(x, epsilon=epsilon, **QUIET)
-    assert raised.value.example["x"].tobytes() not in centers
+    assert near(raised.value.example["x"][None]).all()
 
 
 def test_at_least_32_certified_samples_are_attacked_and_others_each_time(monkeypatch):

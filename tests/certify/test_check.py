@@ -1,5 +1,7 @@
 """The independent checker confirms what is right and contradicts what is not."""
 
+import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 import keraslip
 from keraslip.certify import check, evidence
+from keraslip.certify.network import Network
 
 EPSILON = 0.03
 
@@ -37,84 +40,255 @@ NETS = {
 }
 
 
-@pytest.fixture(scope="module", params=NETS)
-def saved(request, tmp_path_factory):
-    """A model, its certificates, and the file for the checker."""
-    keras.utils.set_random_seed(2)
-    model = build(NETS[request.param])
-    x = np.random.default_rng(0).uniform(size=(40, 5, 5, 1)).astype("float32")
-    certificates = model.certify(x, batch_size=16, arithmetic="float64", verbose=False)
-    path = tmp_path_factory.mktemp("check") / "certificates.npz"
-    certificates.save(path, model=model, x=x)
-    return model, x, certificates, path
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """By the name of a net: the model, its certificates, and the file for the checker."""
+
+    @functools.cache
+    def make(name):
+        keras.utils.set_random_seed(2)
+        model = build(NETS[name])
+        x = np.random.default_rng(0).uniform(size=(40, 5, 5, 1)).astype("float32")
+        options = {"arithmetic": "float64", "radius": True, "verbose": False}
+        certificates = model.certify(x, batch_size=16, **options)
+        path = tmp_path_factory.mktemp("check") / "certificates.npz"
+        certificates.save(path, model=model, x=x, samples=14)
+        return model, x, certificates, path
+
+    return make
 
 
-def run(path):
-    """Runs the checker as a file: NumPy is all that it imports."""
-    command = [sys.executable, check.__file__, str(path), "--points", "50"]
-    return subprocess.run(command, capture_output=True, text=True)
+@pytest.fixture(params=NETS)
+def saved(request, made):
+    """Every net."""
+    return made(request.param)
 
 
-def changed(path, **arrays):
+@pytest.fixture
+def one(made):
+    """One of them, where activations do not matter."""
+    return made("clipped_relu")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the checker; returns status, output and errors."""
+
+    def call(*arguments, points=20):
+        words = ["check", *map(str, arguments), "--points", str(points)]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as done:
+            check.main()
+        return done.value.code, *capsys.readouterr()
+
+    return call
+
+
+def changed(path, drop=(), **arrays):
     """A copy of the file with other arrays."""
     with np.load(path) as stored:
-        content = {name: stored[name] for name in stored.files}
+        content = {name: stored[name] for name in stored.files if name not in drop}
     other = path.with_name("changed.npz")
     np.savez(other, **{**content, **arrays})
     return other
 
 
-def test_certified_samples_are_confirmed(saved):
+def rows(path):
+    with np.load(path) as stored:
+        return stored["check_rows"]
+
+
+def test_certified_samples_and_radii_are_confirmed(saved, run):
     _, _, certificates, path = saved
-    count = int(certificates.certified.sum())
-    assert count >= 5
-    done = run(path)
-    assert done.returncode == 0, done.stderr
-    assert f"{count} confirmed, 0 not confirmed, 0 contradicted" in done.stdout
+    chosen = rows(path)
+    count, positive = certificates.certified[chosen].sum(), (certificates.radius[chosen] > 0).sum()
+    assert count >= 3 and positive == len(chosen) == 14
+    status, out, _ = run(path)
+    assert status == 0
+    words = "Confirmed for the ideal network: the label in"
+    assert f"{words} {count} balls of epsilon, {positive} certified radii" in out
+    assert "The backend's logits at 4 points of each agree with it: off by at most" in out
+    assert "14 confirmed, 0 not confirmed, 0 contradicted" in out.splitlines()[-1]
+    assert run(path, "--strict")[0] == 0
 
 
-def test_a_wrong_label_is_contradicted(saved):
+def test_a_wrong_label_is_contradicted(saved, run):
     _, _, certificates, path = saved
-    done = run(changed(path, label=(certificates.label + 1) % 3))
-    assert done.returncode == 1
-    assert "CONTRADICTED" in done.stdout
+    status, out, _ = run(changed(path, label=(certificates.label + 1) % 3))
+    assert status == 1 and "CONTRADICTED: another label" in out
 
 
-def test_too_small_a_lipschitz_bound_is_contradicted(saved):
+@pytest.mark.parametrize(
+    ("name", "factor", "words"),
+    [
+        ("lipschitz", 1e-3, "logits move faster than the Lipschitz bound"),
+        ("margin", 100.0, "where .* is claimed"),
+        ("radius", 1000.0, "another label within its certified radius"),
+        ("epsilon", 1000.0, "another label within epsilon"),
+    ],
+)
+def test_claims_that_are_too_strong_are_contradicted(saved, run, name, factor, words):
     _, _, certificates, path = saved
-    done = run(changed(path, lipschitz=certificates.lipschitz * 1e-3))
-    assert done.returncode == 1
+    number = int(rows(path)[certificates.certified[rows(path)].argmax()])
+    array = getattr(certificates, name).copy()
+    array[number] *= factor
+    status, out, _ = run(changed(path, **{name: array}))
+    assert status == 1 and f"sample {number}: CONTRADICTED" in out
+    (line,) = (line for line in out.splitlines() if "CONTRADICTED" in line)
+    assert re.search(words, line)
 
 
-def test_too_large_an_epsilon_is_not_confirmed(saved):
+def test_a_radius_that_the_bounds_do_not_reach_is_not_confirmed(saved, run):
+    """One in between: no bound confirms it, and no search contradicts it."""
     _, _, certificates, path = saved
-    done = run(changed(path, epsilon=certificates.epsilon * 100))
-    assert " 0 confirmed" in f" {done.stdout.splitlines()[-1]}"
+    model, steps = saved[0], check.read(str(path))[0]
+    number = int(rows(path)[certificates.certified[rows(path)].argmax()])
+    x, label = saved[1][number].reshape(-1).astype("float64"), int(certificates.label[number])
+    radius = certificates.radius.copy()
+    while check.largest_margin(steps, x, label, radius[number]) > 0:
+        radius[number] *= 1.02
+    other = changed(path, radius=radius)
+    for options, status in (((), 0), (("--strict",), 1)):
+        code, out, _ = run(other, *options)
+        assert code == status and f"sample {number}: not confirmed at radius" in out, model.name
+    assert f"{len(rows(path)) - 1} confirmed, 1 not confirmed, 0 contradicted" in out
 
 
-def test_certificates_load_with_the_evidence_beside_them(saved):
-    _, _, certificates, path = saved
+def test_nothing_confirmed_is_a_failure(one, run):
+    certificates, path = one[2], one[3]
+    none = changed(path, certified=0 * certificates.certified, radius=0 * certificates.radius)
+    status, out, _ = run(none)
+    assert status == 1 and "0 confirmed, 0 not confirmed, 0 contradicted" in out
+
+
+@pytest.mark.parametrize("certifier", ["scaled", "as it is"])
+def test_a_network_that_is_not_what_runs_is_contradicted(
+    one, run, tmp_path, monkeypatch, certifier
+):
+    """The file holds the certifier's matrices and the backend's logits: a wrong rule shows."""
+    model, x, certificates, _ = one
+    network, digest = evidence.network_of(model)
+    if certifier == "scaled":
+        network = Network(model)
+        last = network.logits
+        last.operator.kernel = last.operator.kernel * (1 + 1e-3)
+        (ball,) = last.terms
+        last.terms[ball] = last.operator  # the branch flows through an activation
+    monkeypatch.setattr(evidence, "network_of", lambda model: (network, digest))
+    certificates.save(tmp_path / "c.npz", model=model, x=x, samples=5)
+    status, out, _ = run(tmp_path / "c.npz")
+    assert status == (1 if certifier == "scaled" else 0)
+    assert ("another network runs" in out) == (certifier == "scaled")
+
+
+def test_executed_logits_are_held_against_what_float32_may_round(one, run):
+    path = one[3]
+    with np.load(path) as stored:
+        executed = stored["check_executed"]
+    assert executed.shape[:2] == (len(rows(path)), 4)
+    for point in (0, 3):  # the input, and the attacked one
+        wrong = executed.copy()
+        wrong[5, point, 1] += 1e-3
+        status, out, _ = run(changed(path, check_executed=wrong))
+        assert status == 1 and f"sample {rows(path)[5]}: CONTRADICTED: executed logits" in out
+    wrong[5] = np.nan
+    assert run(changed(path, check_executed=wrong))[0] == 1
+
+
+def test_an_execution_in_bfloat16_is_contradicted(one, run):
+    path = one[3]
+    with np.load(path) as stored:
+        bits = stored["check_executed"].view("uint32") & np.uint32(0xFFFF0000)
+    status, out, _ = run(changed(path, check_executed=bits.view("float32")))
+    assert status == 1 and "another network runs" in out
+
+
+def test_files_of_before_are_confirmed_without_their_execution(one, run):
+    path = one[3]
+    with np.load(path) as stored:
+        new = [n for n in stored.files if n.endswith("terms") or "magnitude" in n]
+    old = changed(path, drop=[*new, "check_points", "check_executed", "radius"])
+    status, out, _ = run(old)
+    assert status == 0 and "The execution was not checked" in out
+    assert " 0 not confirmed, 0 contradicted" in out
+
+
+def test_radii_that_ctrl_c_came_before_are_left_out(one, run):
+    certificates, path = one[2], one[3]
+    status, out, _ = run(changed(path, radius=np.full(len(certificates), np.nan)))
+    assert status == 0 and "0 certified radii" in out
+    assert f"{certificates.certified[rows(path)].sum()} confirmed, 0 not" in out
+
+
+def test_certificates_load_with_the_evidence_beside_them(one):
+    _, _, certificates, path = one
     loaded = keraslip.Certificates.load(path)
     np.testing.assert_array_equal(loaded.margin, certificates.margin)
 
 
-def test_a_file_without_a_network_is_refused(saved, tmp_path):
-    saved[2].save(tmp_path / "plain.npz")
-    done = run(tmp_path / "plain.npz")
-    assert done.returncode == 1
-    assert "model=model" in done.stderr
+def broken(one, tmp_path):
+    """Files that cannot be checked, by what is said of them."""
+    path = one[3]
+    whole = path.read_bytes()
+    one[2].save(tmp_path / "plain.npz")
+    (tmp_path / "text.npz").write_text("no certificates")
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    damaged = bytearray(whole)
+    for place in range(len(whole) // 4, len(whole) // 2):
+        damaged[place] ^= 0x55
+    (tmp_path / "damaged.npz").write_bytes(damaged)
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with np.load(path) as stored:
+        constant, matrix = stored["check_2_constant"], stored["check_1_matrix_0"]
+    odd = {
+        "missing": {"drop": ["check_2_constant"]},
+        "shorter": {"check_2_constant": constant[1:]},
+        "infinite": {"check_1_matrix_0": np.inf * (1 + matrix)},
+        "few": {"label": one[2].label[:3]},
+    }
+    for name, arguments in odd.items():
+        changed(path, **arguments).rename(tmp_path / f"{name}.npz")
+    return {
+        tmp_path / "nowhere.npz": "No such file",
+        tmp_path: "directory",
+        tmp_path / "plain.npz": "model=model",
+        tmp_path / "text.npz": "damaged",
+        tmp_path / "half.npz": "damaged",
+        tmp_path / "damaged.npz": "damaged",
+        tmp_path / "array.npy": "damaged",
+        **{tmp_path / f"{name}.npz": "belong together" for name in odd},
+    }
 
 
-def test_other_weights_are_refused(saved, tmp_path):
-    _, x, certificates, _ = saved
+def test_what_cannot_be_checked_is_one_line_and_status_2(one, run, tmp_path):
+    for path, words in broken(one, tmp_path).items():
+        status, out, err = run(path)
+        assert status == 2 and out == "", path
+        assert len(err.splitlines()) == 1 and words in err and str(path) in err, err
+
+
+@pytest.mark.parametrize("arguments", [(), ("a", "b"), ("a", "--pointes", "3")])
+def test_wrong_arguments_are_one_line_and_status_2(run, arguments):
+    status, out, err = run(*arguments)
+    assert status == 2 and out == "" and len(err.splitlines()) == 1 and "error" in err
+
+
+@pytest.mark.parametrize("points", ["0", "-3", "many"])
+def test_a_number_of_points_is_one_at_least(run, points):
+    status, _, err = run("a.npz", points=points)
+    assert status == 2 and len(err.splitlines()) == 1 and f"Received: {points}" in err
+
+
+def test_other_weights_are_refused(one, tmp_path):
+    _, x, certificates, _ = one
     other = build(NETS["relu"])
     with pytest.raises(ValueError, match="not those that were certified"):
         certificates.save(tmp_path / "c.npz", model=other, x=x)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_large_networks_are_refused(saved, tmp_path, monkeypatch):
-    model, x, certificates, _ = saved
+def test_large_networks_are_refused(one, tmp_path, monkeypatch):
+    model, x, certificates, _ = one
     monkeypatch.setattr(evidence, "_LARGEST", 1000)
     with pytest.raises(ValueError, match="small networks"):
         certificates.save(tmp_path / "c.npz", model=model, x=x)
@@ -129,3 +303,39 @@ def test_the_checker_shares_no_code():
         "from typing import Any",
         "import numpy as np",
     ]
+
+
+HEAVY = ("keras", "tensorflow", "jax", "torch", "scipy", "rich")
+#: Runs a module or a file, then says which of those packages it imported.
+AROUND = """
+import runpy, sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {{*sys.stdlib_module_names, "numpy", *{allowed}}}:
+            raise ImportError(name)
+if {refuse}:
+    sys.meta_path.insert(0, Refused())
+sys.argv = [{name!r}, {path!r}, "--points", "5"]
+try:
+    runpy.{how}({name!r}, run_name="__main__")
+except SystemExit as done:
+    print("status", done.code, [name for name in {heavy} if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_the_checker_needs_numpy_alone(one, as_file):
+    path = str(one[3])
+    if as_file:
+        words = {"how": "run_path", "name": check.__file__, "refuse": True, "allowed": ()}
+        code = AROUND.format(path=path, heavy=HEAVY, **words)
+        command = [sys.executable, "-c", code]
+    else:
+        command = [sys.executable, "-X", "importtime", "-m", "keraslip.certify.check", path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if as_file:
+        assert done.stdout.splitlines()[-1] == "status 0 []", done.stderr
+        return
+    assert done.returncode == 0 and "confirmed" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "numpy" in imported and not imported.intersection(HEAVY)
