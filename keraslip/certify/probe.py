@@ -57,7 +57,12 @@ def probe(model: Any, network: Network) -> list[Probed]:
     Raises:
         MismatchError: naming the layer.
     """
-    rng = np.random.default_rng(secrets.randbits(64))
+    # What overflows is left out.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _probe(model, network, np.random.default_rng(secrets.randbits(64)))
+
+
+def _probe(model: Any, network: Network, rng: np.random.Generator) -> list[Probed]:
     for node, problem in operator_problems(network, rng):
         raise MismatchError(
             f"No certificate can pass {node.name!r}: {problem}. Remedy: correct the layer's linear map, or "

@@ -1,5 +1,6 @@
 """What the probe feeds: random images, what the network makes of them, and dense random numbers."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,10 @@ import numpy as np
 from keraslip.certify.network import Network
 from keraslip.certify.one_step import OneStep
 
-#: Scales of inputs that no image leads to: both sides of kinks and thresholds, near and far.
-_SCALES = (1.0, 0.05, 20.0)
+#: Inputs that no image leads to: large, and of many sizes from the smallest to the largest.
+_LARGE, _SIZES = 20.0, (1e-4, 1e6)
 #: Larger numbers are not fed to anything.
-_LARGEST = 1e30
+LARGEST_FED = 1e30
 
 
 def images(model: Any, network: Network, rng: np.random.Generator) -> np.ndarray:
@@ -54,13 +55,14 @@ def fed_to_steps(
         steps.append(step)
         if visited.node.index not in fed:
             rows = np.concatenate([output[: len(x)], _dense(visited.node.shape, rng)])
-            rows = np.where(np.abs(rows) < _LARGEST, rows, 1.0)  # also for NaN
+            rows = np.where(np.abs(rows) < LARGEST_FED, rows, 1.0)  # also for NaN
             fed[visited.node.index] = rows.astype("float32")
     return fed, steps
 
 
 def _dense(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Random tensors of several scales, and one whose entries are of many."""
-    rows = [scale * rng.standard_normal(shape) for scale in _SCALES]
-    many = rng.choice([-1.0, 1.0], shape) * 10.0 ** rng.uniform(-4.0, 6.0, shape)
-    return np.stack([*rows, many])
+    """Random tensors `(5, *shape)`, entries on both sides of kinks and thresholds, near and far."""
+    plain, large = rng.standard_normal(shape), _LARGE * rng.standard_normal(shape)
+    sizes = np.geomspace(*_SIZES, math.prod(shape))
+    many = rng.permutation(sizes).reshape(shape) * rng.choice([-1.0, 1.0], shape)
+    return np.stack([plain, large, -large, many, -many])

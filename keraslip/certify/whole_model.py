@@ -9,6 +9,7 @@ import numpy as np
 from keraslip import backend
 from keraslip.certify.network import LinearNode, Network, SumNode, Visited
 from keraslip.certify.one_step import OneStep
+from keraslip.certify.probe_inputs import LARGEST_FED
 from keraslip.rules.walk import run
 
 #: How much further the model may be off than errors of the size of the steps' bounds put it, random ones and
@@ -59,7 +60,8 @@ def expected(
             errors.setdefault(index, error[:n])
     fits = np.logical_and.reduce([step.fits[:n] for step in steps])
     exact = _forward(network, x.astype("float64"), lambda index, out: out)
-
+    for out in exact.values():
+        fits &= _largest(out) < LARGEST_FED  # false for NaN
     limits = {index: np.zeros(n) for index in exact}
     for draw in (lambda shape: rng.uniform(-1.0, 1.0, shape), np.ones):
 
