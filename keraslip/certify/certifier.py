@@ -160,6 +160,27 @@ def _digest(block: Block, radii: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
+def check_inputs(found: Certificates, block: Block) -> None:
+    """Raises for inputs that are not those that were certified, where the certificates tell.
+
+    Args:
+        found: Certificates; joined ones do not tell.
+        block: All inputs, as the network takes them, without labels.
+
+    Raises:
+        ValueError: naming the samples.
+    """
+    for number, known in enumerate(found.details.get("blocks", [])):
+        rows = slice(number * _BLOCK, (number + 1) * _BLOCK)
+        # Whether labels were given is not kept.
+        asked = [Block(block.x[rows], y, block.off[rows]) for y in (None, found.label[rows])]
+        if known not in [_digest(part, found.epsilon[rows]) for part in asked]:
+            raise ValueError(
+                "These inputs are not those that were certified. "
+                f"Received: others among samples {rows.start} to {min(rows.stop, len(found)) - 1}"
+            )
+
+
 def _details(settings: Settings, digest: str, seed: int) -> dict[str, Any]:
     return {
         **settings.describe(),

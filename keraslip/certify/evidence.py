@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keraslip.certify.alarm import INSIDE, attacked
+from keraslip.certify.certifier import check_inputs
 from keraslip.certify.execution import Executed
+from keraslip.certify.inputs import check_array, in_float32
 from keraslip.certify.kept_network import network_of
 from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.rounding import FLOAT32
@@ -22,9 +24,7 @@ _LARGEST = 30_000_000
 _BATCH, _POINTS = 64, 2
 
 
-def evidence(
-    model: Any, x: np.ndarray, rows: np.ndarray, found: "Certificates"
-) -> dict[str, np.ndarray]:
+def evidence(model: Any, x: Any, rows: np.ndarray, found: "Certificates") -> dict[str, np.ndarray]:
     """The network, some inputs and executed logits as arrays.
 
     Step k computes `z_k = sum_b M_kb h_b + c_k` and `h_k = activation(z_k)`; h_0 is the input, and the last
@@ -46,9 +46,16 @@ def evidence(
         Arrays by name, for `Certificates.save`.
 
     Raises:
-        ValueError: if the network is too large to be written out.
+        ValueError: if the network is too large to be written out, or model or inputs are others.
     """
     network, digest = network_of(model)
+    if digest != found.details.get("network"):
+        raise ValueError(
+            "The model's weights, layers, backend or settings of Keras are not those that were certified; "
+            "certify it again."
+        )
+    x = check_array(x, network.in_shape)
+    check_inputs(found, in_float32(x))
     steps = [node for node in network.nodes if isinstance(node, ActivationNode)]
     sources = [step.sources[0] for step in steps] + [network.logits]
     size = sum(op.inputs * op.outputs for node in sources for op in node.terms.values())

@@ -82,19 +82,19 @@ def probes(model: Any, count: int) -> np.ndarray:
 
 
 def _block(x: Any, y: Any, shape: tuple[int, ...], classes: int) -> Block:
-    x, off = _in_float32(check_array(x, shape))
+    x, _, off = block = in_float32(check_array(x, shape))
     if y is None:
-        return Block(x, None, off)
+        return block
     y = np.asarray(keras.ops.convert_to_numpy(y))
     check_labels(y, classes)
     y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
     return Block(x, y.astype("int64"), off)
 
 
-def _in_float32(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs as the network takes them, and how far these can be from what was given."""
+def in_float32(x: np.ndarray) -> Block:
+    """Inputs as the network takes them, and how far these can be from what was given; no labels."""
     if x.dtype.itemsize <= 2 or x.dtype == "float32":
-        return x.astype("float32"), np.zeros(len(x))  # nothing is rounded
+        return Block(x.astype("float32"), None, np.zeros(len(x)))  # nothing is rounded
     with np.errstate(over="ignore"):
         rounded = x.astype("float32")
     largest = np.abs(rounded).max(initial=0.0)
@@ -104,12 +104,11 @@ def _in_float32(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f"Received: dtype {x.dtype}, largest magnitude {np.abs(x).max():.3g}"
         )
     if x.dtype == "float64":
-        return rounded, l2(x - rounded)
+        return Block(rounded, None, l2(x - rounded))
     # Integers, and floats of more digits than float64: each is rounded to the nearest, if at all.
     exact = x.dtype.kind in "iu" and largest < 2.0**24
-    return rounded, np.zeros(len(x)) if exact else l2(
-        1.01 * FLOAT32 * np.abs(rounded, dtype="float64") + SMALLEST
-    )
+    most = 1.01 * FLOAT32 * np.abs(rounded, dtype="float64") + SMALLEST
+    return Block(rounded, None, np.zeros(len(x)) if exact else l2(most))
 
 
 def _sliced(block: Block, size: int) -> Iterator[Block]:

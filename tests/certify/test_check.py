@@ -287,6 +287,21 @@ def test_other_weights_are_refused(one, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_other_inputs_are_refused(one, tmp_path):
+    model, x, certificates, path = one
+    other = x.copy()
+    other[-1, 0, 0, 0] += 1e-6
+    for wrong in (other, x.astype("float64") + 1e-12, x[::-1]):
+        with pytest.raises(ValueError, match="not those that were certified.* samples 0 to 39"):
+            certificates.save(tmp_path / "c.npz", model=model, x=wrong)
+    certificates.save(tmp_path / "c.npz", model=model, x=x.astype("float64").tolist(), samples=2)
+    labelled = model.certify(x, certificates.label, epsilon=0.01, verbose=False)
+    labelled.save(tmp_path / "c.npz", model=model, x=x, samples=2)
+    # Joined certificates do not say of what they were made.
+    joined = keraslip.Certificates.join([certificates])
+    joined.save(tmp_path / "c.npz", model=model, x=x, samples=2)
+
+
 def test_large_networks_are_refused(one, tmp_path, monkeypatch):
     model, x, certificates, _ = one
     monkeypatch.setattr(evidence, "_LARGEST", 1000)
