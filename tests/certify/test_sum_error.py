@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from keraslip.certify.rounding import gamma, sum_error
+from keraslip.bounds.maps import ConvGeometry
+from keraslip.certify.margins import _difference_norms
+from keraslip.certify.operators.convolution import ConvOperator
+from keraslip.certify.operators.dense import DenseOperator
+from keraslip.certify.rounding import gamma, inner, l2, sum_error
 from tests.certify.test_rounding import rounded
 
 
@@ -61,3 +65,30 @@ def test_any_order(terms, data):
 
 def test_exact_arithmetic_has_no_error():
     assert sum_error(100, 0.0) == (0.0, 0.0)
+
+
+#: The sum of so many squares may be off by more than what covers a few operations.
+LONG = 4_000_000
+
+
+def long_sums():
+    ones = np.ones((1, LONG))
+    dense = DenseOperator(ones.T, (LONG,))
+    image = ConvOperator(ones.reshape(1, 1, LONG, 1), (1, 1, LONG), ConvGeometry())
+    apart = _difference_norms(np.concatenate([ones, 0 * ones]), np.zeros(1, int), None, True)
+    weighed = _difference_norms(np.concatenate([ones, 0 * ones]), np.zeros(1, int), ones, True)
+    return {
+        "l2": l2(ones), "inner": np.sqrt(inner(ones, ones)),
+        "rows": dense.row_norms(), "rows with columns": dense.row_norms(ones),
+        "filters": image.row_norms(), "difference": apart[0, 1], "with columns": weighed[0, 1],
+        "norm of |W|": dense.absolute_norm, "of a filter": image.absolute_norm,
+        "row sums": np.sqrt(dense.row_sums),
+    }  # fmt: skip
+
+
+def test_long_sums_are_inflated_by_their_length():
+    """Added up one after the other, half units could all be lost: u for every term."""
+    worst = np.sqrt(LONG) * (1.0 + 0.49 * LONG * 2.0**-53)
+    short = np.sqrt(LONG) * (1.0 + 2e-9)
+    for name, found in long_sums().items():
+        assert worst < np.max(found) < short, name
