@@ -59,8 +59,9 @@ def export_model(
     if format not in FORMATS:
         raise ValueError(f"format must be one of {FORMATS}. Received: format={format!r}")
     check_free(target, overwrite)
-    _check_packages(format)
+    # A model that is refused is refused whatever is installed.
     metadata = _metadata(model)
+    _check_packages(format)
     asked = probes(model, _PROBES)
     left = leftovers(target)
     with working_folder(target) as folder:
