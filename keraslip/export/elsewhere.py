@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from keraslip.models.signature import settings
+
 #: Errors that the process hands back as they are.
 ERRORS = (ValueError, NotImplementedError, ImportError, RuntimeError)
 
@@ -48,6 +50,7 @@ def write_elsewhere(
         "metadata": metadata,
         "epsilon": epsilon,
         "modules": _modules(model),
+        "settings": {key: value for key, value in settings().items() if key != "backend"},
     }
     (folder / "order.json").write_text(json.dumps(order))
     environment = {

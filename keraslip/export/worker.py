@@ -20,6 +20,9 @@ def main(folder: Path) -> None:
         folder: Where `keraslip.export.elsewhere` has put model, probes and order.
     """
     order = json.loads((folder / "order.json").read_text())
+    # A layer may read them at every call.
+    for name, value in order["settings"].items():
+        getattr(keras.config, f"set_{name}")(value)
     for name in order["modules"]:
         importlib.import_module(name)
     model = keras.models.load_model(folder / "model.keras")

@@ -5,9 +5,11 @@ tracing again would give the same function. Attributes count whether or not a `g
 layers and what they hold, of functions with their closures and globals, of the settings of the backend.
 """
 
+import dis
 import functools
+import hashlib
 import types
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +126,10 @@ class _Reader:
             return self._function(value)
         if isinstance(value, types.MethodType):
             return self.read(value.__func__), self.read(value.__self__)
+        if isinstance(value, classmethod | staticmethod):
+            return self.read(value.__func__)
+        if isinstance(value, property):
+            return self.read(value.fget)
         if isinstance(value, functools.partial):
             return self.read(value.func), self.read(value.args), self.read(value.keywords)
         if isinstance(value, keras.Operation):
@@ -137,7 +143,8 @@ class _Reader:
             return id(function)
         cells = [_content(cell) for cell in function.__closure__ or ()]
         known = function.__globals__
-        used = {n: known[n] for n in _names(function.__code__) if _is_data(known.get(n))}
+        names = (name for name in _globals_of(function.__code__) if name in known)
+        used = {name: known[name] for name in names if _is_state(known[name])}
         parts = (function.__code__, function.__defaults__, function.__kwdefaults__, cells, used)
         return id(function), tuple(map(self.read, parts))
 
@@ -169,7 +176,7 @@ class _Reader:
             (name, self.read(value))
             for base in own
             for name, value in vars(base).items()
-            if isinstance(value, types.FunctionType) or _is_data(value)
+            if isinstance(value, types.FunctionType) or name[:2] != "__" and _is_state(value)
         ]
         return id(kind), id(getattr(kind, "call", None)), tuple(said)
 
@@ -184,7 +191,10 @@ def _array(value: Any) -> Token:
     except Exception:
         # Tensors of a trace that a layer has kept: they hold no value.
         return "symbolic"
-    return array.shape, str(array.dtype), array.tobytes() if array.dtype != object else id(value)
+    if array.dtype == object:
+        return id(value)
+    data = array.tobytes()
+    return array.shape, str(array.dtype), data if len(data) < 64 else hashlib.sha256(data).digest()
 
 
 def _content(cell: types.CellType) -> Any:
@@ -194,18 +204,19 @@ def _content(cell: types.CellType) -> Any:
         return None  # not filled yet
 
 
-def _names(code: types.CodeType) -> Iterator[str]:
-    """Names that code may look up, inner functions included."""
-    yield from code.co_names
+@functools.lru_cache(maxsize=1024)
+def _globals_of(code: types.CodeType) -> tuple[str, ...]:
+    """Names of globals that code reads, inner functions included."""
+    found = {i.argval: None for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _names(constant)
+            found |= dict.fromkeys(_globals_of(constant))
+    return tuple(found)
 
 
-def _is_data(value: Any) -> bool:
-    """Whether a global is read as a constant: numbers, arrays, containers, functions."""
-    plain = (bool, int, float, str, list, tuple, dict, np.ndarray, np.generic, types.FunctionType)
-    return isinstance(value, plain)
+def _is_state(value: Any) -> bool:
+    """Whether a global or an attribute of a class can change what code computes."""
+    return not isinstance(value, type | types.ModuleType | types.BuiltinFunctionType)
 
 
 def _is_fixed(thing: Any) -> bool:
