@@ -44,8 +44,8 @@ class OneStep(SoundPass):
     def _activate(self, node: ActivationNode) -> None:
         source = node.sources[0].index
         z, error = self.centers[source], self.errors[source]
-        low, high = node.activation.range(z, error)
-        output = node.activation.slopes(z, np.zeros_like(z), False).output
+        output = value(node, z)
+        low, high = node.activation.range(z, error) if error.any() else (output, output)
         self.centers[node.index] = output
         self.errors[node.index] = np.maximum(high - output, output - low) + SMALLEST
 
@@ -57,6 +57,11 @@ class OneStep(SoundPass):
 
     def box(self, node: Node) -> np.ndarray:
         return self.errors[node.index]
+
+
+def value(node: ActivationNode, z: np.ndarray) -> np.ndarray:
+    """Output of an activation."""
+    return node.activation.range(z, np.zeros(1))[0]
 
 
 class _Points(dict[int, ProvedBall]):

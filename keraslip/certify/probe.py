@@ -16,8 +16,8 @@ from keraslip import backend
 from keraslip.certify.network import Network, Visited
 from keraslip.certify.operator_check import operator_problems
 from keraslip.certify.precision import REMEDY, ReducedPrecisionError
-from keraslip.certify.probe_inputs import fed_to_steps, images
-from keraslip.certify.whole_model import expected, wrong_ways
+from keraslip.certify.probe_inputs import Expected, fed_to_steps, images
+from keraslip.certify.whole_model import trajectory, wrong_ways
 from keraslip.rules import MismatchError
 from keraslip.rules.walk import run
 
@@ -31,16 +31,12 @@ class Probed:
 
     Args:
         visited: The operation.
-        exact: The certifier's outputs `(rows, *shape)`, in float64.
-        allowed: How far rounding may put the executed ones from them.
-        fits: Rows in which no number can overflow.
-        executed: The backend's outputs, by the way they were run.
+        expected: What it should compute.
+        executed: The backend's outputs `(rows, *shape)`, by the way they were run.
     """
 
     visited: Visited
-    exact: np.ndarray
-    allowed: np.ndarray
-    fits: np.ndarray
+    expected: Expected
     executed: dict[str, np.ndarray]
 
 
@@ -70,17 +66,17 @@ def _probe(model: Any, network: Network, rng: np.random.Generator) -> list[Probe
         )
     x = images(model, network, rng)
     fed, steps = fed_to_steps(network, x, rng)
+    indices = list(fed)
     outputs = {
-        way: compile_for(model, _each(network.visited, list(fed)))(*fed.values())
+        way: compile_for(model, _each(network.visited, indices))(*fed.values())
         for way, compile_for in backend.ways_to_run().items()
     }
     results = []
     for k, (visited, step) in enumerate(zip(network.visited, steps, strict=True)):
-        exact, allowed = step.at(visited.node)
-        executed = {way: found[k] for way, found in outputs.items()}
-        results.append(Probed(visited, exact, allowed, step.fits, executed))
+        results.append(Probed(visited, step, {way: found[k] for way, found in outputs.items()}))
         _check(results[-1])
-    for way, visited, distance in wrong_ways(model, network, x, expected(network, x, steps, rng)):
+    values = trajectory(network, x, steps, rng)
+    for way, visited, distance in wrong_ways(model, network, x, values):
         found = f"run with what stands before it, it puts logits {distance:.3g} away from where they belong"
         raise MismatchError(_wrong(visited, way, found))
     return results
@@ -97,20 +93,20 @@ def _each(visited: list[Visited], indices: list[int]) -> Callable[..., list[Any]
 
 
 def _check(probed: Probed) -> None:
+    exact, fits = probed.expected.exact, probed.expected.fits
     for way, executed in probed.executed.items():
-        if executed.shape != probed.exact.shape:
-            shapes = f"{executed.shape[1:]}, and not {probed.exact.shape[1:]}"
+        if executed.shape != exact.shape:
+            shapes = f"{executed.shape[1:]}, and not {exact.shape[1:]}"
             raise MismatchError(_wrong(probed.visited, way, f"its output has the shape {shapes}"))
-        distance = np.abs(executed - probed.exact)[probed.fits]
-        allowed = probed.allowed[probed.fits]
+        distance, allowed = np.abs(executed - exact)[fits], probed.expected.allowed[fits]
         right = distance <= allowed
         if not right.all():
             worst = np.argmax(np.where(right, -1.0, np.nan_to_num(distance, nan=np.inf)))
             found = (
-                f"{distance.flat[worst]:.3g} away, where rounding allows {allowed.flat[worst]:.3g}"
+                f"on random inputs its output is {distance.flat[worst]:.3g} away, where rounding allows "
+                f"{allowed.flat[worst]:.3g}"
             )
-            found = f"on random inputs its output is {found}"
-            few_digits = _is_rounding(executed[probed.fits], probed.exact[probed.fits])
+            few_digits = _is_rounding(executed[fits], exact[fits])
             error = ReducedPrecisionError if few_digits else MismatchError
             raise error(_wrong(probed.visited, way, found, few_digits))
 

@@ -1,6 +1,7 @@
 """What the probe feeds: random images, what the network makes of them, and dense random numbers."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,28 +15,44 @@ _LARGE, _SIZES = 20.0, (1e-4, 1e6)
 LARGEST_FED = 1e30
 
 
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What an operation should make of its inputs.
+
+    Args:
+        exact: Outputs `(rows, *shape)`, in float64.
+        allowed: How far rounding may put executed ones from them.
+        fits: Rows in which no number can overflow.
+        errors: The same of every step that it is made of, for the images alone, by the step's index.
+    """
+
+    exact: np.ndarray
+    allowed: np.ndarray
+    fits: np.ndarray
+    errors: dict[int, np.ndarray]
+
+
 def images(model: Any, network: Network, rng: np.random.Generator) -> np.ndarray:
-    """Random images in the range of the model's inputs and around it; the first is always the same.
+    """An image in the range of the model's inputs, always the same, and a random one around it.
 
     Args:
         model: The model.
         network: Its steps.
-        rng: Draws the others.
+        rng: Draws the second.
 
     Returns:
-        Array `(3, *shape)`, float32.
+        Array `(2, *shape)`, float32.
     """
     given = model.input_range if getattr(model, "compiled", False) else None
     low, high = given or (0.0, 1.0)
-    shape = network.in_shape
-    known = np.random.default_rng(0).uniform(low, high, shape)
-    normal = (high - low) * rng.standard_normal(shape)
-    return np.stack([known, rng.uniform(low, high, shape), normal]).astype("float32")
+    known = np.random.default_rng(0).uniform(low, high, network.in_shape)
+    wide = low + (high - low) * rng.standard_normal(network.in_shape)
+    return np.stack([known, wide]).astype("float32")
 
 
 def fed_to_steps(
     network: Network, x: np.ndarray, rng: np.random.Generator
-) -> tuple[dict[int, np.ndarray], list[OneStep]]:
+) -> tuple[dict[int, np.ndarray], list[Expected]]:
     """Outputs of steps for the operations that read them, and what every operation makes of its inputs.
 
     Args:
@@ -45,19 +62,22 @@ def fed_to_steps(
 
     Returns:
         By the index of a step the images' values, rounded to float32, with dense random ones below them; and
-        the steps of every visited operation.
+        what to expect of every visited operation.
     """
+    n = len(x)
     fed = {0: np.concatenate([x, _dense(network.in_shape, rng)]).astype("float32")}
-    steps = []
+    found = []
     for visited in network.visited:
-        step = OneStep(network, {node.index: fed[node.index] for node in visited.sources})
-        output, _ = step.at(visited.node)
-        steps.append(step)
+        known = {node.index: fed[node.index] for node in visited.sources}
+        step = OneStep(network, known)
+        exact, allowed = step.at(visited.node)
+        errors = {i: error[:n] for i, error in step.errors.items() if i not in known}
+        found.append(Expected(exact, allowed, step.fits, errors))
         if visited.node.index not in fed:
-            rows = np.concatenate([output[: len(x)], _dense(visited.node.shape, rng)])
+            rows = np.concatenate([exact[:n], _dense(visited.node.shape, rng)])
             rows = np.where(np.abs(rows) < LARGEST_FED, rows, 1.0)  # also for NaN
             fed[visited.node.index] = rows.astype("float32")
-    return fed, steps
+    return fed, found
 
 
 def _dense(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

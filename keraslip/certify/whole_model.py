@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from keraslip import backend
-from keraslip.certify.network import LinearNode, Network, SumNode, Visited
-from keraslip.certify.one_step import OneStep
-from keraslip.certify.probe_inputs import LARGEST_FED
+from keraslip.certify.network import ActivationNode, LinearNode, Network, SumNode, Visited
+from keraslip.certify.one_step import value
+from keraslip.certify.probe_inputs import LARGEST_FED, Expected
 from keraslip.rules.walk import run
 
 #: How much further the model may be off than errors of the size of the steps' bounds put it, random ones and
@@ -20,7 +20,7 @@ Values = dict[int, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Expected:
+class Trajectory:
     """Outputs of all steps.
 
     Args:
@@ -41,23 +41,19 @@ class Expected:
         return bool((_largest(executed - exact) <= self.limits[index])[self.fits].all())
 
 
-def expected(
-    network: Network, x: np.ndarray, steps: list[OneStep], rng: np.random.Generator
-) -> Expected:
+def trajectory(
+    network: Network, x: np.ndarray, steps: list[Expected], rng: np.random.Generator
+) -> Trajectory:
     """What a model does to some inputs, by its steps.
 
     Args:
         network: The steps.
         x: Inputs `(rows, *shape)`.
-        steps: The steps of every operation alone, on these inputs and others below them.
-        rng: Draws errors of the size of theirs.
+        steps: What to expect of every operation alone, on these inputs and others below them.
+        rng: Draws errors of the size that they may have.
     """
     n = len(x)
-    errors: Values = {}
-    for step in steps:
-        for index, error in step.errors.items():
-            # Later operations read it as if it were exact.
-            errors.setdefault(index, error[:n])
+    errors = {index: error for step in steps for index, error in step.errors.items()}
     fits = np.logical_and.reduce([step.fits[:n] for step in steps])
     exact = _forward(network, x.astype("float64"), lambda index, out: out)
     for out in exact.values():
@@ -70,7 +66,7 @@ def expected(
 
         for index, moved in _forward(network, x.astype("float64"), shaken).items():
             limits[index] = np.maximum(limits[index], _ROOM * _largest(moved - exact[index]))
-    return Expected(exact, limits, fits)
+    return Trajectory(exact, limits, fits)
 
 
 def _largest(difference: np.ndarray) -> np.ndarray:
@@ -89,15 +85,14 @@ def _forward(
         elif isinstance(node, SumNode):
             out = np.add.reduce(read)
             out = out if node.constant is None else out + node.constant
-        else:
-            still = np.zeros_like(read[0])
-            out = node.activation.slopes(read[0], still, False).output  # type: ignore[attr-defined]
+        elif isinstance(node, ActivationNode):
+            out = value(node, read[0])
         values[node.index] = change(node.index, out)
     return values
 
 
 def wrong_ways(
-    model: Any, network: Network, x: np.ndarray, steps: Expected
+    model: Any, network: Network, x: np.ndarray, steps: Trajectory
 ) -> Iterator[tuple[str, Visited, float]]:
     """Ways to run a model in which its logits are not those of its steps.
 
