@@ -40,6 +40,16 @@ def choose() -> None:
         sys.exit(2)
 
 
+def named() -> str | None:
+    """The backend that `--backend` names, `None` without that option."""
+    for position, argument in enumerate(sys.argv):
+        if argument.startswith("--backend="):
+            return argument.partition("=")[2]
+        if argument == "--backend" and position + 1 < len(sys.argv):
+            return sys.argv[position + 1]
+    return None
+
+
 def _needs_none() -> bool:
     """Whether the process is a command that works without Keras: words of help, the independent checker."""
     if not is_command():
@@ -53,13 +63,13 @@ def _needs_none() -> bool:
 
 def _choose() -> None:
     if is_command():
-        named = _option(sys.argv)
-        if named is not None and named not in PACKAGES:
+        asked = named()
+        if asked is not None and asked not in PACKAGES:
             raise ImportError(
-                f"--backend must be one of {', '.join(PACKAGES)}. Received: {named!r}"
+                f"--backend must be one of {', '.join(PACKAGES)}. Received: {asked!r}"
             )
-        if named is not None:
-            os.environ["KERAS_BACKEND"] = named
+        if asked is not None:
+            os.environ["KERAS_BACKEND"] = asked
         elif "KERAS_BACKEND" not in os.environ and not _config_file().exists():
             os.environ["KERAS_BACKEND"] = next(filter(installed, PACKAGES), "tensorflow")
     backend = os.environ.get("KERAS_BACKEND", "tensorflow" if not _config_file().exists() else None)
@@ -86,15 +96,6 @@ def _module() -> str:
         return ""
     # -m takes all that follows: the module stands right before our arguments.
     return sys.orig_argv[len(sys.orig_argv) - len(sys.argv)].removeprefix("-m")
-
-
-def _option(arguments: list[str]) -> str | None:
-    for position, argument in enumerate(arguments):
-        if argument.startswith("--backend="):
-            return argument.partition("=")[2]
-        if argument == "--backend" and position + 1 < len(arguments):
-            return arguments[position + 1]
-    return None
 
 
 def _config_file() -> Path:

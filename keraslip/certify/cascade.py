@@ -16,6 +16,7 @@ from keraslip.certify.global_norms import Norms, global_norms
 from keraslip.certify.local_norms import LocalNorms, OneSample, proved
 from keraslip.certify.margins import Margins
 from keraslip.certify.network import Network
+from keraslip.certify.progress import prove_norms
 from keraslip.certify.radius import certified_radius
 from keraslip.certify.rounding import Execution, l2
 from keraslip.certify.settings import Settings
@@ -100,6 +101,7 @@ class Cascade:
         if self.settings.radius:
             found.radius[:] = np.nan  # until it was searched for
         report("global norms", len(x) - len(found.open))
+        prove_norms(self.network, report)
         self._stage("global", global_norms, found, x, epsilon, logits, report)
         if self.settings.effort == "full":
             report("dense norms", 0)
@@ -118,7 +120,7 @@ class Cascade:
         self._alarm(found, x, epsilon)
         if self.settings.radius:
             report("radius", 0)
-            self._radius(found, x, epsilon)
+            self._radius(found, x, epsilon, report)
 
     def _stage(
         self,
@@ -226,24 +228,27 @@ class Cascade:
         certified = np.flatnonzero(np.isin(found.status, CERTIFIED_BY))
         self.alarm.balls(found, x, epsilon, certified)
 
-    def _radius(self, found: Findings, x: np.ndarray, epsilon: np.ndarray) -> None:
+    def _radius(self, found: Findings, x: np.ndarray, epsilon: np.ndarray, report: Report) -> None:
         hopeless = np.isin(found.status, ("misclassified", "tied", "nonfinite"))
         rows = np.flatnonzero(~hopeless)
         if len(rows):
-            found.radius[rows] = self._radii(found, x, epsilon, rows)
+            found.radius[rows] = self._radii(found, x, epsilon, rows, report)
         found.radius[hopeless] = 0.0
         self.alarm.radii(found, x, rows)
 
     def _radii(
-        self, found: Findings, x: np.ndarray, epsilon: np.ndarray, rows: np.ndarray
+        self, found: Findings, x: np.ndarray, epsilon: np.ndarray, rows: np.ndarray, report: Report
     ) -> np.ndarray:
         """Certified radius of some samples."""
         x, label = x[rows], found.label[rows]
 
         def bound(norms: Norms, backwards: bool) -> Callable[[np.ndarray, np.ndarray], Margins]:
-            return lambda epsilon, i: (
-                self.evaluate(x[i], label[i], epsilon, norms, backwards).margins
-            )
+            def margins(epsilon: np.ndarray, i: np.ndarray) -> Margins:
+                by = "local" if backwards else "global"
+                report(f"certified radii, {by} norms: {len(x) - len(i)} of {len(x)} found", 0)
+                return self.evaluate(x[i], label[i], epsilon, norms, backwards).margins
+
+            return margins
 
         thorough = bound(self.dense, True) if self.settings.effort == "full" else None
         # The gain at the center says where to begin; where nothing moves there, any place will do.

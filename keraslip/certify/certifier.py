@@ -2,23 +2,13 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import scipy
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from keraslip.certify.cascade import Cascade, Findings, Report
 from keraslip.certify.certificates import ARRAYS, CERTIFIED_BY, Certificates
@@ -29,6 +19,7 @@ from keraslip.certify.kept_network import network_of, unchanged
 from keraslip.certify.local_norms import OneSample, probabilistic, proved
 from keraslip.certify.network import Network
 from keraslip.certify.precision import check_precision
+from keraslip.certify.progress import Told, progress
 from keraslip.certify.settings import Settings
 from keraslip.certify.violation import check_folder
 from keraslip.version import __version__
@@ -48,15 +39,30 @@ def certify(
 ) -> Certificates:
     """See `keraslip.LocalLipschitzModel.certify`."""
     check_folder()
+    with progress(verbose) as report:
+        return _certify(model, x, y, epsilon, settings, report, resume)
+
+
+def _certify(
+    model: Any,
+    x: Any,
+    y: Any,
+    epsilon: np.ndarray,
+    settings: Settings,
+    report: Told,
+    resume: Certificates | None,
+) -> Certificates:
+    report("the network is written down and probed", 0)
     network, digest = network_of(model)
     shape, classes = tuple(model.inputs[0].shape[1:]), network.classes
     stream, count = blocks(x, y, _BLOCK, shape, classes)
+    report.expect(count)
     seed = secrets.randbits(64)
     rng = np.random.default_rng(seed)
     details = _details(settings, digest, seed)
     _check_resume(resume, details, settings)
     done: list[Certificates] = []
-    with _progress(verbose, count) as report, ThreadPoolExecutor(settings.threads) as pool:
+    with ThreadPoolExecutor(settings.threads) as pool:
         executor = pool if settings.threads > 1 else None
         cascade = Cascade(model, network, settings, rng, _norm(network, settings, rng), executor)
         check_probes(model, network, cascade.executed)
@@ -99,6 +105,7 @@ def _one_block(
     settings: Settings,
     details: dict[str, Any],
 ) -> None:
+    report("predictions", 0)
     found, logits = cascade.begin(block.x, block.y)
     try:
         inner = block.around_given(radii)
@@ -229,25 +236,3 @@ def _part(certificates: Certificates, first: int, size: int) -> Certificates | N
     }
     kept = {i - first: x for i, x in examples if first <= i < first + size}
     return replace(certificates, **arrays, counterexamples=kept)
-
-
-@contextmanager
-def _progress(verbose: Any, count: int | None) -> Iterator[Report]:
-    """A bar with the stage and the time left."""
-    bar = Progress(
-        TextColumn("[bold]certify"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-        transient=verbose == "auto",
-    )
-    bar.disable = not (bar.console.is_terminal if verbose == "auto" else bool(verbose))
-    task = bar.add_task("predictions", total=count)
-
-    def report(stage: str, settled: int) -> None:
-        bar.update(task, description=stage, advance=settled)
-
-    with bar:
-        yield report

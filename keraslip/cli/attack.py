@@ -11,6 +11,7 @@ from keraslip import __version__, plots
 from keraslip.attacks import pgd_l2
 from keraslip.attacks.accuracy import correct
 from keraslip.attacks.ball import norms
+from keraslip.cli.measure import say_attack
 from keraslip.cli.output import check_file
 from keraslip.cli.run_folder import as_json, write_text
 from keraslip.cli.subject import Subject
@@ -47,6 +48,7 @@ def run_attack(
         check_file(picture, PICTURES, "--picture")
     subject = Subject.load(**load)
     console.print(str(subject), soft_wrap=True)
+    say_attack(console, len(subject.x), options["steps"], options["restarts"])
     try:
         points = pgd_l2(
             subject.model,

@@ -62,7 +62,7 @@ def run_certify(
             subject.x,
             subject.y,
             subject.epsilon,
-            verbose=console.is_terminal,
+            verbose=True,
             resume=before,
             **options,
         )

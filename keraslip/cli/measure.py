@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from rich.console import Console
 
 from keraslip import __version__
 from keraslip.attacks import pgd_l2
@@ -48,7 +49,7 @@ def measure(
     seed: int,
     attack_samples: int | None = None,
     certify_samples: int | None = None,
-    verbose: bool = False,
+    console: Console | None = None,
 ) -> Measured:
     """Measures a model at its compiled epsilon on the test data.
 
@@ -59,22 +60,25 @@ def measure(
         attack_samples: How many test images to attack, the first ones; all that are certified if
             `None`.
         certify_samples: How many to certify, the first ones; all if `None` or 0.
-        verbose: Whether to show progress.
+        console: Where to show progress; nowhere if `None`.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C.
     """
-    epsilon = model.epsilon_value
+    console = Console(quiet=True) if console is None else console
+    verbose, epsilon = not console.quiet, model.epsilon_value
     predicted = Executed(model, BATCH).logits(data.x_test).argmax(axis=1)
     count = min(certify_samples or len(data.x_test), len(data.x_test))
     x, y = data.x_test[:count], data.y_test[:count]
     radii, certificates = _certified(model, x, y, verbose)
+    console.print("estimate: global bound, for comparison", highlight=False)
     uniform = model.estimate(x, y, bound="global", power_iterations=ITERATIONS, batch_size=BATCH)
     attacked = min(count if attack_samples is None else attack_samples, count)
     pgd = None
     if attacked:
         # The cascade's own attack has found some already.
         alive = certificates.status[:attacked] != "attacked"
+        say_attack(console, int(alive.sum()), PGD_STEPS)
         alive = withstand(model, x[:attacked], y[:attacked], epsilon, alive, PGD_STEPS, seed)
         pgd = float(np.mean(alive))
     report = {
@@ -101,6 +105,12 @@ def measure(
         "versions": {"keraslip": __version__, "keras": keras.__version__},
     }
     return Measured(report, certificates, radii, predicted[:count])
+
+
+def say_attack(console: Console, images: int, steps: int, restarts: int = 1) -> None:
+    """Says what is attacked; on a terminal Keras' bar follows."""
+    runs = f", {restarts} runs" if restarts > 1 else ""
+    console.print(f"attack: PGD, {steps} steps{runs}, {images} images", highlight=False)
 
 
 def curve_epsilons(epsilon: float) -> np.ndarray:

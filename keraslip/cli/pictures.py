@@ -5,18 +5,19 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 
 from keraslip import plots
 from keraslip.cli.measure import BATCH, ITERATIONS, POINTS, Measured, curve_epsilons, withstand
 from keraslip.cli.run_folder import RunFolder
 from keraslip.datasets import Dataset
+from keraslip.progress import stages
 
 PICTURES = ("curve.png", "images.png", "training.png")
 SHOWN = 32
 #: Every tenth point is attacked, and bounded globally: these cost a pass each.
 MEASURED = slice(None, None, 10)
 CURVE_PGD_STEPS = 20
+WORDS = "attacks and global bounds at several epsilons"
 
 
 def draw(
@@ -51,13 +52,17 @@ def _curve(
     attacked, uniform = np.full((2, POINTS), np.nan)
     alive = found.predictions[:count] == y
     steps = list(enumerate(epsilons))[MEASURED]
-    for i, epsilon in track(steps, "accuracy against epsilon", console=console, transient=True):
-        # What is lost in a ball is lost in every larger one.
-        alive = withstand(model, x, y, float(epsilon), alive, CURVE_PGD_STEPS, seed, verbose=0)
-        attacked[i] = alive.mean()
-        uniform[i] = model.estimate(
-            x, y, float(epsilon), bound="global", power_iterations=ITERATIONS, batch_size=BATCH
-        ).certified_accuracy
+    with stages("curve", True, console) as told:
+        told.expect(len(steps))
+        for i, epsilon in steps:
+            told(WORDS)
+            # What is lost in a ball is lost in every larger one.
+            alive = withstand(model, x, y, float(epsilon), alive, CURVE_PGD_STEPS, seed, verbose=0)
+            attacked[i] = alive.mean()
+            uniform[i] = model.estimate(
+                x, y, float(epsilon), bound="global", power_iterations=ITERATIONS, batch_size=BATCH
+            ).certified_accuracy
+            told(WORDS, 1)
     promise = found.report["guarantee"]
     plots.accuracy_curve(
         path,

@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from keraslip.progress import Bar
 
 
 class EpochBar(keras.callbacks.Callback):
@@ -18,36 +19,23 @@ class EpochBar(keras.callbacks.Callback):
     def __init__(self, console: Console, title: str = "training") -> None:
         super().__init__()
         self.console = console
-        self.bar = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[epoch]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[logs]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.task = self.bar.add_task(title, total=None, epoch="", logs="")
+        self.bar = Bar(title, console)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.bar.start()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         steps, epochs = self.params["steps"], self.params["epochs"]
-        self.bar.update(
-            self.task,
-            total=steps * epochs,
-            completed=steps * epoch,
-            epoch=f"epoch {epoch + 1}/{epochs}",
+        self.bar.show(
+            total=steps * epochs, completed=steps * epoch, count=f"epoch {epoch + 1}/{epochs}"
         )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.bar.advance(self.task)
+        self.bar.advance(self.bar.task)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         text = _summary(logs or {})
-        self.bar.update(self.task, logs=text)
+        self.bar.show(words=text)
         if not self.console.is_terminal:
             self.console.print(f"epoch {epoch + 1}/{self.params['epochs']}: {text}", soft_wrap=True)
 

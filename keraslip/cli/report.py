@@ -97,9 +97,7 @@ def write_report(
         SystemExit: with status 130, after Ctrl-C.
     """
     try:
-        found = measure(
-            model, data, seed, attack_samples, certify_samples, verbose=console.is_terminal
-        )
+        found = measure(model, data, seed, attack_samples, certify_samples, console)
         draw(model, data, folder, found, seed, console)
     except KeyboardInterrupt:
         console.print(

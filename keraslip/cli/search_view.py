@@ -31,7 +31,7 @@ class TrialBar(EpochBar):
         return self
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.bar.reset(self.task, epoch="", logs="")
+        self.bar.reset(self.bar.task, count="", words="")
         super().on_train_begin(logs)
 
 

@@ -13,6 +13,7 @@ from keraslip.cli.run_folder import BEST, CONFIG, RunFolder
 from keraslip.cli.training import Settings, advice, begin, train
 from keraslip.cli.warned import training_warnings
 from keraslip.cli.wording import command
+from keraslip.datasets import Dataset
 
 
 def run_train(
@@ -51,9 +52,7 @@ def run_train(
     settings = Settings.resolve(given, stored)
     folder.check(overwrite or stored is not None)
     data = load_data(settings.dataset, data_dir)
-    watch: list[LipschitzMonitor] = []
-    if monitor or tensorboard:
-        watch = [LipschitzMonitor(out, data.x_val, data.y_val, tensorboard=tensorboard)]
+    watch = [_monitor(out, data, tensorboard)] if monitor or tensorboard else []
     model = None
     if stored is None:
         model = begin(settings, data)
@@ -63,9 +62,10 @@ def run_train(
         with training_warnings(console, advice(settings)):
             _, seconds = train(settings, data, folder, console, callbacks=watch, model=model)
     except KeyboardInterrupt:
+        watching = ["--monitor"] * monitor + ["--tensorboard"] * tensorboard
         console.print(
             "\nStopped. The epochs that were finished are kept; go on with: "
-            + command("train", "--out", out, "--resume", data_dir=data_dir),
+            + command("train", "--out", out, "--resume", *watching, data_dir=data_dir),
             soft_wrap=True,
         )
         raise SystemExit(130) from None
@@ -74,3 +74,13 @@ def run_train(
     more = {"epochs": settings.epochs, "seconds_trained": seconds}
     samples = attack_samples, certify_samples
     write_report(best, data, folder, settings.seed, console, *samples, more, data_dir)
+
+
+def _monitor(out: Path, data: Dataset, tensorboard: bool) -> LipschitzMonitor:
+    try:
+        return LipschitzMonitor(out, data.x_val, data.y_val, tensorboard=tensorboard)
+    except ImportError as error:
+        raise ImportError(
+            '--tensorboard needs a package: pip install "keraslip[tensorboard]"; --monitor alone needs none '
+            "and writes the CSV file."
+        ) from error

@@ -11,9 +11,11 @@ import numpy as np
 
 from keraslip.certify.inputs import probes
 from keraslip.certify.kept_network import network_of
+from keraslip.certify.progress import prove_norms
 from keraslip.certify.rounding import FLOAT32, l2
 from keraslip.export.elsewhere import write_elsewhere
 from keraslip.export.working_folder import check_free, leftovers, put, working_folder
+from keraslip.progress import stages
 from keraslip.version import __version__
 
 FORMATS = ("tf_saved_model", "onnx")
@@ -59,24 +61,25 @@ def export_model(
     if format not in FORMATS:
         raise ValueError(f"format must be one of {FORMATS}. Received: format={format!r}")
     check_free(target, overwrite)
-    # A model that is refused is refused whatever is installed.
-    metadata = _metadata(model)
-    _check_packages(format)
-    asked = probes(model, _PROBES)
     left = leftovers(target)
-    with working_folder(target) as folder:
-        artefact = folder / "unchecked"
-        if keras.backend.backend() == "tensorflow":
-            found = write(model, artefact, format, metadata, asked, epsilon)
-        else:
-            if verbose:
-                print(
-                    f"The {keras.backend.backend()} backend writes no such graph itself: exporting through "
-                    "a TensorFlow process."
-                )
-            found = write_elsewhere(model, artefact, format, metadata, asked, epsilon)
-        _compare(model, asked, epsilon, found)
-        put(artefact, target, folder)
+    with stages("export", verbose) as told:
+        told("the network is written down and probed")
+        network, metadata = network_of(model)[0], _metadata(model)
+        # A model that is refused is refused whatever is installed.
+        _check_packages(format)
+        asked = probes(model, _PROBES)
+        prove_norms(network, told)
+        with working_folder(target) as folder:
+            artefact = folder / "unchecked"
+            if keras.backend.backend() == "tensorflow":
+                told(f"{format} is written, and asked {len(asked)} inputs")
+                found = write(model, artefact, format, metadata, asked, epsilon)
+            else:
+                told(f"a TensorFlow process writes {format}: {keras.backend.backend()} cannot")
+                found = write_elsewhere(model, artefact, format, metadata, asked, epsilon)
+            told("its answers are held against the model's")
+            _compare(model, asked, epsilon, found)
+            put(artefact, target, folder)
     if verbose:
         print(
             f"{target}: answers as the model does, on {len(asked)} inputs at epsilon {epsilon:.4g}."

@@ -1,7 +1,9 @@
 """Warnings of a training are one line, with remedies that the command has and the run does not use."""
 
 import io
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -9,6 +11,7 @@ from rich.console import Console
 from keraslip.cli.demo import _advice
 from keraslip.cli.training import Settings, advice
 from keraslip.cli.warned import training_warnings
+from keraslip.cli.wording import command
 from keraslip.models.callbacks import TrainingWarning
 
 
@@ -31,3 +34,11 @@ def test_the_loss_in_use_is_not_offered(loss, offered):
 def test_the_demo_offers_only_what_it_has(epochs, remedy):
     said = _advice(Settings.resolve({"application": "digits_2c2f", "epochs": epochs}))
     assert remedy in said and said.count("--") == 1
+
+
+def test_commands_to_type_are_quoted_and_keep_backend_and_data(monkeypatch):
+    run = Path("my run")
+    assert command("report", run) == "keraslip report 'my run'"
+    monkeypatch.setattr(sys, "argv", ["keraslip", "--backend", "jax", "train"])
+    said = command("train", "--out", run, "--resume", data_dir=Path("/data"))
+    assert said == "keraslip --backend jax train --out 'my run' --resume --data-dir /data"
