@@ -9,8 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keraslip.certify.execution import EXCESS
 from keraslip.certify.inputs import probes
 from keraslip.certify.kept_network import network_of
+from keraslip.certify.precision import REMEDY
 from keraslip.certify.progress import prove_norms
 from keraslip.certify.rounding import FLOAT32, l2
 from keraslip.export.elsewhere import write_elsewhere
@@ -154,8 +156,14 @@ def _compare(model: Any, x: np.ndarray, epsilon: float, found: dict[str, np.ndar
     """Holds the artefact's answers against the model's.
 
     Raises:
-        RuntimeError: where they differ.
+        RuntimeError: where they differ, or if the artefact fails its self-test.
     """
+    if not found["ratio"] <= EXCESS:
+        raise RuntimeError(
+            f"The exported graph computes in less than float32: it errs {float(found['ratio']):.0f} times as "
+            f"much as float32 does in its self-test. It was not kept. Remedy: {REMEDY}; TensorFlow's own "
+            "switches are in docs/export.md."
+        )
     # The graph takes both x and epsilon for roundings of what was meant.
     radii = epsilon * (1.0 + 2.0 * FLOAT32) + FLOAT32 * (l2(x.astype("float64")) + epsilon)
     known = model.certify(x, epsilon=radii, effort="frozen", verbose=False)

@@ -21,10 +21,11 @@ class FrozenGraph:
 
     Args:
         network: The network.
+        share: Part of the error that float32 may make at worst up to which logits are taken for float32's.
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, network: Network, share: float = 1.0) -> None:
+        self._network, self._share = network, share
         self._execution = Execution.of("float32")
         self.constants = Constants()
 
@@ -54,7 +55,8 @@ class FrozenGraph:
         tied = tf.reduce_sum(tf.cast(logits >= top, tf.int32), axis=1) > 1
         executed = tf.cast(logits, tf.float64)
         # The executed logits must be as near to the exact ones as float32 has to bring them.
-        near = tf.reduce_all(tf.abs(executed - found.logits) <= found.logits_error(), axis=1)
+        allowed = self._share * found.logits_error()
+        near = tf.reduce_all(tf.abs(executed - found.logits) <= allowed, axis=1)
         # Comparisons with NaN are false: what is not finite is not certified.
         certified = (margin > 0.0) & (lipschitz < np.inf) & near & ~tied
         certified &= (asked >= 0.0) & (asked < np.inf) & found.fits

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from keraslip.export.saved_model import ServedModel
+from keraslip.export.self_test import FILE, ratio
 
 #: Version of ONNX' operators: the first with all that the graph uses, known to every current runtime.
 _OPSET = 17
@@ -18,7 +19,7 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
     Args:
         model: A `LocalLipschitzModel` on the TensorFlow backend.
         path: The folder. It gets `serve.onnx` (x -> logits), `certify.onnx` (x, epsilon of shape `(batch,)`
-            -> label, certified, margin, lipschitz), and `keraslip.json`.
+            -> label, certified, margin, lipschitz), `keraslip.json` and `self_test.npz`.
         metadata: What the artefact says of itself.
 
     Raises:
@@ -56,6 +57,7 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
         converted.metadata_props.add(key="keraslip", value=json.dumps(metadata))
         (path / f"{name}.onnx").write_bytes(converted.SerializeToString())
     (path / "keraslip.json").write_text(json.dumps(metadata, indent=2) + "\n")
+    served.test.save(path)
 
 
 def _name_outputs(converted: Any, names: list[str]) -> None:
@@ -87,4 +89,7 @@ def answers(path: Path, x: Any, epsilon: float) -> dict[str, Any]:
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     radii = np.full(len(x), epsilon, dtype="float32")
-    return run("serve", x=x) | run("certify", x=x, epsilon=radii)
+    with np.load(path / FILE) as test:
+        tested = run("serve", x=test["x"])["logits"]
+    found = run("serve", x=x) | run("certify", x=x, epsilon=radii)
+    return found | {"ratio": np.asarray(ratio(path, tested))}

@@ -6,8 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from keraslip.certify.execution import EXCESS
 from keraslip.certify.kept_network import network_of
 from keraslip.export.frozen_graph import FrozenGraph
+from keraslip.export.self_test import SelfTest
 
 Tensor = Any
 
@@ -24,7 +26,13 @@ class ServedModel(tf.Module):
         super().__init__()
         network, _ = network_of(model)
         self.model = model
-        self.graph = FrozenGraph(network)
+        self.test = SelfTest.of(model, network)
+        self.graph = FrozenGraph(network, self.test.share)
+        # Variables: a runtime computes in advance what is made of constants, perhaps elsewhere.
+        self._asked, self._known, self._scale = (
+            tf.Variable(self.test.arrays()[name], trainable=False)
+            for name in ("x", "logits", "scale")
+        )
         self.constants: list[tf.Variable] = []
         self.shape = (None, *network.in_shape)
         shape = tf.TensorSpec(self.shape, tf.float32, name="x")
@@ -32,6 +40,11 @@ class ServedModel(tf.Module):
         self.serve = tf.function(self._serve, input_signature=[shape], autograph=False)
         self.certify = tf.function(
             self._certify, input_signature=[shape, anything], autograph=False
+        )
+        limit = tf.TensorSpec((), tf.float32, name="limit")
+        self.tested = tf.function(self._tested, input_signature=[limit], autograph=False)
+        self.self_test = tf.function(
+            lambda: self.tested(tf.constant(EXCESS, tf.float32)), input_signature=[]
         )
         text = json.dumps(metadata)
         self.describe = tf.function(lambda: tf.constant(text), input_signature=[])
@@ -48,6 +61,22 @@ class ServedModel(tf.Module):
 
     def _certify(self, x: Tensor, epsilon: Tensor) -> dict[str, Tensor]:
         return self.graph(tf.ensure_shape(x, self.shape), epsilon, self._serve(x))
+
+    def _tested(self, limit: Tensor) -> dict[str, Tensor]:
+        """Whether `serve` computes in float32 here.
+
+        Args:
+            limit: How many times as much as float32 it may err, `()`.
+
+        Returns:
+            passed bool and ratio float32, each `()`.
+        """
+        found = tf.cast(self.serve(self._asked.read_value()), tf.float64)
+        off = (found - self._known.read_value()) / self._scale.read_value()[:, None]
+        error = tf.sqrt(tf.reduce_mean(tf.square(off)))
+        ratio = tf.cast(error / self.test.emulation.error, tf.float32)
+        # What is not a number has not passed.
+        return {"passed": ratio <= limit, "ratio": ratio}
 
 
 def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
@@ -67,10 +96,16 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
     def serving_default(x: Tensor) -> dict[str, Tensor]:
         return {"logits": served.serve(x)}
 
-    # The default is `serve`: a certificate is an answer to a radius, which a client has to name.
-    signatures = {"serving_default": serving_default, "certify": certify}
+    # The default is `serve`: a certificate is an answer to a radius, which a client has to name. Servers
+    # answer no signature without an input, hence the limit of the self-test.
+    signatures = {
+        "serving_default": serving_default,
+        "certify": certify,
+        "self_test": served.tested,
+    }
     tf.saved_model.save(served, str(path), signatures=signatures)
     (path / "keraslip.json").write_text(json.dumps(metadata, indent=2) + "\n")
+    served.test.save(path)
 
 
 def answers(path: Path, x: Any, epsilon: float) -> dict[str, Any]:
@@ -83,6 +118,5 @@ def answers(path: Path, x: Any, epsilon: float) -> dict[str, Any]:
     """
     loaded = tf.saved_model.load(str(path))
     found = loaded.certify(tf.constant(x), tf.constant(epsilon, tf.float32))
-    return {"logits": loaded.serve(tf.constant(x)).numpy()} | {
-        name: value.numpy() for name, value in found.items()
-    }
+    said = {"logits": loaded.serve(tf.constant(x)), **found, "ratio": loaded.self_test()["ratio"]}
+    return {name: value.numpy() for name, value in said.items()}

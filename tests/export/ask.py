@@ -29,6 +29,8 @@ def ask(path, x, each, epsilon):
         "default": numbers(default(x=tf.constant(x))),
         "signature": numbers(certify(x=tf.constant(x), epsilon=tf.constant(epsilon))),
         "signature each": numbers(certify(x=tf.constant(x), epsilon=tf.constant(each))),
+        "self_test": numbers(served.self_test()),
+        "self_test 0": numbers(served.signatures["self_test"](limit=tf.constant(0.0))),
         "metadata": json.loads(served.describe().numpy()),
         "types": {name: value.dtype.name for name, value in one.items()},
     }

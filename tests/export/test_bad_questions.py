@@ -145,6 +145,16 @@ def test_onnx_answers_are_the_models(ask, onnx):
 
 
 @needs_onnx
+def test_onnx_comes_with_its_self_test(onnx):
+    """As on the page."""
+    with np.load(onnx[1] / "self_test.npz") as test:
+        (logits,) = onnx_session(onnx[1], "serve").run(["logits"], {"x": test["x"]})
+        for found, passes in ((logits, True), (logits.astype("float16"), False)):
+            off = (found - test["logits"]) / test["scale"][:, None]
+            assert (np.sqrt(np.mean(off**2)) / test["error"] <= test["limit"]) == passes
+
+
+@needs_onnx
 def test_onnx_files_say_what_they_are(onnx):
     for name in ("serve", "certify"):
         card = onnx_session(onnx[1], name).get_modelmeta().custom_metadata_map["keraslip"]

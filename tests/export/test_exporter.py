@@ -28,7 +28,7 @@ def pretend(monkeypatch, change=lambda found: None):
         (artefact / "keraslip.json").write_text(json.dumps(metadata))
         known = model.certify(probes, epsilon=epsilon, effort="frozen")
         names = ("label", "certified", "margin", "lipschitz")
-        found = {name: np.array(getattr(known, name)) for name in names}
+        found = {name: np.array(getattr(known, name)) for name in names} | {"ratio": np.array(1.0)}
         change(found)
         return found
 
@@ -52,6 +52,14 @@ def test_an_artefact_that_answers_differently_is_not_kept(tmp_path, monkeypatch,
 
     pretend(monkeypatch, change)
     with pytest.raises(RuntimeError, match=rf"differently from the model \({name}\)"):
+        linear().export(tmp_path / "served", verbose=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ratio", [40.0, np.inf, np.nan])
+def test_an_artefact_that_fails_its_self_test_is_not_kept(tmp_path, monkeypatch, ratio):
+    pretend(monkeypatch, lambda found: found["ratio"].fill(ratio))
+    with pytest.raises(RuntimeError, match=f"in less than float32: it errs {ratio:.0f} times"):
         linear().export(tmp_path / "served", verbose=False)
     assert list(tmp_path.iterdir()) == []
 

@@ -53,6 +53,17 @@ def test_serve_and_serving_default_are_the_logits(served):
     np.testing.assert_allclose(served.said["default"]["logits"], logits, atol=1e-5)
 
 
+def test_what_is_served_passes_its_self_test(served):
+    assert served.said["self_test"]["passed"] and 0 < served.said["self_test"]["ratio"] < 5
+    strict = served.said["self_test 0"]
+    assert not strict["passed"] and strict["ratio"] == served.said["self_test"]["ratio"]
+    with np.load(served.path / "self_test.npz") as test:
+        assert test["x"].shape == (8, 6, 7, 2) and test["limit"] == 30
+        logits = served.model.predict(test["x"], verbose=0)
+        off = (logits - test["logits"]) / test["scale"][:, None]
+        assert np.sqrt(np.mean(off**2)) < 5 * test["error"]
+
+
 def test_the_artefact_says_what_it_is(served):
     card = json.loads((served.path / "keraslip.json").read_text())
     for metadata in (served.said["metadata"], card):
@@ -67,6 +78,6 @@ def test_the_artefact_says_what_it_is(served):
 
 
 def test_nothing_is_overwritten_and_no_working_folder_is_left(served):
-    with pytest.raises(FileExistsError, match="remove it"):
+    with pytest.raises(FileExistsError, match="choose another path"):
         served.model.export(served.path)
     assert not list(served.path.parent.glob(".*"))
