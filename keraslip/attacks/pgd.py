@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keraslip.attacks import ball, checks, margin
+from keraslip.backend.structure import logits_of
 
 
 def pgd_l2(
@@ -176,7 +177,7 @@ def _labels(
     model: keras.Model, x: np.ndarray, y: Any, targets: Any
 ) -> tuple[np.ndarray, np.float32]:
     """Checked classes and the sign with which their margin is minimised."""
-    logits = model(x[:1], training=False)
+    logits = logits_of(model, x[:1])
     shape = tuple(getattr(logits, "shape", ()))
     if len(shape) != 2 or shape[1] < 2:
         raise ValueError(

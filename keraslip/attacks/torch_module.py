@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import torch
 
+from keraslip.backend.structure import logits_of
+
 
 class _Logits(torch.autograd.Function):
     """Logits whose gradient reaches the input alone: an attack leaves no gradient on the weights."""
@@ -12,10 +14,10 @@ class _Logits(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, model: keras.Model) -> torch.Tensor:
         if not ctx.needs_input_grad[0]:
-            return model(x, training=False)
+            return logits_of(model, x)
         with torch.enable_grad():
             inputs = x.detach().requires_grad_()
-            logits = model(inputs, training=False)
+            logits = logits_of(model, inputs)
         ctx.graph = inputs, logits
         return logits.detach()
 

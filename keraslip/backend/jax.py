@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keraslip.backend.environment import reduced_by_variable
+from keraslip.backend.structure import packed, unpacked
 
 #: Precisions of products that no backend of JAX computes in less than float32.
 _FULL = ("highest", "float32", "f32_f32_f32", "f64_f64_f64")
@@ -19,8 +20,8 @@ def input_gradient(
     """See `keraslip.backend.input_gradient`."""
 
     def total(x: jax.Array, weights: tuple, args: tuple) -> tuple[jax.Array, jax.Array]:
-        logits, _ = model.stateless_call(*weights, x, training=False)
-        values = objective(logits, *args)
+        logits, _ = model.stateless_call(*weights, packed(model, x), training=False)
+        values = objective(unpacked(logits), *args)
         return values.sum(), values
 
     step = jax.jit(jax.grad(total, has_aux=True))

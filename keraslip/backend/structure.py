@@ -7,12 +7,22 @@ import keras
 Tensor = Any
 
 
+def logits_of(model: Any, x: Tensor) -> Tensor:
+    """Logits of a model in inference mode, `(batch, classes)`.
+
+    Args:
+        model: A Keras model with one input and one output.
+        x: Inputs `(batch, *shape)`.
+    """
+    return unpacked(model(packed(model, x), training=False))
+
+
 def packed(model: Any, x: Tensor) -> Any:
-    """One tensor as a model takes it: in a dictionary, for a model that was built from one."""
+    """One tensor as a model takes it: in a dictionary or list, for a model that was built from one."""
     structure = getattr(model, "input", None)
-    if isinstance(structure, dict) and len(structure) == 1:
-        return dict.fromkeys(structure, x)
-    return x
+    if not isinstance(structure, dict | list | tuple) or len(structure) != 1:
+        return x
+    return dict.fromkeys(structure, x) if isinstance(structure, dict) else [x]
 
 
 def unpacked(outputs: Any) -> Tensor:

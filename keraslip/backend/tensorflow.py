@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from keraslip.backend.environment import OFF, reduced_by_variable
+from keraslip.backend.structure import logits_of
 
 #: Environment variables that TensorFlow obeys, with the values that leave float32 alone.
 _VARIABLES = {
@@ -29,7 +30,7 @@ def input_gradient(
     def step(x: tf.Tensor, *args: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            values = objective(model(x, training=False), *args)
+            values = objective(logits_of(model, x), *args)
         zero = tf.UnconnectedGradients.ZERO
         return values, tape.gradient(values, x, unconnected_gradients=zero)
 

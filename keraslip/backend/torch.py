@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from keraslip.backend.environment import OFF, reduced_by_variable
+from keraslip.backend.structure import logits_of
 
 #: Environment variables that PyTorch obeys, with the values that leave float32 alone.
 _VARIABLES = {
@@ -41,7 +42,7 @@ def input_gradient(
         with torch.enable_grad():
             # A copy: the caller's array must not become part of a graph.
             inputs = keras.ops.convert_to_tensor(x).detach().clone().requires_grad_()
-            values = objective(model(inputs, training=False), *tensors)
+            values = objective(logits_of(model, inputs), *tensors)
             (gradients,) = torch.autograd.grad(values.sum(), inputs, materialize_grads=True)
         return values.detach().cpu().numpy(), gradients.cpu().numpy()
 

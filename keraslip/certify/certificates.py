@@ -83,7 +83,7 @@ class Certificates:
         """Share of the samples whose label is y and certified.
 
         Args:
-            y: True classes `(n,)`.
+            y: True classes `(n,)`, or one-hot.
 
         Raises:
             ValueError: if the number of labels differs.
@@ -94,7 +94,7 @@ class Certificates:
         """Certified accuracy at several radii, from the certified radius of every sample.
 
         Args:
-            y: True classes `(n,)`.
+            y: True classes `(n,)`, or one-hot.
             epsilons: L2 radii in raw input units.
 
         Returns:
@@ -112,7 +112,14 @@ class Certificates:
 
     def _right(self, y: Any) -> np.ndarray:
         y = np.asarray(y)
-        y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
+        if y.ndim == 2 and y.shape[1] > 1:
+            if not (np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()):
+                raise ValueError(
+                    "Labels of shape (n, classes) must be one-hot: a single 1 in every row. "
+                    f"Received: rows with sums from {y.sum(axis=1).min()} to {y.sum(axis=1).max()}"
+                )
+            y = y.argmax(axis=-1)
+        y = y.reshape(-1)
         if len(y) != len(self):
             raise ValueError(f"There are {len(self)} certificates. Received: {len(y)} labels")
         return np.asarray(self.label == y)

@@ -13,7 +13,7 @@ import scipy
 from keraslip.certify.cascade import Cascade, Findings, Report
 from keraslip.certify.certificates import ARRAYS, CERTIFIED_BY, Certificates
 from keraslip.certify.execution import check_probes
-from keraslip.certify.inputs import Block, blocks
+from keraslip.certify.inputs import Block, blocks, empty, wrong_count
 from keraslip.certify.joining import differences, joined
 from keraslip.certify.kept_network import network_of, unchanged
 from keraslip.certify.local_norms import OneSample, probabilistic, proved
@@ -36,11 +36,12 @@ def certify(
     settings: Settings,
     verbose: Any,
     resume: Certificates | None,
+    steps: int | None = None,
 ) -> Certificates:
     """See `keraslip.LocalLipschitzModel.certify`."""
     check_folder()
     with progress(verbose) as report:
-        return _certify(model, x, y, epsilon, settings, report, resume)
+        return _certify(model, x, y, epsilon, settings, report, resume, steps)
 
 
 def _certify(
@@ -51,11 +52,12 @@ def _certify(
     settings: Settings,
     report: Told,
     resume: Certificates | None,
+    steps: int | None,
 ) -> Certificates:
     report("the network is written down and probed", 0)
     network, digest = network_of(model)
     shape, classes = tuple(model.inputs[0].shape[1:]), network.classes
-    stream, count = blocks(x, y, _BLOCK, shape, classes)
+    stream, count = blocks(x, y, _BLOCK, shape, classes, steps, model)
     report.expect(count)
     seed = secrets.randbits(64)
     rng = np.random.default_rng(seed)
@@ -81,7 +83,7 @@ def _certify(
                     continue
                 _one_block(cascade, block, radii, report, done, settings, details)
             if epsilon.ndim and first != len(epsilon):
-                raise _wrong_count(epsilon)
+                raise wrong_count(epsilon)
         except KeyboardInterrupt:
             if not done:
                 raise
@@ -92,7 +94,7 @@ def _certify(
         )
     check_precision(model)
     if not done:
-        raise ValueError("The data set is empty: there was no sample to certify.")
+        raise empty()
     return joined(done, details)
 
 
@@ -148,14 +150,8 @@ def _radii(epsilon: np.ndarray, first: int, size: int, count: int | None) -> np.
     if epsilon.ndim == 0:
         return np.full(size, float(epsilon))
     if count is not None and len(epsilon) != count or first + size > len(epsilon):
-        raise _wrong_count(epsilon)
+        raise wrong_count(epsilon)
     return epsilon[first : first + size]
-
-
-def _wrong_count(epsilon: np.ndarray) -> ValueError:
-    return ValueError(
-        f"epsilon must be one number or one for each sample. Received: {len(epsilon)} numbers"
-    )
 
 
 def _digest(block: Block, radii: np.ndarray) -> str:

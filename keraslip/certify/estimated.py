@@ -6,18 +6,27 @@ import numpy as np
 
 from keraslip.certify.certificates import Certificates
 from keraslip.certify.fingerprint import graph_fingerprint
+from keraslip.certify.inputs import all_samples
 from keraslip.certify.settings import Settings
 
 
-def estimated(model: Any, x: Any, y: Any, epsilon: np.ndarray, settings: Settings) -> Certificates:
-    """See `keraslip.LocalLipschitzModel.certify`; arrays and one epsilon only.
+def estimated(
+    model: Any,
+    x: Any,
+    y: Any,
+    epsilon: np.ndarray,
+    settings: Settings,
+    steps: int | None = None,
+) -> Certificates:
+    """See `keraslip.LocalLipschitzModel.certify`; one epsilon only, and a stream is read whole.
 
     Args:
         model: A `LocalLipschitzModel`.
-        x: Inputs `(n, *shape)`.
+        x: Inputs `(n, *shape)`, or a stream of batches.
         y: Labels, or `None`.
         epsilon: L2 radius, `()`.
         settings: How to certify.
+        steps: Batches to read of a stream, at most.
 
     Raises:
         ValueError: for a radius for each sample, or a search for radii.
@@ -27,6 +36,7 @@ def estimated(model: Any, x: Any, y: Any, epsilon: np.ndarray, settings: Setting
             "guarantee='estimate' takes one epsilon for all samples and finds no radii; use "
             "guarantee='proved'."
         )
+    x, y = all_samples(model, x, y, steps)
     found = model.estimate(x, y, epsilon=float(epsilon), batch_size=settings.batch_size)
     n = len(found.label)
     status = np.where(found.certified, "estimated", "not estimated")

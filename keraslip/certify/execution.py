@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keraslip import backend
+from keraslip.backend.structure import logits_of
 from keraslip.certify.emulation import Emulation, emulate, rows_of
 from keraslip.certify.inputs import probes
 from keraslip.certify.network import Network
@@ -42,7 +43,7 @@ class Executed:
         model = self._model
 
         def build() -> Any:
-            return backend.compiled(model, lambda x: [model(x, training=False)])
+            return backend.compiled(model, lambda x: [logits_of(model, x)])
 
         return kept(model, "logits", build, again)
 
@@ -69,9 +70,7 @@ class Executed:
         filled = np.concatenate([x, noise])[: self._size]
         # One by one, as the attack asks for its first logits: JAX compiles every operation for a shape.
         eager = [
-            keras.ops.convert_to_numpy(
-                self._model(keras.ops.convert_to_tensor(one), training=False)
-            )
+            keras.ops.convert_to_numpy(logits_of(self._model, keras.ops.convert_to_tensor(one)))
             for one in (filled[:1], filled[-1:])
         ]
         logits = self._logits(filled)

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 
 from keraslip.certify.rounding import FLOAT32, LARGEST, SMALLEST, l2
-from keraslip.models.validation import check_array, check_labels
+from keraslip.certify.streams import batches_of
+from keraslip.models.structure import only_input, only_target
+from keraslip.models.validation import check_array, check_count, check_labels
 
 
 class Block(NamedTuple):
@@ -34,7 +36,13 @@ class Block(NamedTuple):
 
 
 def blocks(
-    x: Any, y: Any, size: int, shape: tuple[int, ...], classes: int
+    x: Any,
+    y: Any,
+    size: int,
+    shape: tuple[int, ...],
+    classes: int,
+    steps: int | None = None,
+    model: Any = None,
 ) -> tuple[Iterator[Block], int | None]:
     """Checked samples in blocks of one size, the last one smaller.
 
@@ -44,6 +52,8 @@ def blocks(
         size: Samples in a block.
         shape: Shape of one input.
         classes: Number of classes.
+        steps: Batches to read of a stream, at most; all if `None`.
+        model: The model, whose names dictionaries of inputs and labels use; arrays only if `None`.
 
     Returns:
         The blocks, and the number of samples if it is known.
@@ -51,7 +61,13 @@ def blocks(
     Raises:
         ValueError: saying what is wrong.
     """
+    steps = None if steps is None else check_count(steps, "steps")
+    x, y = _named(model, x, y)
     if hasattr(x, "shape") and hasattr(x, "dtype") or isinstance(x, list):
+        if steps is not None:
+            raise ValueError(
+                f"steps are batches of a stream; x is an array. Received: steps={steps}"
+            )
         x = check_array(x, shape)
         if y is not None:
             y = np.asarray(keras.ops.convert_to_numpy(y))
@@ -63,7 +79,47 @@ def blocks(
         raise ValueError("A stream of batches brings its own labels; do not pass y beside it.")
     if not hasattr(x, "__iter__") and not isinstance(x, keras.utils.PyDataset):
         raise ValueError(f"x must be an array or a stream of batches. Received: {type(x).__name__}")
-    return _gathered(x, size, shape, classes), None
+    parts = (_named(model, *batch) for batch in batches_of(x, steps))
+    return _gathered(parts, size, shape, classes), None
+
+
+def all_samples(model: Any, x: Any, y: Any, steps: int | None) -> tuple[np.ndarray, Any]:
+    """Inputs and labels of an array or a stream, whole.
+
+    Args:
+        model: The model that they are for.
+        x: Inputs, or a stream of batches.
+        y: Labels or `None`.
+        steps: Batches to read of a stream, at most.
+
+    Raises:
+        ValueError: saying what is wrong.
+    """
+    shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+    found = list(blocks(x, y, 1024, shape, classes, steps, model)[0])
+    if not found:
+        raise empty()
+    whole = _together(found)
+    return whole.x, whole.y
+
+
+def _named(model: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Inputs and labels out of the dictionaries that they may come in."""
+    if model is None:
+        return x, y
+    return only_input(model, x), only_target(model, y)
+
+
+def empty() -> ValueError:
+    """What to raise where a stream yields nothing."""
+    return ValueError("The data set is empty: there was no sample. Received: no batch")
+
+
+def wrong_count(epsilon: np.ndarray) -> ValueError:
+    """What to raise where there are more or fewer radii than samples."""
+    return ValueError(
+        f"epsilon must be one number or one for each sample. Received: {len(epsilon)} numbers"
+    )
 
 
 def probes(model: Any, count: int) -> np.ndarray:
@@ -117,18 +173,13 @@ def _sliced(block: Block, size: int) -> Iterator[Block]:
         yield Block(block.x[rows], None if block.y is None else block.y[rows], block.off[rows])
 
 
-def _batches(stream: Any) -> Iterator[Any]:
-    if isinstance(stream, keras.utils.PyDataset):
-        return (stream[i] for i in range(stream.num_batches or 0))
-    return iter(stream)
-
-
-def _gathered(stream: Any, size: int, shape: tuple[int, ...], classes: int) -> Iterator[Block]:
+def _gathered(
+    stream: Iterator[tuple[Any, Any]], size: int, shape: tuple[int, ...], classes: int
+) -> Iterator[Block]:
     """Batches of any size, put together to blocks of one size."""
     waiting: list[Block] = []
-    for batch in _batches(stream):
-        parts = batch if isinstance(batch, list | tuple) else (batch,)
-        waiting.append(_block(parts[0], parts[1] if len(parts) > 1 else None, shape, classes))
+    for x, y in stream:
+        waiting.append(_block(x, y, shape, classes))
         while sum(len(block.x) for block in waiting) >= size:
             whole = _together(waiting)
             first, *rest = _sliced(whole, size)

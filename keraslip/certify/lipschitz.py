@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keraslip.certify.evaluate import Evaluator
-from keraslip.certify.inputs import blocks
+from keraslip.certify.inputs import all_samples, blocks, empty, wrong_count
 from keraslip.certify.kept_network import network_of
 from keraslip.certify.local_norms import LocalNorms, OneSample, probabilistic, proved
 from keraslip.certify.rounding import Execution
@@ -14,13 +14,19 @@ from keraslip.certify.settings import Settings
 
 
 def local_lipschitz(
-    model: Any, x: Any, epsilon: np.ndarray, guarantee: str, batch_size: int
+    model: Any,
+    x: Any,
+    epsilon: np.ndarray,
+    guarantee: str,
+    batch_size: int,
+    steps: int | None = None,
 ) -> np.ndarray:
     """See `keraslip.LocalLipschitzModel.local_lipschitz`."""
     settings = Settings(guarantee=guarantee, batch_size=batch_size)
     if guarantee == "estimate":
         if epsilon.ndim:
             raise ValueError("guarantee='estimate' takes one epsilon for all samples.")
+        x, _ = all_samples(model, x, None, steps)
         found = model.estimate(x, epsilon=float(epsilon), batch_size=batch_size)
         return np.asarray(found.lipschitz, dtype="float64")
     network, _ = network_of(model)
@@ -30,15 +36,22 @@ def local_lipschitz(
         rng = np.random.default_rng(secrets.randbits(64))
         one = probabilistic(settings.delta / calls, rng)
     shape = tuple(model.inputs[0].shape[1:])
-    stream, count = blocks(x, None, batch_size, shape, network.classes)
-    radii = np.broadcast_to(epsilon, (count,)) if count is not None else epsilon
+    stream, count = blocks(x, None, settings.batch_size, shape, network.classes, steps, model)
+    if count is not None and epsilon.ndim and len(epsilon) != count:
+        raise wrong_count(epsilon)
     evaluate = Evaluator(network, Execution.of("float64"), batch_size)
     norms, parts, first = LocalNorms(False, one), [], 0
     for block in stream:
         size = len(block.x)
-        part = radii[first : first + size] if radii.ndim else np.full(size, float(radii))
+        part = epsilon[first : first + size] if epsilon.ndim else np.full(size, float(epsilon))
+        if len(part) != size:
+            raise wrong_count(epsilon)
         part = block.radii(part)
         label = np.zeros(size, dtype="int64")
         parts.append(evaluate(block.x, label, part, norms, hard=True).lipschitz)
         first += size
+    if not parts:
+        raise empty()
+    if epsilon.ndim and first != len(epsilon):
+        raise wrong_count(epsilon)
     return np.concatenate(parts)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keraslip import backend
+from keraslip.backend.structure import logits_of
 from keraslip.certify.network import ActivationNode, LinearNode, Network, SumNode, Visited
 from keraslip.certify.one_step import value
 from keraslip.certify.probe_inputs import LARGEST_FED, Expected
@@ -108,7 +109,7 @@ def wrong_ways(
     """
     last = network.logits.index
     for way, compile_for in backend.ways_to_run().items():
-        (logits,) = compile_for(model, lambda tensor: [model(tensor, training=False)])(x)
+        (logits,) = compile_for(model, lambda tensor: [logits_of(model, tensor)])(x)
         if steps.holds(last, logits):
             continue
         for count, visited in enumerate(network.visited, start=1):

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keraslip.backend.structure import logits_of
 from keraslip.export.saved_model import ServedModel
 from keraslip.export.self_test import FILE, ratio
 
@@ -34,11 +35,11 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
 
     @tf.function(input_signature=[x], autograph=False)
     def serve(x: Any) -> dict[str, Any]:
-        return {"logits": model(x, training=False)}
+        return {"logits": logits_of(model, x)}
 
     @tf.function(input_signature=[x, epsilon], autograph=False)
     def certify(x: Any, epsilon: Any) -> dict[str, Any]:
-        found = served.graph(x, epsilon, model(x, training=False))
+        found = served.graph(x, epsilon, logits_of(model, x))
         return dict(found)
 
     path.mkdir()

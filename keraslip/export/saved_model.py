@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keraslip.backend.structure import logits_of
 from keraslip.certify.execution import EXCESS
 from keraslip.certify.kept_network import network_of
 from keraslip.export.frozen_graph import FrozenGraph
@@ -57,7 +58,7 @@ class ServedModel(tf.Module):
         count = tf.shape(x)[0]
         empty = tf.cast(count == 0, tf.int32)
         filled = tf.pad(x, [[0, empty]] + [[0, 0]] * (len(x.shape) - 1))
-        return self.model(filled, training=False)[:count]
+        return logits_of(self.model, filled)[:count]
 
     def _certify(self, x: Tensor, epsilon: Tensor) -> dict[str, Tensor]:
         return self.graph(tf.ensure_shape(x, self.shape), epsilon, self._serve(x))

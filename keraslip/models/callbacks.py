@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keraslip.backend.structure import logits_of
 from keraslip.models.remedies import ramp, remedies
 
 #: Steps of a run from which on it should have learned to tell classes apart, and images it is asked.
@@ -88,7 +89,7 @@ class StuckWarning(keras.callbacks.Callback):
         short = (self.params.get("steps") or _STEPS) * self.params["epochs"] < _STEPS
         if self.sample is None or self._warned or short or accuracy >= self.low:
             return
-        logits = self.model(keras.ops.convert_to_tensor(self.sample), training=False)
+        logits = logits_of(self.model, keras.ops.convert_to_tensor(self.sample))
         predicted = np.unique(keras.ops.convert_to_numpy(logits).argmax(axis=-1))
         if len(predicted) == 1:
             self._warn(

@@ -28,6 +28,7 @@ class Certification:
         batch_size: int = 256,
         verbose: bool | str = "auto",
         resume: "Certificates | None" = None,
+        steps: int | None = None,
     ) -> "Certificates":
         """Certifies that no perturbation of L2 size up to epsilon changes the label.
 
@@ -54,6 +55,8 @@ class Certification:
             batch_size: Samples in a pass.
             verbose: Whether to show a progress bar; `"auto"` shows one on a terminal.
             resume: Certificates of an interrupted run over the same data.
+            steps: Batches to read of a stream, at most; all if `None`. A generator without end does not say
+                that it has none: it is read until Ctrl-C.
 
         Returns:
             `keraslip.Certificates`.
@@ -85,25 +88,27 @@ class Certification:
         radii = self._radii(epsilon)
         settings = Settings(guarantee, arithmetic, effort, conv, radius, delta, workers, batch_size)
         if guarantee == "estimate":
-            return estimated(self, x, y, radii, settings)
-        return certify(self, x, y, radii, settings, verbose, resume)
+            return estimated(self, x, y, radii, settings, steps)
+        return certify(self, x, y, radii, settings, verbose, resume, steps)
 
     def local_lipschitz(
         self,
-        x: np.ndarray,
+        x: Any,
         epsilon: Any = None,
         guarantee: str = "proved",
         batch_size: int = 256,
+        steps: int | None = None,
     ) -> np.ndarray:
         """Upper bound of the Lipschitz constant of the logits on the ball around each input.
 
         It bounds `||f(x') - f(x'')|| / ||x' - x''||` for any two points of the ball, in real arithmetic.
 
         Args:
-            x: Inputs `(n, *shape)`.
+            x: Inputs `(n, *shape)`, or a stream of batches.
             epsilon: L2 radius in raw input units, one for all or one for each; the compiled one if `None`.
             guarantee: `"proved"`, `"probabilistic"` (delta 1e-9) or `"estimate"`.
             batch_size: Samples in a pass.
+            steps: Batches to read of a stream, at most; all if `None`.
 
         Returns:
             Array `(n,)`, float64.
@@ -119,7 +124,7 @@ class Certification:
         """
         from keraslip.certify.lipschitz import local_lipschitz
 
-        return local_lipschitz(self, x, self._radii(epsilon), guarantee, batch_size)
+        return local_lipschitz(self, x, self._radii(epsilon), guarantee, batch_size, steps)
 
     def export(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from keraslip.backend.structure import packed, unpacked
 from keraslip.models.signature import Signature, signature
 
 #: Where it is kept: in `__dict__`, past the attributes that Keras saves.
@@ -65,7 +66,7 @@ def fresh_predictions(model: Any, x: Any, batch_size: int) -> Any:
     # A model of our own sees to it itself.
     if not hasattr(model, "warm_starts") and is_stale(model, "predict"):
         model.make_predict_function(force=True)
-    return model.predict(x, batch_size=batch_size, verbose=0)
+    return unpacked(model.predict(packed(model, x), batch_size=batch_size, verbose=0))
 
 
 def forget(model: Any) -> None:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keraslip.losses import RobustLoss
+from keraslip.models.batches import Batches
 from keraslip.models.bounded import check_bounded
 from keraslip.models.callbacks import RunProgress, StuckWarning, sample_of
 from keraslip.models.certification import Certification
@@ -16,7 +17,6 @@ from keraslip.models.estimate import Estimate, estimate
 from keraslip.models.explain import LayerBound, explain, print_table
 from keraslip.models.fresh import FreshFunctions
 from keraslip.models.kept import forget
-from keraslip.models.labelled import Labelled
 from keraslip.models.labels import InvalidLabels, metric_form
 from keraslip.models.options import RobustOptions
 from keraslip.models.saving import Saving, check_checkpoints, guard_hdf5
@@ -29,7 +29,7 @@ from keraslip.schedules import Schedule
 
 @keras.saving.register_keras_serializable(package="keraslip")
 class LocalLipschitzModel(
-    Saving, Certification, FreshFunctions, Labelled, RobustTrainStep, keras.Model
+    Saving, Certification, FreshFunctions, Batches, RobustTrainStep, keras.Model
 ):
     """A functional Keras model trained against its own local Lipschitz bound.
 

@@ -131,6 +131,10 @@ def test_certified_accuracy():
     assert found.certified_accuracy([0, 1, 2, 1]) == 0.25
     assert found.certified_accuracy(np.array([[0], [1], [2], [0]])) == 0.5
     assert found.certified_accuracy(np.eye(3)[[0, 1, 2, 1]]) == 0.25
+    # What is no label is not class 0.
+    assert found.certified_accuracy([-1, 3, 2, -1]) == 0.0
+    with pytest.raises(ValueError, match="one-hot"):
+        found.certified_accuracy(np.zeros((4, 3)))
     with pytest.raises(ValueError, match="There are 4 certificates. Received: 3 labels"):
         found.certified_accuracy([0, 1, 2])
 

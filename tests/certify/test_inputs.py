@@ -1,9 +1,12 @@
 """Samples in blocks: arrays and streams, and what is refused."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 
+import keraslip
 from keraslip.certify.inputs import blocks
 from keraslip.certify.settings import Settings
 
@@ -192,3 +195,88 @@ def test_what_float32_rounds_is_as_far_off_as_it_is():
 def test_numbers_beyond_float32_are_refused():
     with pytest.raises(ValueError, match="that float32.*cannot hold.*1e\\+39"):
         distances(np.full((1, *SHAPE), 1e39))
+
+
+class Endless(Batches):
+    """Batches that go round for ever."""
+
+    def __getitem__(self, index):
+        return self.parts[index % len(self.parts)]
+
+    @property
+    def num_batches(self):
+        return None
+
+
+class Silent(Endless):
+    """Says nothing of its length."""
+
+    @property
+    def num_batches(self):
+        raise NotImplementedError
+
+
+def repeated(parts):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices(parts[0]).batch(3).repeat()
+
+
+ENDLESS = {"None": Endless, "silent": Silent, "cycle": itertools.cycle, "tf.data": repeated}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_stream_without_end_needs_steps(kind):
+    def stream():
+        return ENDLESS[kind]([(X[:3], Y[:3])])
+
+    with pytest.raises(ValueError, match="pass steps"):
+        blocks(stream(), None, 4, SHAPE, CLASSES)
+    found = list(blocks(stream(), None, 4, SHAPE, CLASSES, steps=np.int64(3))[0])
+    np.testing.assert_array_equal(
+        np.concatenate([block.x for block in found]), np.tile(X[:3], (3, 1, 1))
+    )
+
+
+def test_steps_of_other_streams():
+    def whole():
+        yield X[:4]
+        yield X[4:8]
+        raise AssertionError("read too far")
+
+    assert [len(block.x) for block in blocks(whole(), None, 6, SHAPE, CLASSES, steps=2)[0]] == [
+        6,
+        2,
+    ]
+    for stream in (Batches([X[:4], X[4:]]), iter([X[:4], X[4:]])):
+        (block,) = blocks(stream, None, 20, SHAPE, CLASSES, steps=5)[0]
+        np.testing.assert_array_equal(block.x, X)
+    with pytest.raises(ValueError, match="steps are batches of a stream"):
+        blocks(X, Y, 4, SHAPE, CLASSES, steps=2)
+    for steps in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match="steps must be an integer >= 1"):
+            blocks(iter([X]), None, 4, SHAPE, CLASSES, steps=steps)
+
+
+def test_every_guarantee_reads_streams():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(SHAPE)
+    outputs = keras.layers.Dense(CLASSES)(keras.layers.Flatten()(inputs))
+    model = keraslip.LocalLipschitzModel(inputs, outputs)
+    endless = [(X[:3], Y[:3])]
+    for guarantee in ("proved", "probabilistic", "estimate"):
+        options = {"epsilon": 0.1, "guarantee": guarantee}
+        found = model.certify(itertools.cycle(endless), steps=2, workers=1, verbose=0, **options)
+        np.testing.assert_array_equal(found.label, np.tile(Y[:3], 2))
+        values = model.local_lipschitz(itertools.cycle(endless), steps=2, **options)
+        np.testing.assert_allclose(values, model.local_lipschitz(X[:1], **options)[0], rtol=1e-5)
+        for ask in (model.certify, model.local_lipschitz):
+            with pytest.raises(ValueError, match="pass steps"):
+                ask(itertools.cycle(endless), **options)
+            with pytest.raises(ValueError, match="empty"):
+                ask(iter([]), **options)
+    for radii in (np.ones(5), np.ones(7)):
+        for ask in (model.certify, model.local_lipschitz):
+            with pytest.raises(ValueError, match="one for each sample"):
+                ask(itertools.cycle(endless), epsilon=radii, steps=2)
+    with pytest.raises(ValueError, match="x must be an array"):
+        model.estimate(iter(endless), epsilon=0.1)

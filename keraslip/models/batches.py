@@ -1,20 +1,26 @@
-"""Labels on their way into a step: checked before it, in one form for metrics, counted after it."""
+"""Batches on their way into a step: checked before it, in one form, their labels counted after it."""
 
 from typing import Any
 
 from keras import ops
 
-from keraslip.backend.structure import unpacked
+from keraslip.backend.structure import packed, unpacked
 from keraslip.models.data import check_batch
 from keraslip.models.labels import is_one_hot, rows_of
-from keraslip.models.structure import only_target
+from keraslip.models.structure import only_input, only_target
 
 
-class Labelled:
-    """Mixin of `LocalLipschitzModel`: what Keras asks of labels and metrics."""
+class Batches:
+    """Mixin of `LocalLipschitzModel`: what Keras asks with inputs and labels."""
 
     #: The form of labels that metrics were made for, once it is known.
     _label_form: str | None = None
+
+    def __call__(self: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """The model's outputs; one input may come alone, in a list or in a dictionary with its name."""
+        if len(self.inputs) == 1:
+            inputs = packed(self, only_input(self, inputs))
+        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
 
     def compute_metrics(
         self: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
