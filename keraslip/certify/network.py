@@ -60,6 +60,16 @@ class LinearNode(Node):
     operator: Operator
     bias: np.ndarray | None
 
+    @property
+    def kernels(self) -> list[tuple[int, Operator]]:
+        """The maps that may be multiplied out, each with the index of the step that it reads.
+
+        A backend may have multiplied the scale of the layer before into this one's kernel, so the
+        coefficients of that product count as well.
+        """
+        folded = [(ball, operator) for ball, operator in self.terms.items() if operator.folded]
+        return [(self.sources[0].index, self.operator), *folded]
+
 
 @dataclass(frozen=True, eq=False)
 class SumNode(Node):

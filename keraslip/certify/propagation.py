@@ -168,16 +168,9 @@ class SoundPass:
         return lost
 
     def _kernels(self, node: LinearNode) -> list[tuple[Node, Operator]]:
-        """The maps that may be multiplied out, each with the step that it reads.
-
-        A backend may have multiplied the scale of the layer before into this one's kernel, so the
-        coefficients of that product count as well.
-        """
-        folded = [(self._ball(b), op) for b, op in node.terms.items() if op.folded]
-        return [(node.sources[0], node.operator), *folded]
-
-    def _ball(self, index: int) -> Node:
-        return next(node for node in self.network.nodes if node.index == index)
+        """The maps that may be multiplied out, each with the step that it reads."""
+        nodes = {one.index: one for one in self.network.nodes}
+        return [(nodes[index], operator) for index, operator in node.kernels]
 
     def _moved(self, source: Node, operator: Operator) -> np.ndarray:
         """Upper bound of `|W| |z' - z|` for every output."""

@@ -112,22 +112,18 @@ class FrozenPass:
     def _vanishing(self, node: LinearNode) -> Any:
         """See `keraslip.certify.propagation.SoundPass`."""
         lost: Any = 0.0
-        reads = [(node.sources[0], node.operator)]
-        reads += [(self._ball(b), op) for b, op in node.terms.items() if op.folded]
-        for source, operator in reads:
+        nodes = {one.index: one for one in self.network.nodes}
+        for index, operator in node.kernels:
             if not operator.greatest < self.top:
                 self.fits &= False
             vanishing = operator.vanishing(self.smallest)
             if operator.staged or vanishing is not None:
-                peak = largest(tf.abs(self.centers[source.index]) + self._box(source))
+                peak = largest(tf.abs(self.centers[index]) + self._box(nodes[index]))
                 self._fit((up(times(peak, np.float64(operator.growth))))[:, None])
                 if vanishing is not None:
                     sums = self.constants(np.asarray(vanishing))
                     lost = lost + times(sums, each(peak, sums))
         return lost
-
-    def _ball(self, index: int) -> Node:
-        return next(node for node in self.network.nodes if node.index == index)
 
     def _sum(self, node: SumNode) -> None:
         count = len(node.sources) + (node.constant is not None)

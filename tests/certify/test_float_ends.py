@@ -8,7 +8,7 @@ from keras import layers
 import keraslip
 from keraslip.bounds.maps import DenseMap, DiagonalMap
 from keraslip.bounds.maps.algebra import Composition, Sum
-from keraslip.certify.execution import Executed
+from keraslip.certify.execution import Executed, check_rounding
 from keraslip.certify.network import Network
 from keraslip.certify.operators import operator_of
 from tests.certify.nets import FLOAT32, evaluated, forward
@@ -155,6 +155,7 @@ def test_what_float32_may_take_for_zero_is_counted(name):
     assert 0.6 < exact[0, 0] < 2.0
     got = evaluated(net, x, 0, 0.0, execution=FLOAT32)
     assert (np.abs(executed(model, x) - exact) <= got.error).all()
+    check_rounding(net, x, executed(model, x))  # no lack of precision
     # Where it counts as zero the other logit is larger.
     assert got.error[0, 0] >= exact[0, 0] and not got.margins.least[0] > 0
     # The ideal network knows no smallest number.
