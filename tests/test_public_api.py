@@ -110,7 +110,12 @@ def test_import_keraslip_prints_nothing_and_keeps_keras_settings():
         "import keras\n"
         "settings = keras.config.floatx(), keras.config.image_data_format()\n"
         "import keraslip\n"
-        "assert settings == (keras.config.floatx(), keras.config.image_data_format())"
+        "assert settings == (keras.config.floatx(), keras.config.image_data_format())\n"
+        # A layer that is made on import would fix the policy and take the first name.
+        "for name in keraslip.__all__: getattr(keraslip, name)\n"
+        "keras.config.set_floatx('float16')\n"
+        "assert keras.config.dtype_policy().name == 'float16'\n"
+        "assert keras.layers.Dense(1).name == 'dense'"
     )
     assert run(code) == ""
 

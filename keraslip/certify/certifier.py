@@ -22,6 +22,7 @@ from keraslip.certify.precision import check_precision
 from keraslip.certify.progress import Told, progress
 from keraslip.certify.settings import Settings
 from keraslip.certify.violation import check_folder
+from keraslip.models.bounded import check_bounded
 from keraslip.version import __version__
 
 #: Samples that go through the whole cascade before the next ones are read.
@@ -54,11 +55,13 @@ def _certify(
     resume: Certificates | None,
     steps: int | None,
 ) -> Certificates:
-    report("the network is written down and probed", 0)
-    network, digest = network_of(model)
-    shape, classes = tuple(model.inputs[0].shape[1:]), network.classes
+    # Data that are refused are refused at once.
+    check_bounded(model)
+    shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
     stream, count = blocks(x, y, _BLOCK, shape, classes, steps, model)
     report.expect(count)
+    report("the network is written down and probed", 0)
+    network, digest = network_of(model)
     seed = secrets.randbits(64)
     rng = np.random.default_rng(seed)
     details = _details(settings, digest, seed)

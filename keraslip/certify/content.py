@@ -54,12 +54,12 @@ class _Writer:
     def _array(self, array: np.ndarray) -> None:
         if array.dtype.kind == "f":
             with np.errstate(over="ignore"):
-                small = array.astype("float32")
+                small = array.astype("float32", copy=False)
             # A number is the same in every type that holds it.
             array = small if (small == array).all() else array.astype("float64")
         array = array + 0  # no negative zeros
         self._tag("numbers", array.shape, array.dtype)
-        self.hash.update(np.ascontiguousarray(array).tobytes())
+        self.hash.update(raw(array))
 
     def _compound(self, value: Any) -> None:
         if isinstance(value, Mapping):
@@ -106,6 +106,11 @@ class _Writer:
             self.write(found)
         else:
             self._tag("unknown", next(_unknown))
+
+
+def raw(array: np.ndarray) -> memoryview:
+    """The bytes of an array of any type, copied only if they do not lie in a row."""
+    return np.ascontiguousarray(array).reshape(-1).view("uint8").data
 
 
 def closure(function: types.FunctionType) -> list[Any]:

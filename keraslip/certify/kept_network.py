@@ -1,8 +1,13 @@
 """The network of a model as the certifier sees it, with the norms that were proved for it."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import Any
 
+import keras
+import numpy as np
+
+from keraslip.certify.content import raw
 from keraslip.certify.fingerprint import fingerprint
 from keraslip.certify.network import Network
 from keraslip.certify.precision import check_precision, check_weights
@@ -20,11 +25,13 @@ class _Kept:
         network: The steps with their norms.
         fingerprint: Of what is computed.
         signature: Of everything about the model, what no configuration shows included.
+        weights: Hash of the values of its weights.
     """
 
     network: Network
     fingerprint: str
     signature: Signature
+    weights: str
 
 
 def network_of(model: Any) -> tuple[Network, str]:
@@ -44,10 +51,14 @@ def network_of(model: Any) -> tuple[Network, str]:
         UnsupportedLayerError: at a layer that no certificate can pass.
         MismatchError: at a layer that computes something else than its rule says.
     """
+    values = _values(model)
     network, digest = _written_down(model)
     now = signature(model)
     kept: _Kept | None = model.__dict__.get(NETWORK)
     if kept is not None and (kept.fingerprint, kept.signature) == (digest, now):
+        # Weights of the model's own, epsilon and warm starts, are no part of the network.
+        if kept.weights != values:
+            model.__dict__[NETWORK] = replace(kept, weights=values)
         return kept.network, digest
     # Here for the first time, or changed in any way since.
     if model.__dict__.get(PROBED) != (digest, now):
@@ -55,13 +66,24 @@ def network_of(model: Any) -> tuple[Network, str]:
         model.__dict__[PROBED] = digest, now
     if kept is not None and kept.fingerprint == digest:
         network = kept.network
-    model.__dict__[NETWORK] = _Kept(network, digest, now)
+    model.__dict__[NETWORK] = _Kept(network, digest, now, values)
     return network, digest
 
 
 def unchanged(model: Any, digest: str) -> bool:
-    """Whether a model still has a fingerprint that it had."""
-    return _written_down(model)[1] == digest
+    """Whether a model is still what `network_of` found, with that fingerprint."""
+    kept: _Kept | None = model.__dict__.get(NETWORK)
+    if kept is None or kept.fingerprint != digest or kept.weights != _values(model):
+        return False
+    return kept.signature == signature(model)
+
+
+def _values(model: Any) -> str:
+    """A hash of all weights, those that no step shows included."""
+    found = hashlib.sha256()
+    for weight in model.weights:
+        found.update(raw(np.asarray(keras.ops.convert_to_numpy(weight))))
+    return found.hexdigest()
 
 
 def _written_down(model: Any) -> tuple[Network, str]:

@@ -21,13 +21,8 @@ from keraslip.rules.walk import is_graph, nodes
 
 #: Packages whose code does not change while a program runs.
 _FIXED = ("keras", "keraslip", "tensorflow", "jax", "torch", "numpy", "builtins")
-#: Attributes of every layer that say nothing of what it computes: names, the graph, weights by another name.
-_BARE = frozenset([*vars(keras.layers.Layer(name="bare")), *vars(keras.Model(name="bare"))]) - {
-    "_dtype_policy",
-    "_trainable",
-    "activity_regularizer",
-    "autocast",
-}
+#: Attributes of every layer that say what it computes.
+_TELLING = frozenset({"_dtype_policy", "_trainable", "activity_regularizer", "autocast"})
 #: Objects that compute nothing of a model's output; the tensors of a graph are known by their place.
 _SKIPPED = (
     keras.KerasTensor,
@@ -166,7 +161,7 @@ class _Reader:
         return tuple(
             (name, self.read(value))
             for name, value in attributes.items()
-            if name not in _BARE and not name.startswith("_self_")
+            if name not in _bare() and not name.startswith("_self_")
         )
 
     def _class(self, kind: type) -> Token:
@@ -179,6 +174,14 @@ class _Reader:
             if isinstance(value, types.FunctionType) or name[:2] != "__" and _is_state(value)
         ]
         return id(kind), id(getattr(kind, "call", None)), tuple(said)
+
+
+@functools.cache
+def _bare() -> frozenset[str]:
+    """Attributes of every layer that say nothing of that: names, the graph, weights by another name."""
+    # Not when keraslip is imported: the first layer fixes Keras' dtype policy.
+    layer, model = keras.layers.Layer(name="bare"), keras.Model(name="bare")
+    return frozenset([*vars(layer), *vars(model)]) - _TELLING
 
 
 def _has_layers(operation: Any) -> bool:

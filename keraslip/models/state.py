@@ -88,6 +88,12 @@ class WarmStarts:
             # Reported by compile and fit: check_model must be able to print a model that has it.
             self.problem = error
             return
+        except (TypeError, ValueError, RuntimeError) as error:
+            self.problem = _too_wide(model)
+            if self.problem is None:
+                raise
+            self.problem.__cause__ = error
+            return
         for number, (key, shape) in enumerate(shapes.items()):
             self._weights[key] = model.add_weight(
                 name=f"lipschitz_vector_{number}",
@@ -129,6 +135,22 @@ class WarmStarts:
         """Stores the vectors that a training step reached."""
         for key, vector in vectors.items():
             self._weights[key].assign(vector)
+
+
+def _too_wide(model: Any) -> UnsupportedLayerError | None:
+    """Says that a model computes in float64, if it does."""
+    parts = model._flatten_layers(include_self=False)
+    layers = [part for part in parts if part.weights and part.compute_dtype == "float64"]
+    found = [f"layer {layers[0].name!r} computes in float64"] if layers else []
+    if keras.config.floatx() == "float64":
+        found.append("floatx() is float64")
+    if not found:
+        return None
+    return UnsupportedLayerError(
+        "the bound is computed in float32, and cannot be for layers that compute in float64. Call "
+        "keras.config.set_floatx('float32'), build the model with dtype='float32' and copy the weights. "
+        f"Received: {', '.join(found)}"
+    )
 
 
 class RefreshedStarts:

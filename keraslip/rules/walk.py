@@ -1,5 +1,6 @@
 """The only file that knows Keras' graph: visits every operation of a model in order."""
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,13 @@ from keraslip.rules.rule import UnsupportedLayerError
 
 Tensor = Any
 
-_INPUT = keras.Input((1,))
-_FUNCTIONAL_CALL = type(keras.Model(_INPUT, _INPUT)).call
+
+@functools.cache
+def _functional_call() -> Any:
+    """How Keras calls a functional model."""
+    # Not when keraslip is imported: the first layer fixes Keras' dtype policy.
+    start = keras.Input((1,), name="start")
+    return type(keras.Model(start, start, name="graph")).call
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def is_graph(operation: Any) -> bool:
     # A subclass with a call of its own computes something else than its graph: it needs a rule.
     if isinstance(operation, keras.Sequential):
         return type(operation).call is keras.Sequential.call
-    return hasattr(operation, "_nodes_by_depth") and type(operation).call is _FUNCTIONAL_CALL
+    return hasattr(operation, "_nodes_by_depth") and type(operation).call is _functional_call()
 
 
 def graph_of(model: Any) -> Any:

@@ -502,6 +502,25 @@ def test_weights_that_change_meanwhile_void_the_result(monkeypatch):
     assert made.certify(x, epsilon=0.1, **QUIET).margin[0] > 1.1
 
 
+def test_what_is_no_part_of_the_network_may_change_between_two_calls():
+    made = dense_model([np.eye(3)])
+    made.compile(epsilon=0.1)
+    x = np.array([[0.9, 0.1, 0.2]], "float32")
+    first = made.certify(x, **QUIET)
+    made.compile(epsilon=0.2)
+    for vector in made.warm_starts.vectors:
+        vector.assign(-keras.ops.convert_to_tensor(vector))
+    again = made.certify(x, **QUIET)
+    assert again.details["network"] == first.details["network"]
+
+
+def test_data_are_looked_at_before_the_network_is(monkeypatch):
+    made = dense_model([np.eye(3)])
+    monkeypatch.setattr(certifier, "network_of", None)
+    with pytest.raises(ValueError, match="x must have shape"):
+        made.certify(np.zeros((1, 2), "float32"), epsilon=0.1, **QUIET)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("where", ["kernel", "bias", "theta"])
 def test_weights_that_are_not_finite_are_named(bad, where):

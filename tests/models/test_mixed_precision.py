@@ -146,3 +146,32 @@ def test_the_copy_is_compiled_as_the_model_and_its_dropout_stands_where_the_mode
     ]
     assert states[0] and states[0][0][1] > 0
     np.testing.assert_array_equal(*states)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX computes in float32 instead")
+@pytest.mark.parametrize("by", ["layers", "floatx"])
+def test_a_model_in_float64_is_refused_in_a_sentence(by):
+    if by == "floatx":
+        keras.config.set_floatx("float64")
+    else:
+        keras.config.set_dtype_policy("float64")
+    inputs = keras.Input((4, 4, 1))
+    y = keras.layers.ReLU()(keras.layers.Conv2D(2, 3, name="wide")(inputs))
+    y = keras.layers.Dense(2)(keras.layers.Flatten()(y))
+    model = keraslip.LocalLipschitzModel(inputs, y)
+    x = np.zeros((2, 4, 4, 1), "float32")
+    doors = (lambda: model.compile(epsilon=0.1), lambda: model.certify(x, epsilon=0.1))
+    what = "layer 'wide' computes in" if by == "layers" else r"floatx\(\) is"
+    for door in doors:
+        with pytest.raises(NotImplementedError, match=f"Received: {what} float64"):
+            door()
+
+
+def test_inputs_in_float64_before_layers_in_float32_are_trained_on():
+    inputs = keras.Input((3,), dtype="float64")
+    model = keraslip.LocalLipschitzModel(inputs, keras.layers.Dense(2)(inputs))
+    model.compile(epsilon=0.1)
+    x, y = np.eye(3), np.array([0, 1, 0])
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"][0])
+    kernel = keras.ops.convert_to_numpy(model.layers[-1].kernel)
+    assert model.estimate(x, y).lipschitz == pytest.approx(np.linalg.norm(kernel, 2), rel=1e-3)
