@@ -15,8 +15,8 @@ from keraslip.certify.violation import violated
 SHARE, AT_LEAST = 0.01, 32
 #: Where in the ball of a certified radius the attack ends: no rounding of the search reaches so far.
 INSIDE = 0.999
-#: Steps of the attack.
-_STEPS = 20
+#: Steps of an attack on what is not certified, and on what is.
+_STEPS, _ALARM_STEPS = 20, 10
 
 
 def attacked(
@@ -27,6 +27,7 @@ def attacked(
     batch_size: int,
     valid: bool,
     seed: int = 0,
+    steps: int = _STEPS,
 ) -> np.ndarray:
     """Points that an attack found, in batches of few sizes: each of them may be compiled.
 
@@ -38,6 +39,7 @@ def attacked(
         batch_size: Samples in a batch, at most.
         valid: Whether points stay in the range of valid inputs where x is. Certificates do not.
         seed: Of the attack.
+        steps: Of the attack.
 
     Returns:
         Float32 array of the shape of x, no further than epsilon away in float64.
@@ -52,7 +54,7 @@ def attacked(
         label[filled],
         # Further away no float32 is left to attack with.
         np.minimum(epsilon[filled], np.sqrt(LARGEST)),
-        steps=_STEPS,
+        steps=steps,
         input_range=given if inside else None,
         batch_size=size,
         seed=seed,
@@ -84,8 +86,15 @@ class Alarm:
         self.rng, self.exact = rng, exact
         self._done = {"balls": 0, "radii": 0}
 
-    def balls(self, found: Findings, x: np.ndarray, epsilon: np.ndarray, rows: np.ndarray) -> None:
-        """Attacks some of the certified samples `rows` at epsilon.
+    def balls(
+        self,
+        found: Findings,
+        x: np.ndarray,
+        logits: np.ndarray,
+        epsilon: np.ndarray,
+        rows: np.ndarray,
+    ) -> None:
+        """Attacks some of the certified samples `rows` at epsilon; `logits` are those executed of x.
 
         Raises:
             CertificateViolation: if one of them contradicts its certificate.
@@ -93,10 +102,10 @@ class Alarm:
         rows = self._some("balls", rows[epsilon[rows] > 0.0])
         if len(rows):
             points = self._points(x[rows], found.label[rows], epsilon[rows])
-            audit(self.executed, found, x, points, rows, epsilon, self.evaluate, self.exact)
+            self._audit(found, x, logits, points, rows, epsilon)
 
-    def radii(self, found: Findings, x: np.ndarray, rows: np.ndarray) -> None:
-        """Attacks some of the samples `rows` just inside of their certified radius.
+    def radii(self, found: Findings, x: np.ndarray, logits: np.ndarray, rows: np.ndarray) -> None:
+        """Attacks some of the samples `rows` just inside of their certified radius, see `balls`.
 
         Raises:
             CertificateViolation: if a label changes there.
@@ -107,12 +116,24 @@ class Alarm:
             points = self._points(x[rows], found.label[rows], INSIDE * radius[rows])
             # The Lipschitz bound is about the ball of epsilon.
             anywhere = Findings.empty(found.label)
-            audit(self.executed, anywhere, x, points, rows, radius, self.evaluate, self.exact)
+            self._audit(anywhere, x, logits, points, rows, radius)
+
+    def _audit(
+        self,
+        found: Findings,
+        x: np.ndarray,
+        logits: np.ndarray,
+        points: np.ndarray,
+        rows: np.ndarray,
+        epsilon: np.ndarray,
+    ) -> None:
+        how = self.evaluate, self.exact, logits
+        audit(self.executed, found, x, points, rows, epsilon, *how)
 
     def _points(self, x: np.ndarray, label: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
         seed = int(self.rng.integers(2**63))
         size = self.evaluate.batch_size
-        return attacked(self.model, x, label, epsilon, size, valid=False, seed=seed)
+        return attacked(self.model, x, label, epsilon, size, False, seed, _ALARM_STEPS)
 
     def _some(self, what: str, rows: np.ndarray) -> np.ndarray:
         missing = min(len(rows), max(1, AT_LEAST - self._done[what]))
@@ -130,6 +151,7 @@ def audit(
     epsilon: np.ndarray,
     evaluate: Evaluator | None = None,
     exact: bool = False,
+    logits: np.ndarray | None = None,
 ) -> None:
     """Holds attacked points against their certificates.
 
@@ -142,16 +164,18 @@ def audit(
         epsilon: Radii.
         evaluate: Bounds the model's execution; none is taken to round nothing.
         exact: Whether the certificates are about the ideal network.
+        logits: Executed logits of x, if they are known.
 
     Raises:
         CertificateViolation: if one of them contradicts its certificate.
     """
-    before, after = (executed.logits(z).astype("float64") for z in (x[rows], points))
+    before = executed.logits(x[rows]) if logits is None else logits[rows]
+    before, after = before.astype("float64"), executed.logits(points).astype("float64")
     label = found.label[rows]
-    logits, error = after, np.zeros_like(after)
+    inner, error = after, np.zeros_like(after)
     if evaluate is not None:
         got = evaluate(points, label, np.zeros(len(points)), checked=True)
-        logits, error = got.logits, got.center_error
+        inner, error = got.logits, got.center_error
     apart = np.linalg.norm((points.astype("float64") - x[rows]).reshape(len(rows), -1), axis=1)
     inside = apart <= epsilon[rows]
     flipped = inside & _flipped(after, label, error if exact else np.zeros_like(error))
@@ -167,7 +191,7 @@ def audit(
             row = rows[i]
             raise violated(what, x=x[row], attacked=points[i], label=label[i], epsilon=epsilon[row])
     known = np.isfinite(after).all(axis=1) & ~np.isnan(error).any(axis=1)
-    self_check(points[known], after[known], logits[known], error[known])
+    self_check(points[known], after[known], inner[known], error[known])
 
 
 def _flipped(logits: np.ndarray, label: np.ndarray, error: np.ndarray) -> np.ndarray:

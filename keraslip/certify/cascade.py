@@ -117,10 +117,10 @@ class Cascade:
         open_now = found.open
         found.status[open_now] = np.where(np.isnan(found.margin[open_now]), "nonfinite", "unknown")
         report("alarm", len(open_now))
-        self._alarm(found, x, epsilon)
+        self._alarm(found, x, logits, epsilon)
         if self.settings.radius:
             report("radius", 0)
-            self._radius(found, x, epsilon, report)
+            self._radius(found, x, logits, epsilon, report)
 
     def _stage(
         self,
@@ -223,18 +223,27 @@ class Cascade:
         }
         report("attack", int(fooled.sum()))
 
-    def _alarm(self, found: Findings, x: np.ndarray, epsilon: np.ndarray) -> None:
+    def _alarm(
+        self, found: Findings, x: np.ndarray, logits: np.ndarray, epsilon: np.ndarray
+    ) -> None:
         """Attacks some certified samples; a hit, or a quotient above the bound, ends the program."""
         certified = np.flatnonzero(np.isin(found.status, CERTIFIED_BY))
-        self.alarm.balls(found, x, epsilon, certified)
+        self.alarm.balls(found, x, logits, epsilon, certified)
 
-    def _radius(self, found: Findings, x: np.ndarray, epsilon: np.ndarray, report: Report) -> None:
+    def _radius(
+        self,
+        found: Findings,
+        x: np.ndarray,
+        logits: np.ndarray,
+        epsilon: np.ndarray,
+        report: Report,
+    ) -> None:
         hopeless = np.isin(found.status, ("misclassified", "tied", "nonfinite"))
         rows = np.flatnonzero(~hopeless)
         if len(rows):
             found.radius[rows] = self._radii(found, x, epsilon, rows, report)
         found.radius[hopeless] = 0.0
-        self.alarm.radii(found, x, rows)
+        self.alarm.radii(found, x, logits, rows)
 
     def _radii(
         self, found: Findings, x: np.ndarray, epsilon: np.ndarray, rows: np.ndarray, report: Report

@@ -18,6 +18,9 @@ from keraslip.certify.precision import REMEDY, ReducedPrecisionError, check_back
 from keraslip.certify.violation import violated
 from keraslip.models.kept import kept
 
+#: Batches of fewer samples are filled up to this number: few are run apart from the many.
+FEW = 32
+
 #: Rounding between two executions, as a share of the largest logit; beyond it a function is traced again.
 _ROUNDING = 1e-5
 
@@ -27,17 +30,17 @@ EXCESS = 30.0
 
 
 class Executed:
-    """Runs the model in Keras' backend, in batches of one shape.
+    """Runs the model in Keras' backend, in batches of two shapes.
 
     Args:
         model: The model.
-        batch_size: Samples in a batch.
+        batch_size: Samples in a batch; where there are few, `FEW` are enough.
     """
 
     def __init__(self, model: Any, batch_size: int) -> None:
         self._model, self._size = model, batch_size
         self._call = self._kept()
-        self._checked = False
+        self._checked: set[int] = set()
 
     def _kept(self, again: bool = False) -> Any:
         model = self._model
@@ -54,36 +57,37 @@ class Executed:
             ValueError: if a switch for less precision than float32 is on by now.
         """
         check_backend()
-        if self._checked or not len(x):
-            return self._logits(x)
-        self._checked = True
-        first, rest = x[: self._size], x[self._size :]
-        return np.concatenate([self._first(first), self._logits(rest)])
+        size = self._size if len(x) > FEW else min(FEW, self._size)
+        if size in self._checked or not len(x):
+            return self._logits(x, size)
+        self._checked.add(size)
+        first, rest = x[:size], x[size:]
+        return np.concatenate([self._first(first, size), self._logits(rest, size)])
 
-    def _first(self, x: np.ndarray) -> np.ndarray:
+    def _first(self, x: np.ndarray, size: int) -> np.ndarray:
         """Logits of the first batch; the kept function is traced again if it is not what the layers compute.
 
         For what no signature shows: a layer that reads a file, or what another one holds.
         """
         noise = np.random.default_rng(0).uniform(size=x[:1].shape).astype(x.dtype)
         # Noise where the batch has room for it.
-        filled = np.concatenate([x, noise])[: self._size]
+        filled = np.concatenate([x, noise])[:size]
         # One by one, as the attack asks for its first logits: JAX compiles every operation for a shape.
         eager = [
             keras.ops.convert_to_numpy(logits_of(self._model, keras.ops.convert_to_tensor(one)))
             for one in (filled[:1], filled[-1:])
         ]
-        logits = self._logits(filled)
+        logits = self._logits(filled, size)
         if not _is_near(logits[[0, -1]], np.concatenate(eager)):
             self._call = self._kept(again=True)
-            logits = self._logits(filled)
+            logits = self._logits(filled, size)
         return logits[: len(x)]
 
-    def _logits(self, x: np.ndarray) -> np.ndarray:
+    def _logits(self, x: np.ndarray, size: int) -> np.ndarray:
         parts = [np.zeros((0, self._model.outputs[0].shape[-1]), "float32")]
-        for first in range(0, len(x), self._size):
-            rows = x[first : first + self._size]
-            filled = np.concatenate([rows, rows[-1:].repeat(self._size - len(rows), 0)])
+        for first in range(0, len(x), size):
+            rows = x[first : first + size]
+            filled = np.concatenate([rows, rows[-1:].repeat(size - len(rows), 0)])
             parts.append(self._call(filled)[0][: len(rows)])
         return np.concatenate(parts)
 

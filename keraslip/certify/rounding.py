@@ -106,7 +106,9 @@ def times(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
     low = product < TINY  # false for NaN
     if low.any():
         low = low & (a != 0.0) & (b != 0.0)
-        return np.where(low, TINY, product)
+        # Zeros of a mask are the rule, vanished products are not.
+        if low.any():
+            return np.where(low, TINY, product)
     return product
 
 
