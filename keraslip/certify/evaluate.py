@@ -13,8 +13,8 @@ from keraslip.certify.network import Network
 from keraslip.certify.propagation import SoundPass
 from keraslip.certify.rounding import FLOAT64, Execution, gamma, times, up
 
-#: Bytes that one chunk of a pass may take, about.
-_MEMORY = 2**28
+#: Bytes that one chunk of a pass may take, about: more is given back to the system and fetched again.
+_MEMORY = 2**26
 #: Pairs of classes that go back through the network at once.
 _PAIRS = 64
 
