@@ -1,8 +1,8 @@
 """Price of a certified training step: its time as a ratio to a plain Keras step of the same network.
 
-Both steps run in turn in one process, so that a machine that others use slows down both alike.
+All steps of a network run in turn in one process, so that a machine that others use slows them down alike.
 
-    python benchmarks/step_time.py [--application cifar_6c2f] [--batch-size 64] [--steps 10] [--json FILE]
+    python benchmarks/step_time.py [--application cifar_6c2f --activation maxmin] [--steps 10] [--json FILE]
 """
 
 import argparse
@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -54,41 +55,69 @@ def measure(steps: dict[str, Callable], x: np.ndarray, y: np.ndarray, rounds: in
     return times
 
 
+#: What is measured of each network, besides the plain step: options of `compile`.
+LOCAL: dict[str, Any] = {"local (default)": {}}
+SHORT = LOCAL | {"global": {"bound": "global"}}
+FULL = SHORT | {
+    "local=all": {"local": "all"},
+    "paper, 2 iterations": {"bound": "paper", "power_iterations": 2},
+}
+NETWORKS = {
+    ("cifar_6c2f", "clipped_relu"): FULL,
+    ("cifar_6c2f", "clipped_maxmin"): SHORT,
+    ("cifar_6c2f", "maxmin"): SHORT,
+    ("mnist_4c3f", "clipped_relu"): SHORT,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--application", default="cifar_6c2f", choices=applications.names())
-    parser.add_argument("--activation", default="clipped_relu")
+    parser.add_argument("--application", choices=applications.names(), help="this one alone")
+    parser.add_argument("--activation", help="with this activation alone")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=10, help="timed rounds")
     parser.add_argument("--only", nargs="*", help="names of the rows to measure")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
-    keras.utils.set_random_seed(0)
-    arguments = (args.application, args.activation)
-    steps = {
-        "plain Keras": plain_step(*arguments),
-        "local, 1 iteration": certified_step(*arguments),
-        "local, 2 iterations": certified_step(*arguments, power_iterations=2),
-        "global, 1 iteration": certified_step(*arguments, bound="global"),
-        "paper, 2 iterations": certified_step(*arguments, bound="paper", power_iterations=2),
-    }
-    if args.only:
-        steps = {k: v for k, v in steps.items() if k == "plain Keras" or k in args.only}
-    shape = applications.get(args.application)().input_shape[1:]
-    generator = np.random.default_rng(0)
-    x = generator.random((args.batch_size, *shape), dtype="float32")
-    y = generator.integers(0, 10, args.batch_size)
-    times = measure(steps, x, y, args.steps)
-    report(args, times)
+    networks = chosen(args.application, args.activation)
+    rows = []
+    for (application, activation), options in networks.items():
+        keras.utils.set_random_seed(0)
+        keras.backend.clear_session()
+        steps = {"plain Keras": plain_step(application, activation)}
+        for name, arguments in options.items():
+            if not args.only or name in args.only:
+                steps[name] = certified_step(application, activation, **arguments)
+        shape = applications.get(application)().input_shape[1:]
+        generator = np.random.default_rng(0)
+        x = generator.random((args.batch_size, *shape), dtype="float32")
+        y = generator.integers(0, 10, args.batch_size)
+        times = measure(steps, x, y, args.steps)
+        title = f"{application}, {activation}, batch {args.batch_size}, {keras.backend.backend()}"
+        rows += [{"network": title, **row} for row in report(title, times)]
+    if args.json:
+        setup = {"backend": keras.backend.backend(), "keras": keras.__version__}
+        setup |= {
+            "machine": platform.machine(),
+            "options": {k: str(v) for k, v in vars(args).items()},
+        }
+        args.json.write_text(json.dumps({**setup, "rows": rows}, indent=2) + "\n")
 
 
-def report(args: argparse.Namespace, times: dict[str, list[float]]) -> None:
-    """Prints the table and writes the figures."""
-    backend = keras.backend.backend()
+def chosen(
+    application: str | None, activation: str | None
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """The networks to measure."""
+    if application is None and activation is None:
+        return NETWORKS
+    pair = (application or "cifar_6c2f", activation or "clipped_relu")
+    return {pair: FULL}
+
+
+def report(title: str, times: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Prints the table of a network, and returns its rows."""
     plain = times["plain Keras"]
-    table = Table(
-        title=f"{args.application}, {args.activation}, batch {args.batch_size}, {backend}"
-    )
+    table = Table(title=title)
     for column in ("step", "median ms", "ratio to plain (median of rounds)", "lowest", "highest"):
         table.add_column(column, justify="left" if column == "step" else "right")
     rows = []
@@ -105,12 +134,7 @@ def report(args: argparse.Namespace, times: dict[str, list[float]]) -> None:
         figures = [f"{row[key]:.2f}" for key in ("ratio", "lowest", "highest")]
         table.add_row(name, f"{row['milliseconds']:.0f}", *figures)
     Console().print(table)
-    if args.json:
-        setup = {"backend": backend, "keras": keras.__version__, "machine": platform.machine()}
-        options = {k: str(v) for k, v in vars(args).items()}
-        args.json.write_text(
-            json.dumps({**setup, "options": options, "rows": rows}, indent=2) + "\n"
-        )
+    return rows
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from keraslip.bounds.activations import (
     ActivationBounds,
+    clipped_maxmin,
     clipped_maxmin_bounds,
+    clipped_relu,
     clipped_relu_bounds,
 )
 
@@ -22,6 +24,12 @@ class ClippedReLUKind:
     """
 
     threshold: Tensor | None = None
+    #: Whether a unit can be constant in a ball: whether there is anything to mask.
+    masks: ClassVar[bool] = True
+
+    def output(self, z: Tensor) -> Tensor:
+        """What the activation makes of z."""
+        return clipped_relu(z, self.threshold)
 
     def bounds(self, z: Tensor, lower: Tensor, upper: Tensor) -> ActivationBounds:
         """See `clipped_relu_bounds`."""
@@ -41,6 +49,15 @@ class MaxMinKind:
     upper: Tensor | None
     lower: Tensor | None
     axis: int
+
+    @property
+    def masks(self) -> bool:
+        """Whether a unit can be constant in a ball: whether there is anything to mask."""
+        return self.upper is not None or self.lower is not None
+
+    def output(self, z: Tensor) -> Tensor:
+        """What the activation makes of z."""
+        return clipped_maxmin(z, self.upper, self.lower, self.axis)
 
     def bounds(self, z: Tensor, lower: Tensor, upper: Tensor) -> ActivationBounds:
         """See `clipped_maxmin_bounds`."""

@@ -25,6 +25,7 @@ class Ball:
         box: Gives the smallest and largest value of each unit; a function, for few passes need it, or
             `None`.
         global_gain: As `gain`, with global norms; only the paper's mode needs it.
+        source: Name of the place where it was closed.
     """
 
     center: Tensor
@@ -32,6 +33,7 @@ class Ball:
     varying: Tensor | None = None
     box: Callable[[], tuple[Tensor, Tensor]] | None = None
     global_gain: Tensor | None = None
+    source: str = ""
 
     def moved_to(self, center: Tensor) -> "Ball":
         """The ball after a constant was added: its box moves along.
@@ -65,6 +67,7 @@ def moved(ball: Ball, move: Callable[[Tensor], Tensor]) -> Ball:
         None if ball.varying is None else move(ball.varying),
         None if box is None else lambda: tuple(move(side) for side in box()),
         ball.global_gain,
+        ball.source,
     )
 
 
@@ -84,6 +87,7 @@ def dropped(ball: Ball, kept: Tensor, growth: float) -> Ball:
         alive if ball.varying is None else ball.varying * alive,
         None if box is None else lambda: tuple(side * kept for side in box()),
         None if ball.global_gain is None else ball.global_gain * growth,
+        ball.source,
     )
 
 
@@ -97,10 +101,12 @@ class AffineForm:
     Args:
         center: The exact activation at the clean input, `(batch, *shape)`.
         terms: Pairs of a ball and the pending map from it; no ball occurs twice.
+        layers: Names of the layers that the pending maps come from.
     """
 
     center: Tensor
     terms: tuple[tuple[Ball, LinearMap], ...]
+    layers: tuple[str, ...] = ()
     #: Tells forms from constants among the arguments of an operation.
     is_form: ClassVar[bool] = True
 
@@ -122,15 +128,16 @@ class AffineForm:
         ball = self.terms[0][0]
         return ball if ball.center is self.center else ball.moved_to(self.center)
 
-    def mapped(self, center: Tensor, linear_map: LinearMap) -> "AffineForm":
+    def mapped(self, center: Tensor, linear_map: LinearMap, layer: str = "") -> "AffineForm":
         """The form after one more linear map.
 
         Args:
             center: The new center, bias included.
             linear_map: The map applied to every term.
+            layer: Name of the layer that the map comes from.
         """
         terms = tuple((ball, compose(linear_map, pending)) for ball, pending in self.terms)
-        return AffineForm(center, terms)
+        return AffineForm(center, terms, (*self.layers, layer))
 
     def shifted(self, center: Tensor) -> "AffineForm":
         """The form with another center: a constant was added."""
@@ -154,4 +161,5 @@ def add_forms(center: Tensor, forms: list[AffineForm]) -> AffineForm:
     terms = (
         (ball, maps[0] if len(maps) == 1 else Sum(tuple(maps))) for ball, maps in gathered.values()
     )
-    return AffineForm(center, tuple(terms))
+    layers = (layer for form in forms for layer in form.layers)
+    return AffineForm(center, tuple(terms), tuple(dict.fromkeys(layers)))

@@ -1,22 +1,25 @@
-"""Per-sample norms of masked linear maps by power iteration: estimates, for training."""
+"""Norms of masked linear maps from below, a few products for every sample: estimates, for training."""
 
 from typing import Any
 
 from keras import ops
 
+from keraslip.bounds.krylov import cycles_of, largest_input
 from keraslip.bounds.maps import LinearMap
 from keraslip.bounds.numerics import euclidean, normalize, per_sample
 
 Tensor = Any
 
-#: Above this count the iterations run in a loop of the backend rather than unrolled.
+#: Above this count the iterations with gradients run in a loop of the backend rather than unrolled.
 _UNROLL = 4
 
-#: Iterations on the shared start alone, before every sample goes on from it: as cheap as one sample's.
-SHARED_ITERATIONS = 4
+#: Steps on the shared start alone, before every sample goes on from it: as cheap as one sample's.
+SHARED_ITERATIONS = 2
 
+#: Steps between two restarts, as many vectors are kept: for every sample, and for a single one.
+CYCLE, UNIFORM_CYCLE = 6, 12
 
-#: Share of the given start that is kept beside what the shared iterations reached.
+#: Share of the given start that is kept beside what the shared steps reached.
 _KEPT = 0.01
 
 
@@ -30,8 +33,10 @@ def masked_norm(
 ) -> tuple[Tensor, Tensor]:
     """`||diag(out_mask) W diag(in_mask)||_2` of every sample, approached from below.
 
-    One iteration is an adjoint and a forward application; the last forward application is the norm
-    itself, `sigma = ||A u||` with u held constant, whose gradient `v u^T` is exact at convergence.
+    One iteration is an adjoint and a forward application. What they are combined to is the best vector of
+    the space they span (Lanczos), which reaches a norm in a fraction of a power iteration's steps. The last
+    forward application is the norm itself, `sigma = ||A u||` with u held constant, whose gradient `v u^T`
+    is exact at convergence.
 
     Args:
         linear_map: The map W.
@@ -39,7 +44,8 @@ def masked_norm(
         in_mask: 1.0 for the columns to keep, `(batch, *in_shape)`, or `None`.
         out_mask: 1.0 for the rows to keep, `(batch, *out_shape)`, or `None`.
         power_iterations: Number of iterations, at least 1.
-        differentiate: Let gradients run through every iteration, as the published algorithm does.
+        differentiate: Power iterations proper, with gradients through every one, as the published
+            algorithm has them.
 
     Returns:
         The norms, `(batch,)` (`(1,)` without masks), NaN from a start that is not finite, and the mean
@@ -51,21 +57,89 @@ def masked_norm(
     """
     frozen = linear_map if differentiate else linear_map.constant()
     # A bound of the norm as the unit of length: squares neither overflow nor vanish for any weights.
-    unit = ops.stop_gradient(frozen.norm_bound())
+    unit = ops.stop_gradient(frozen.unit())
     unit = ops.where(unit <= 0.0, ops.ones_like(unit), unit)
-    start = vector
-    if not differentiate and vector.shape[0] == 1:
-        start = _iterate(frozen, start, _mean(in_mask), _mean(out_mask), unit, SHARED_ITERATIONS)
-        # A little of the given start stays: where a mask removes the direction that the batch shares,
-        # too little of any other would be left to grow.
-        start = start + _KEPT * vector
-    # All samples' vectors from here on, so that a loop of the backend sees one shape.
-    start = _batched(start, in_mask, out_mask)
-    start = _iterate(frozen, start, in_mask, out_mask, unit, power_iterations - 1)
-    u = _input_vector(frozen, start, in_mask, out_mask, unit)
-    image = _masked(linear_map.forward(u if differentiate else ops.stop_gradient(u)), out_mask)
+    masked = _Masked(frozen, in_mask, out_mask, unit)
+    if differentiate:
+        u = masked.iterated(masked.start(vector), power_iterations)
+    else:
+        start = vector
+        if vector.shape[0] == 1 and (in_mask is not None or out_mask is not None):
+            start = _shared_start(masked, vector)
+        u = ops.stop_gradient(masked.best(masked.start(start), power_iterations))
+    image = _masked(linear_map.forward(u), out_mask)
     length = _unless_bad(euclidean(image), vector)
     return unit * length, _next_start(ops.stop_gradient(image), ops.stop_gradient(length), vector)
+
+
+class _Masked:
+    """The map A = diag(out_mask) W diag(in_mask) of every sample, in units of a bound of its norm."""
+
+    def __init__(
+        self, linear_map: LinearMap, in_mask: Tensor | None, out_mask: Tensor | None, unit: Tensor
+    ) -> None:
+        self.map, self.in_mask, self.out_mask, self.unit = linear_map, in_mask, out_mask, unit
+
+    def adjoint(self, v: Tensor) -> Tensor:
+        """`A^T v / unit` for v that is zero where the mask is."""
+        return _masked(self.map.adjoint(v / self.unit), self.in_mask)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """`A u / unit`."""
+        return _masked(self.map.forward(u / self.unit), self.out_mask)
+
+    def scaled(self, u: Tensor) -> Tensor:
+        """u as long as one unit is short: its image has a length of at most 1."""
+        return _scaled_to(u, 1.0 / self.unit)
+
+    def best(self, start: Tensor, count: int) -> Tensor:
+        """The input, in that length, whose image is longest as far as `count` products show."""
+        cycles, steps = cycles_of(count, UNIFORM_CYCLE if start.shape[0] == 1 else CYCLE)
+
+        def cycle(v: Tensor) -> Tensor:
+            u = largest_input(self.adjoint, self.forward, v, steps)
+            return self.forward(_scaled_to(u, 1.0))
+
+        if cycles > 1:
+            start = ops.fori_loop(0, cycles - 1, lambda _, v: cycle(v), start)
+        return self.scaled(largest_input(self.adjoint, self.forward, start, steps))
+
+    def iterated(self, start: Tensor, count: int) -> Tensor:
+        """The same by power iteration."""
+
+        def once(v: Tensor) -> Tensor:
+            return _scaled_to(
+                _masked(self.map.forward(self.scaled(self.adjoint(v))), self.out_mask), 1.0
+            )
+
+        if count - 1 > _UNROLL:
+            start = ops.fori_loop(0, count - 1, lambda _, v: once(v), start)
+        else:
+            for _ in range(count - 1):
+                start = once(start)
+        return self.scaled(self.adjoint(start))
+
+    def start(self, vector: Tensor) -> Tensor:
+        """A vector masked, and repeated to the batch size of the masks: loops see one shape."""
+        if self.out_mask is not None:
+            return vector * self.out_mask
+        if self.in_mask is None or vector.shape[0] != 1:
+            return vector
+        ones = ops.ones_like(ops.reshape(self.in_mask, (ops.shape(self.in_mask)[0], -1))[:, 0])
+        return vector * per_sample(ones, len(vector.shape))
+
+
+def _shared_start(masked: _Masked, vector: Tensor) -> Tensor:
+    """Where all samples start: a few steps from the given start, with the masks' means."""
+    shared = _Masked(masked.map, _mean(masked.in_mask), _mean(masked.out_mask), masked.unit)
+    if SHARED_ITERATIONS:
+        u = shared.best(shared.start(vector), SHARED_ITERATIONS)
+        start = _scaled_to(shared.forward(u * masked.unit), 1.0)
+    else:
+        start = vector
+    # A little of the given start stays: where a mask removes the direction that the batch shares,
+    # too little of any other would be left to grow.
+    return start + _KEPT * vector
 
 
 def _unless_bad(length: Tensor, vector: Tensor) -> Tensor:
@@ -73,35 +147,6 @@ def _unless_bad(length: Tensor, vector: Tensor) -> Tensor:
     # XLA computes a product with a mask as a selection: NaN * 0 is 0 there, and NaN elsewhere.
     finite = ops.isfinite(ops.sum(vector, axis=tuple(range(1, len(vector.shape)))))
     return ops.where(finite, length, ops.full_like(length, float("nan")))
-
-
-def _input_vector(
-    linear_map: LinearMap, v: Tensor, in_mask: Tensor | None, out_mask: Tensor | None, unit: Tensor
-) -> Tensor:
-    """`A^T v`, as long as one unit is short: its image has a length of at most 1."""
-    pulled = _masked(linear_map.adjoint(_masked(v, out_mask) / unit), in_mask)
-    return _scaled_to(pulled, 1.0 / unit)
-
-
-def _iterate(
-    linear_map: LinearMap,
-    start: Tensor,
-    in_mask: Tensor | None,
-    out_mask: Tensor | None,
-    unit: Tensor,
-    count: int,
-) -> Tensor:
-    """Power iterations on `A A^T`, A the masked map."""
-
-    def once(v: Tensor) -> Tensor:
-        u = _input_vector(linear_map, v, in_mask, out_mask, unit)
-        return _scaled_to(_masked(linear_map.forward(u), out_mask), 1.0)
-
-    if count > _UNROLL:
-        return ops.fori_loop(0, count, lambda _, v: once(v), start)
-    for _ in range(count):
-        start = once(start)
-    return start
 
 
 def _scaled_to(x: Tensor, length: Tensor | float) -> Tensor:
@@ -129,13 +174,3 @@ def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
 def _mean(mask: Tensor | None) -> Tensor | None:
     """How often a unit varies in the batch."""
     return None if mask is None else ops.mean(mask, axis=0, keepdims=True)
-
-
-def _batched(vector: Tensor, in_mask: Tensor | None, out_mask: Tensor | None) -> Tensor:
-    """Repeats a shared vector to the batch size of the masks, and masks it."""
-    if out_mask is not None:
-        return vector * out_mask
-    if in_mask is None or vector.shape[0] != 1:
-        return vector
-    ones = ops.ones_like(ops.reshape(in_mask, (ops.shape(in_mask)[0], -1))[:, 0])
-    return vector * per_sample(ones, len(vector.shape))

@@ -87,6 +87,10 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,
     loss: Annotated[str | None, typer.Option(help="bcp, gloro or trades.")] = None,
     bound: Annotated[str | None, typer.Option(help="local, global or paper.")] = None,
+    local: Annotated[
+        str | None,
+        typer.Option(help="Norms that leave constant units out: auto, dense, all, or NAME,NAME."),
+    ] = None,
     sparsity: Annotated[float | None, typer.Option(help="Weight of the sparsity loss.")] = None,
     power_iterations: Annotated[int | None, typer.Option(min=1)] = None,
     seed: SeedOfRun = None,
@@ -121,6 +125,7 @@ def train(
         "learning_rate": learning_rate,
         "loss": loss,
         "bound": bound,
+        "local": local,
         "sparsity": sparsity,
         "power_iterations": power_iterations,
         "seed": seed,

@@ -1,6 +1,9 @@
 """What each network is trained with unless the command line says otherwise."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from keraslip.models.options import POWER_ITERATIONS
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,7 @@ class Recipe:
         learning_rate: Constant for half the run, then falling to `final_learning_rate`.
         final_learning_rate: As a share of `learning_rate`.
         loss: `"bcp"`, `"gloro"` or `"trades"`.
+        local: Which norms leave constant units out, as for `compile`.
         power_iterations: Iterations for each norm in a step.
         augment: `"crop_flip"` or `None`.
         sparsity: Weight of the sparsity loss.
@@ -32,7 +36,8 @@ class Recipe:
     learning_rate: float = 1e-3
     final_learning_rate: float = 0.02
     loss: str = "bcp"
-    power_iterations: int = 1
+    local: Any = "auto"
+    power_iterations: int = POWER_ITERATIONS
     augment: str | None = None
     sparsity: float = 0.0
     train_epsilon_factor: float = 1.1
@@ -45,7 +50,6 @@ RECIPES = {
         75,
         batch_size=64,
         learning_rate=3e-3,
-        power_iterations=2,
         train_epsilon_factor=1.2,
     ),
     "mnist_4c3f": Recipe("mnist", 1.58, 20, loss="gloro"),

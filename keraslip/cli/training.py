@@ -15,6 +15,7 @@ from keraslip.cli.run_folder import CONFIG, LAST, STATE, Checkpoint, EpochLog, R
 from keraslip.datasets import Dataset, ShuffledBatches
 from keraslip.models.validation import check_epsilon
 from keraslip.rules import BOUNDS
+from keraslip.rules.locality import CHOICES
 from keraslip.schedules import LinearRamp
 
 LOSSES = {"bcp": losses.BCPLoss, "gloro": losses.GloRoLoss, "trades": losses.TradesLoss}
@@ -35,6 +36,7 @@ class Settings:
     final_learning_rate: float
     loss: str
     bound: str
+    local: Any
     sparsity: float
     power_iterations: int
     train_epsilon_factor: float
@@ -49,7 +51,11 @@ class Settings:
             ValueError: for unknown names, numbers out of range, or where given and stored settings differ.
         """
         given = {key: value for key, value in given.items() if value is not None}
+        if "local" in given:
+            given["local"] = _choice(given["local"])
         if stored is not None:
+            # Runs of before there was a choice.
+            stored = {"local": "auto", **stored}
             if set(stored) != {f.name for f in fields(cls)}:
                 raise ValueError(
                     f"{CONFIG} holds no settings of this keraslip's runs, so the run cannot be resumed. "
@@ -70,6 +76,11 @@ class Settings:
         known = {f.name for f in fields(cls)}
         recipe = {k: v for k, v in asdict(RECIPES[name]).items() if k in known}
         return cls(**{**fallback, **recipe, **given})
+
+
+def _choice(local: str) -> Any:
+    """A choice by its name, or the names of layers."""
+    return local if local in CHOICES else [name.strip() for name in local.split(",")]
 
 
 def _check(given: dict[str, Any]) -> None:
@@ -130,6 +141,7 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
         sparsity=settings.sparsity,
         power_iterations=settings.power_iterations,
         bound=settings.bound,
+        local=settings.local,
     )
     return model
 

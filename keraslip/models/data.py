@@ -11,13 +11,14 @@ from keraslip.models.structure import only_input, only_target
 from keraslip.models.validation import check_images, check_labels
 
 
-def check_data(model: Any, x: Any, y: Any) -> Any:
+def check_data(model: Any, x: Any, y: Any, look: Callable[[Any], None] | None = None) -> Any:
     """Checks training or test data; arrays whole, streams on their first batch.
 
     Args:
         model: The model that they are for.
         x: Inputs, or a stream of batches: `tf.data.Dataset`, `PyDataset`, `DataLoader`, generator.
         y: Labels, or `None` for a stream.
+        look: Is shown the inputs that were checked, as an array.
 
     Returns:
         `x`, or a stream that yields what `x` would have.
@@ -33,6 +34,8 @@ def check_data(model: Any, x: Any, y: Any) -> Any:
         raise ValueError(f"The data set is empty. Received: x of shape {inputs.shape}")
     check_batch(model, inputs, batch[1])
     check_images(inputs)
+    if look is not None:
+        look(inputs)
     return x
 
 

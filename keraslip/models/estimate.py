@@ -14,6 +14,7 @@ from keraslip.models.state import RefreshedStarts
 from keraslip.models.structure import only_input, only_target
 from keraslip.models.validation import check_count, check_inputs, check_labels
 from keraslip.rules import BOUNDS, Propagation
+from keraslip.rules.locality import Locality
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def estimate(
     bound: str,
     power_iterations: int,
     batch_size: int,
+    locality: Locality,
 ) -> Estimate:
     """See `LocalLipschitzModel.estimate`."""
     if bound not in BOUNDS:
@@ -89,7 +91,7 @@ def estimate(
             raise ValueError(f"x and y differ in length. Received: {len(x)} and {len(y)}")
         check_labels(y, model.outputs[0].shape[-1])
         y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
-    call = _bound_function(model, bound, power_iterations)
+    call = _bound_function(model, bound, power_iterations, locality)
     arguments = (x,) if y is None else (x, y.astype("int32"))
     size = min(batch_size, len(x))
     batches = [
@@ -110,14 +112,14 @@ def _one_batch(
     return [out[:count] for out in call(x, np.float32(epsilon), *rest)]
 
 
-def _bound_function(model: Any, bound: str, power_iterations: int) -> Any:
+def _bound_function(model: Any, bound: str, power_iterations: int, locality: Locality) -> Any:
     """The compiled pass, kept on the model for the next call with the same settings."""
 
     def function(x: Any, epsilon: Any, y: Any = None) -> list[Any]:
         starts = RefreshedStarts(model.warm_starts)
-        context = Propagation(epsilon, starts, bound, power_iterations)
+        context = Propagation(epsilon, starts, bound, power_iterations, locality=locality)
         outcome = bound_pass(model, x, y, context)
         return [outcome.logits, outcome.worst, outcome.margin, outcome.lipschitz]
 
-    key = ("estimate", bound, power_iterations)
+    key = ("estimate", bound, power_iterations, locality)
     return kept(model, key, lambda: backend.compiled(model, function))

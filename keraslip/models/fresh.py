@@ -34,7 +34,7 @@ class FreshFunctions:
         return super().make_predict_function(self._is_stale("predict") or force)  # type: ignore[misc]
 
     def _is_stale(self: Any, function: str, check: Any = None) -> bool:
-        step = (self.bound, self.power_iterations, self.sparsity)
+        step = (self.bound, self.locality, self.power_iterations, self.sparsity)
         losses = (getattr(self, "robust_loss", None), getattr(self, "train_epsilon", None))
         return is_stale(self, function, *step, *losses, check=check)
 

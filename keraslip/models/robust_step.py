@@ -10,6 +10,7 @@ from keraslip.bounds.ball import AffineForm
 from keraslip.bounds.margins import label_margin, worst_case_logits
 from keraslip.models.bounded import check_graph
 from keraslip.models.labels import Labels
+from keraslip.models.options import EVALUATION_ITERATIONS, uniform_iterations
 from keraslip.models.state import logits_lipschitz
 from keraslip.models.structure import only_input, only_target
 from keraslip.rules import Propagation
@@ -98,6 +99,39 @@ def _as_input(model: Any, x: Any) -> Tensor:
     return ops.cast(ops.cast(only_input(model, x), model.inputs[0].dtype), "float32")
 
 
+def step_pass(model: Any, epsilon: Tensor, training: bool = False) -> Propagation:
+    """The pass of a training step.
+
+    Args:
+        model: A compiled `LocalLipschitzModel`.
+        epsilon: Radius of the input ball.
+        training: Whether dropout is active and warm starts are gathered.
+    """
+    return Propagation(
+        epsilon,
+        model.warm_starts,
+        model.bound,
+        model.power_iterations,
+        # The published algorithm has one number.
+        None if model.bound == "paper" else uniform_iterations(model.power_iterations),
+        model.locality,
+        training,
+        penalized=model.sparsity > 0.0,
+    )
+
+
+def evaluation_pass(model: Any, epsilon: Tensor) -> Propagation:
+    """The pass of `evaluate`: norms that are converged to a per cent, for it chooses the best model."""
+    return Propagation(
+        epsilon,
+        model.warm_starts,
+        model.bound,
+        max(model.power_iterations, EVALUATION_ITERATIONS),
+        locality=model.locality,
+        penalized=model.sparsity > 0.0,
+    )
+
+
 def robust_step(
     model: Any, x: Any, y: Any, sample_weight: Any, training: bool
 ) -> tuple[Tensor, Outcome]:
@@ -118,13 +152,8 @@ def robust_step(
             epsilon = ops.convert_to_tensor(current(model.train_epsilon), "float32")
         else:
             epsilon = ops.convert_to_tensor(model.run_state.epsilon)
-        context = Propagation(
-            epsilon,
-            model.warm_starts,
-            model.bound,
-            model.power_iterations,
-            training,
-            penalized=model.sparsity > 0.0,
+        context = (
+            step_pass(model, epsilon, training) if training else evaluation_pass(model, epsilon)
         )
         outcome = bound_pass(model, x, y, context)
         given = outcome.labels.given

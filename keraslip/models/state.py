@@ -9,6 +9,7 @@ from keraslip.bounds.maps import LinearMap
 from keraslip.layers.masked import random_unit_vector
 from keraslip.models.signature import signature
 from keraslip.rules import Propagation, UnsupportedLayerError
+from keraslip.rules.locality import Closing
 from keraslip.rules.walk import propagate
 
 Tensor = Any
@@ -82,8 +83,10 @@ class WarmStarts:
         self._weights: dict[str, Any] = {}
         #: Whether the logits are a linear map of something bounded.
         self.ends_linear = False
+        #: Where norms are taken.
+        self.closings: list[Closing] = []
         try:
-            shapes, self.ends_linear = norm_shapes(model)
+            shapes, self.ends_linear, self.closings = norm_shapes(model)
         except UnsupportedLayerError as error:
             # Reported by compile and fit: check_model must be able to print a model that has it.
             self.problem = error
@@ -130,6 +133,11 @@ class WarmStarts:
         if weight is None or tuple(weight.shape[1:]) != linear_map.out_shape:
             return None
         return ops.convert_to_tensor(weight)
+
+    def all(self, vectors: dict[str, Tensor]) -> list[Tensor]:
+        """Given vectors in the order of the norms; where one is missing, the one there is."""
+        given = self._weights.items()
+        return [vectors.get(key, ops.convert_to_tensor(weight)) for key, weight in given]
 
     def update(self, vectors: dict[str, Tensor]) -> None:
         """Stores the vectors that a training step reached."""
@@ -188,14 +196,15 @@ class _Recorder:
     def __init__(self) -> None:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.ends_linear = False
+        self.closings: list[Closing] = []
 
     def start(self, key: str, linear_map: LinearMap) -> Tensor:
         self.shapes[key] = linear_map.out_shape
         return ops.ones((1, *linear_map.out_shape))
 
 
-def norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool]:
-    """Every norm the bound takes, and whether the end is linear; symbolic, nothing is computed."""
+def norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool, list[Closing]]:
+    """Every norm the bound takes, whether the end is linear, and the closings; symbolic."""
     recorder = _Recorder()
 
     class Pass(keras.Operation):
@@ -203,11 +212,14 @@ def norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool]:
             context = Propagation(ops.ones(()), recorder)
             form = propagate(model, x, context)
             recorder.ends_linear = form.ball is None
-            return logits_lipschitz(form, context)
+            lipschitz = logits_lipschitz(form, context)
+            closed = [Closing.of(record.key, record.form) for record in context.records]
+            recorder.closings = [*closed, *context.announced, Closing.of(context.key, form)]
+            return lipschitz
 
     shape = single_input_shape(model)
     Pass().compute_output_spec(keras.KerasTensor((2, *shape), "float32"))
-    return recorder.shapes, recorder.ends_linear
+    return recorder.shapes, recorder.ends_linear, recorder.closings
 
 
 def logits_lipschitz(form: Any, context: Propagation) -> Tensor:

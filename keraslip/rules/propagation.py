@@ -1,16 +1,19 @@
 """One pass of the bound through a network: epsilon, masks, norms, and what is learnt on the way."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 from keras import ops
 from keras.backend import standardize_dtype
 
 from keraslip.bounds.activation_kinds import Activation
+from keraslip.bounds.activations import ActivationBounds
 from keraslip.bounds.ball import AffineForm, Ball, add_forms, dropped, moved
 from keraslip.bounds.maps import LinearMap
 from keraslip.bounds.numerics import per_sample
 from keraslip.bounds.spectral import masked_norm
+from keraslip.rules.locality import Closing, Locality
 
 Tensor = Any
 
@@ -36,7 +39,10 @@ class Propagation:
         bound: `"local"`: masked norms, boxes from the local ball. `"global"`: no masks. `"paper"`: masked
             norms, boxes from interval propagation and global norms, iterations with gradients.
         power_iterations: Iterations for every norm.
+        uniform_iterations: Iterations for norms without masks, if others.
+        locality: Which norms leave constant units out; all of them if `None`.
         training: Whether dropout is active and warm starts are gathered.
+        learning: Whether warm starts are gathered outside of training, too.
         penalized: Whether the sparsity penalty is wanted.
         tight: Masked row norms of convolutions too, at the cost of one more convolution each.
     """
@@ -45,13 +51,17 @@ class Propagation:
     vectors: Vectors
     bound: str = "local"
     power_iterations: int = 1
+    uniform_iterations: int | None = None
+    locality: Locality | None = None
     training: bool = False
     penalized: bool = False
     tight: bool = False
+    learning: bool = False
     key: str = ""
     next_starts: dict[str, Tensor] = field(default_factory=dict)
     penalty: Tensor = 0.0
     records: list["LayerRecord"] = field(default_factory=list)
+    announced: list[Closing] = field(default_factory=list)
 
     @property
     def masked(self) -> bool:
@@ -63,7 +73,8 @@ class Propagation:
     ) -> AffineForm:
         """The form after a linear layer: its map stays pending."""
         center = linear_map.forward(form.center)
-        return form.mapped(center if bias is None else center + bias, linear_map)
+        center = center if bias is None else center + bias
+        return form.mapped(center, linear_map, self.key)
 
     def move(self, form: AffineForm, linear_map: LinearMap) -> AffineForm:
         """The form after entries were moved: a closed ball stays closed."""
@@ -104,21 +115,21 @@ class Propagation:
         Returns:
             The closed form of the output.
         """
-        lower, upper = self._box(form)
-        known = activation.bounds(form.center, lower, upper)
+        wanted, kind, local = self._wants_masks, activation.kind, self._is_local
+
+        @cache
+        def known() -> ActivationBounds:
+            return activation.bounds(form.center, *self._box(form, local))
+
         if self.penalized:
-            self.penalty = self.penalty + known.penalty()
-        if not self.masked:
-            return self._closed(form, Ball(known.center, self._known(form, self._gain(form, None))))
-        rows = known.paper_rows if self.bound == "paper" else known.rows
-        ball = Ball(
-            known.center,
-            self._known(form, self._gain(form, rows)),
-            known.varying,
-            known.box,
-            self._global_gain(form),
-        )
-        return self._closed(form, ball)
+            self.penalty = self.penalty + known().penalty()
+        center = known().center if kind is None else kind.output(form.center)
+        if not wanted:
+            return self._closed(form, center, None)
+        if kind is not None and not kind.masks:
+            return self._closed(form, center, None, None, lambda: known().box())
+        rows = known().paper_rows if self.bound == "paper" else known().rows
+        return self._closed(form, center, rows, known().varying, known().box)
 
     def close(self, form: AffineForm) -> Ball:
         """The ball of a form, with no activation; free if nothing is pending.
@@ -128,8 +139,9 @@ class Propagation:
         """
         if form.ball is not None:
             return form.ball
-        ball = Ball(form.center, self._gain(form, None), global_gain=self._global_gain(form))
-        self._closed(form, ball)
+        gain, uniform = self._gain(form, None), self._global_gain(form)
+        ball = Ball(form.center, gain, global_gain=uniform, source=self._name())
+        self.records.append(LayerRecord(self._name(), form, ball))
         return ball
 
     def _announce(self, form: AffineForm) -> None:
@@ -141,6 +153,7 @@ class Propagation:
             form: What training would close.
         """
         if form.ball is None:
+            self.announced.append(Closing.of(self._name(), form))
             for index, (_, pending) in enumerate(form.terms):
                 self.vectors.start(self._key_of(index), pending)
 
@@ -157,9 +170,35 @@ class Propagation:
         finite = ops.isfinite(ops.sum(form.center, axis=tuple(range(1, len(form.shape) + 1))))
         return ops.where(finite, gain, ops.full_like(gain, float("nan")))
 
-    def _closed(self, form: AffineForm, ball: Ball) -> AffineForm:
-        self.records.append(LayerRecord(self._name(), form, ball))
+    def _closed(
+        self,
+        form: AffineForm,
+        center: Tensor,
+        rows: Tensor | None,
+        varying: Tensor | None = None,
+        box: Any = None,
+    ) -> AffineForm:
+        """The ball after an activation, as a form."""
+        name = self._name()
+        gain = self._known(form, self._gain(form, rows))
+        ball = Ball(center, gain, varying, box, self._global_gain(form), name)
+        self.records.append(LayerRecord(name, form, ball))
         return AffineForm.closed(ball)
+
+    @property
+    def _wants_masks(self) -> bool:
+        """Whether the units that an activation here keeps constant are left out of any norm."""
+        return self._chosen("masks")
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether the norms taken here leave constant units out."""
+        return self._chosen("norms")
+
+    def _chosen(self, part: str) -> bool:
+        if self.bound == "local" and self.locality is not None:
+            return self._name() in getattr(self.locality, part)
+        return self.masked
 
     def _gain(self, form: AffineForm, rows: Tensor | None) -> Tensor:
         gains = [
@@ -195,20 +234,25 @@ class Propagation:
     ) -> Tensor:
         key = self._key_of(index)
         start = self.vectors.start(key, pending)
+        if not self._is_local:
+            columns = rows = None
+        uniform = columns is None and rows is None
+        count = self.uniform_iterations if uniform else None
         sigma, reached = masked_norm(
-            pending, start, columns, rows, self.power_iterations, self.bound == "paper"
+            pending, start, columns, rows, count or self.power_iterations, self.bound == "paper"
         )
-        if learn and self.training:
+        if learn and (self.training or self.learning):
             self.next_starts[key] = reached
         return sigma
 
-    def _box(self, form: AffineForm) -> tuple[Tensor, Tensor]:
+    def _box(self, form: AffineForm, local: bool = True) -> tuple[Tensor, Tensor]:
         """Smallest and largest value of every unit."""
         rank = len(form.shape) + 1
         reach = 0.0
         for ball, pending in form.terms:
             gain = ball.global_gain if self.bound == "paper" else ball.gain
-            norms = pending.row_norms(ball.varying if self.bound == "local" else None, self.tight)
+            columns = ball.varying if self.bound == "local" and local else None
+            norms = pending.row_norms(columns, self.tight)
             reach = reach + per_sample(self.epsilon * gain, rank) * norms
         lower, upper = form.center - reach, form.center + reach
         if self.bound != "paper" or any(ball.box is None for ball, _ in form.terms):
@@ -238,13 +282,15 @@ class LayerRecord:
 
 
 def varying_share(records: list[LayerRecord]) -> Tensor:
-    """Share of activation units that may vary, over all closed layers; `()`."""
+    """Share of units that may vary, over the activations whose masks the bound uses; `()`, 1 for none."""
     varying, units = 0.0, 0
     for record in records:
+        mask = record.ball.varying
+        if mask is None:
+            continue
         count = 1
         for size in record.form.shape:
             count *= size
         units += count
-        mask = record.ball.varying
-        varying = varying + (float(count) if mask is None else count * ops.mean(mask))
+        varying = varying + count * ops.mean(mask)
     return ops.convert_to_tensor(varying / units if units else 1.0)

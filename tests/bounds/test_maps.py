@@ -134,6 +134,7 @@ def check_bounds(linear_map, exact=False, uses_mask=False):
                 np.testing.assert_allclose(found, true, rtol=1e-4, atol=1e-6 * size)
     norm = np.linalg.svd(matrix, compute_uv=False)[0]
     assert float(numpy(linear_map.norm_bound())) >= norm * (1 - 1e-5)
+    assert float(numpy(linear_map.unit())) >= norm * (1 - 1e-5)
     assert (matrix_of(linear_map.absolute()) >= np.abs(matrix) - 1e-5 * size).all()
     return matrix
 

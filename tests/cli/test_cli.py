@@ -97,6 +97,17 @@ def test_resume_refuses_changed_settings():
         Settings.resolve({"epochs": 4}, stored)
 
 
+def test_where_norms_are_local_is_a_setting():
+    stored = Settings.resolve({**GIVEN, "local": "conv2d, dense"}).__dict__
+    assert stored["local"] == ["conv2d", "dense"]
+    assert Settings.resolve({"local": "conv2d,dense"}, stored) == Settings(**stored)
+    with pytest.raises(ValueError, match="cannot change.*local"):
+        Settings.resolve({"local": "all"}, stored)
+    # A run of before there was the choice goes on.
+    del stored["local"]
+    assert Settings.resolve({}, stored).local == "auto"
+
+
 def test_a_folder_with_results_is_not_overwritten(tmp_path):
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(FileExistsError, match="--resume.*--overwrite"):

@@ -65,6 +65,8 @@ def refused(run, tmp_path, monkeypatch, capsys):
         ("train", ["--learning-rate", "0"], ["--learning-rate"]),
         ("train", ["--activation", "swish"], ["clipped_relu", "swish"]),
         ("train", ["--bound", "tight"], ["--bound", "tight"]),
+        ("train", ["--local", "first,second"], ["local", "activation", "first"]),
+        ("train", ["--local", ""], ["local", "auto"]),
         ("train", ["--threshold", "-1"], ["threshold"]),
         ("train", ["--sparsity", "-1"], ["sparsity", "-1"]),
         ("train", ["--dataset", "letters"], ["letters", "mnist"]),

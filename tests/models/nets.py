@@ -10,6 +10,7 @@ import keraslip
 FEATURES, CLASSES, SAMPLES = 6, 3, 24
 EPSILON = 0.1
 LOGS = {"loss", "accuracy", "certified_accuracy", "lipschitz", "epsilon", "varying"}
+FIT_LOGS = LOGS | {"lipschitz_gap"}
 
 
 def dense_net(units: int = 8, dropout: float = 0.0, **kwargs: Any) -> Any:

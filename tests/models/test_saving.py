@@ -141,7 +141,7 @@ def test_the_compiled_state_is_saved(runs):
     assert model.epsilon_value == before.epsilon_value == np.float32(EPSILON)
     assert model.sparsity == 0.01
     assert model.input_range == (0.0, 1.0)
-    assert (model.bound, model.power_iterations) == ("local", 1)
+    assert (model.bound, model.power_iterations) == ("local", 5)
     assert type(model.robust_loss) is keraslip.losses.BCPLoss
     assert model.robust_loss.get_config() == before.robust_loss.get_config()
     assert model.train_epsilon.get_config() == before.train_epsilon.get_config()

@@ -6,7 +6,7 @@ import pytest
 
 from keraslip.losses import BCPLoss
 from keraslip.schedules import LinearRamp, PiecewiseLinear
-from tests.models.nets import EPSILON, LOGS, compiled, dense_net, samples, weights_of
+from tests.models.nets import EPSILON, FIT_LOGS, compiled, dense_net, samples, weights_of
 
 RAMP = PiecewiseLinear([0.0, 0.3, 0.6], [0.0, 0.07, 0.13])
 STEPS = 3
@@ -72,7 +72,7 @@ def test_the_end_value_is_reached_exactly_and_held():
 
 @pytest.mark.parametrize("length", [1, 2])
 def test_very_short_runs_train(length):
-    assert set(run(model_with(), epochs=length)) == LOGS
+    assert set(run(model_with(), epochs=length)) == FIT_LOGS
 
 
 # A learning rate of 0 is stuck, as it should be.

@@ -52,6 +52,7 @@ class Composition(LinearMap):
         super().__init__(inner.in_shape, outer.out_shape)
         self.outer, self.inner = outer, inner
         self.isometry = outer.isometry and inner.isometry
+        self.convolves = outer.convolves or inner.convolves
 
     def forward(self, x: Tensor) -> Tensor:
         return self.outer.forward(self.inner.forward(x))
@@ -75,6 +76,9 @@ class Composition(LinearMap):
     def norm_bound(self) -> Tensor:
         return self.outer.norm_bound() * self.inner.norm_bound()
 
+    def unit(self) -> Tensor:
+        return self.outer.unit() * self.inner.unit()
+
     def constant(self) -> LinearMap:
         return Composition(self.outer.constant(), self.inner.constant())
 
@@ -92,6 +96,7 @@ class Sum(LinearMap):
     def __init__(self, maps: tuple[LinearMap, ...]) -> None:
         super().__init__(maps[0].in_shape, maps[0].out_shape)
         self.maps = maps
+        self.convolves = any(m.convolves for m in maps)
 
     def forward(self, x: Tensor) -> Tensor:
         return _total([m.forward(x) for m in self.maps])
@@ -104,6 +109,9 @@ class Sum(LinearMap):
 
     def norm_bound(self) -> Tensor:
         return _total([m.norm_bound() for m in self.maps])
+
+    def unit(self) -> Tensor:
+        return _total([m.unit() for m in self.maps])
 
     def constant(self) -> LinearMap:
         return Sum(tuple(m.constant() for m in self.maps))

@@ -1,5 +1,6 @@
 """Two-dimensional convolutions with their exact adjoint."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,11 +48,14 @@ class ConvMap(LinearMap):
         geometry: Strides, padding, dilation and groups.
     """
 
+    convolves = True
+
     def __init__(self, kernel: Tensor, in_shape: Shape, geometry: ConvGeometry) -> None:
         axes = [geometry.axis(i, in_shape[i], kernel.shape[i]) for i in (0, 1)]
         super().__init__(in_shape, (axes[0][0], axes[1][0], kernel.shape[-1]))
         self.kernel, self.geometry = kernel, geometry
         self._left = (axes[0][1], axes[1][1])
+        self._kept: list[Tensor] | None = None
 
     def _conv(self, x: Tensor, kernel: Tensor) -> Tensor:
         return ops.conv(
@@ -67,26 +71,54 @@ class ConvMap(LinearMap):
         return self._conv(x, self.kernel)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        # keras.ops.conv_transpose knows no groups: one call for each.
-        groups = self.geometry.groups
-        if groups == 1:
-            return self._fit(self._transposed(y, self.kernel))
-        parts = zip(
-            ops.split(y, groups, axis=-1), ops.split(self.kernel, groups, axis=-1), strict=True
-        )
+        kernels = self._kept or self._adjoint_kernels()
+        if len(kernels) == 1:
+            return self._fit(self._transposed(y, kernels[0]))
+        # One call for each group, for their inputs and outputs change places.
+        parts = zip(ops.split(y, len(kernels), axis=-1), kernels, strict=True)
         return self._fit(ops.concatenate([self._transposed(p, k) for p, k in parts], axis=-1))
 
+    def _adjoint_kernels(self) -> list[Tensor]:
+        """The kernels that the adjoint convolves with, one for each group: flipped, in and out exchanged."""
+        groups = self.geometry.groups
+        parts = [self.kernel] if groups == 1 else ops.split(self.kernel, groups, axis=-1)
+        return [self._flipped(part) for part in parts]
+
+    def _flipped(self, kernel: Tensor) -> Tensor:
+        (sh, sw), (kh, kw, inner, outer) = self.geometry.strides, kernel.shape
+        if sh * sw > 1 and self.geometry.dilation == (1, 1):
+            # An input pixel meets every s-th tap only: the taps of each of the s x s cases become channels.
+            height, width = -(-kh // sh), -(-kw // sw)
+            kernel = ops.pad(kernel, ((0, height * sh - kh), (0, width * sw - kw), (0, 0), (0, 0)))
+            kernel = ops.reshape(kernel, (height, sh, width, sw, inner, outer))
+            kernel = ops.transpose(kernel, (0, 2, 1, 3, 4, 5))
+            kernel = ops.reshape(kernel, (height, width, sh * sw * inner, outer))
+        flipped = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
+        # PyTorch has no gradient for one image and one channel: a second one is made, and cut off.
+        only = flipped.shape[-1] == 1
+        return ops.pad(flipped, ((0, 0), (0, 0), (0, 0), (0, 1))) if only else flipped
+
     def _transposed(self, y: Tensor, kernel: Tensor) -> Tensor:
-        # padding="same" of conv_transpose is not the adjoint for every odd size; "valid" always is,
-        # once the forward's padding is cut off.
-        return ops.conv_transpose(
-            y,
+        """The adjoint before the forward's padding is cut off, as a convolution of y.
+
+        conv_transpose(padding="same") is not the adjoint for every odd size, and the gradient of any
+        conv_transpose with respect to its kernel takes XLA on CPUs 45 times as long as that of a convolution.
+        """
+        (sh, sw), dilation = self.geometry.strides, self.geometry.dilation
+        reach = [(size - 1) * step for size, step in zip(kernel.shape, dilation, strict=False)]
+        z = ops.conv(
+            ops.pad(y, ((0, 0), *((size, size) for size in reach), (0, 0))),
             kernel,
-            strides=self.geometry.strides,
             padding="valid",
             data_format="channels_last",
-            dilation_rate=self.geometry.dilation,
+            dilation_rate=dilation,
         )
+        inner = self.kernel.shape[2]
+        if sh == sw == 1:
+            return z[..., :inner]
+        rows, columns = z.shape[1], z.shape[2]
+        z = ops.transpose(ops.reshape(z, (-1, rows, columns, sh, sw, inner)), (0, 1, 3, 2, 4, 5))
+        return ops.reshape(z, (-1, rows * sh, columns * sw, inner))
 
     def _fit(self, z: Tensor) -> Tensor:
         """Cuts the forward's padding off, and adds the pixels that no window reached."""
@@ -113,11 +145,18 @@ class ConvMap(LinearMap):
         from_one_input = ops.max(ops.stack([ops.max(ops.sum(g, axis=(0, 1, 3))) for g in groups]))
         return mixed_norm(from_one_input, into_one_output)
 
+    def unit(self) -> Tensor:
+        height, width, inner, outer = self.kernel.shape
+        return max_abs(self.kernel) * (height * width * math.sqrt(inner * outer))
+
     def _with_kernel(self, kernel: Tensor) -> "ConvMap":
         return ConvMap(kernel, self.in_shape, self.geometry)
 
     def constant(self) -> LinearMap:
-        return self._with_kernel(ops.stop_gradient(self.kernel))
+        constant = self._with_kernel(ops.stop_gradient(self.kernel))
+        # Iterations apply it many times: what it convolves with is made once, outside of their loop.
+        constant._kept = constant._adjoint_kernels()
+        return constant
 
     def absolute(self) -> LinearMap:
         return self._with_kernel(ops.abs(self.kernel))

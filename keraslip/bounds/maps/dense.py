@@ -1,5 +1,6 @@
 """Matrix products and entrywise scales."""
 
+import math
 from typing import Any
 
 from keras import ops
@@ -40,6 +41,9 @@ class DenseMap(LinearMap):
     def norm_bound(self) -> Tensor:
         magnitude = ops.abs(self.kernel)
         return mixed_norm(ops.max(ops.sum(magnitude, axis=0)), ops.max(ops.sum(magnitude, axis=1)))
+
+    def unit(self) -> Tensor:
+        return max_abs(self.kernel) * math.sqrt(math.prod(self.kernel.shape))
 
     def constant(self) -> LinearMap:
         return DenseMap(ops.stop_gradient(self.kernel), self.in_shape)

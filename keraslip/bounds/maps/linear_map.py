@@ -22,6 +22,8 @@ class LinearMap(ABC):
         out_shape: Shape of one output, without the batch axis.
     """
 
+    #: True where applying the map costs as much as a convolution.
+    convolves = False
     #: True where ||L x|| = ||x|| and every output entry is one input entry or zero.
     isometry = False
 
@@ -53,6 +55,10 @@ class LinearMap(ABC):
     @abstractmethod
     def norm_bound(self) -> Tensor:
         """An upper bound of the global norm, cheap rather than tight; a scalar."""
+
+    def unit(self) -> Tensor:
+        """Another upper bound of the norm, for scaling: may be far too large, and reads coefficients once."""
+        return self.norm_bound()
 
     @abstractmethod
     def constant(self) -> "LinearMap":

@@ -1,0 +1,92 @@
+"""How far the bound that a training step believes is below the converged one."""
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keraslip import backend
+from keraslip.models.callbacks import TrainingWarning
+from keraslip.models.kept import kept
+from keraslip.models.robust_step import bound_pass, step_pass
+from keraslip.models.state import RefreshedStarts
+from keraslip.rules import Propagation
+from keraslip.schedules import at_progress, current
+
+#: Images that are looked at, and iterations that count as converged.
+_SAMPLES, _CONVERGED = 16, 48
+#: A bound that is believed this much too small is worth a warning.
+_TOLERATED = 1.05
+
+
+class LipschitzGap(keras.callbacks.Callback):
+    """Adds `lipschitz_gap` to the logs of every epoch: converged bound over believed bound.
+
+    Both are taken of the same few images, with the weights at the end of the epoch and at its epsilon. The
+    warm starts of a run that begins are brought to the norms of its first weights.
+
+    Args:
+        x: Images to look at, `(n, *shape)`; the first few are used.
+        begins: Whether the run begins, or goes on from a checkpoint, which has warm starts.
+    """
+
+    def __init__(self, x: np.ndarray, begins: bool) -> None:
+        super().__init__()
+        self.x = np.asarray(x[:_SAMPLES], dtype="float32")
+        self.begins = begins
+        self._warned = False
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Warms the starts of the norms up."""
+        if self.begins:
+            _, _, *vectors = self._measured()
+            for weight, vector in zip(self.model.warm_starts.vectors, vectors, strict=True):
+                weight.assign(vector)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures the gap."""
+        believed, converged, *_ = self._measured()
+        # Both are approached from below; a bound of zero is one without a gap.
+        largest = float(np.maximum(believed, converged).mean())
+        gap = largest / float(believed.mean()) if largest else 1.0
+        if logs is not None:
+            logs["lipschitz_gap"] = gap
+        if gap > _TOLERATED and not self._warned:
+            self._warned = True
+            count = self.model.power_iterations
+            problem = (
+                f"The Lipschitz bound that training believes is {1 - 1 / gap:.0%} too small (lipschitz_gap "
+                f"{gap:.2f} after epoch {epoch + 1}): its norms have not converged, and the network learns "
+                "to live in the gap."
+            )
+            remedy = (
+                f"Compile with more iterations (power_iterations={2 * count} instead of {count}), or train "
+                "with a smaller learning rate."
+            )
+            warnings.warn(TrainingWarning(problem, remedy), stacklevel=2)
+
+    def _measured(self) -> list[np.ndarray]:
+        """Believed and converged bounds `(n,)`, and the vectors that belong to the converged norms."""
+        # `self.model`, not a reference of our own: on JAX it brings the weights back first.
+        model = self.model
+        with at_progress(model.run_state.progress()):
+            epsilon = np.float32(ops.convert_to_numpy(current(model.train_epsilon)))
+        return list(_function(model)(self.x, epsilon))
+
+
+def _function(model: Any) -> Any:
+    """The compiled passes, kept on the model for the next epoch."""
+
+    def function(x: Any, epsilon: Any) -> list[Any]:
+        believed = bound_pass(model, x, None, step_pass(model, epsilon))
+        starts = RefreshedStarts(model.warm_starts)
+        long = Propagation(
+            epsilon, starts, model.bound, _CONVERGED, locality=model.locality, learning=True
+        )
+        converged = bound_pass(model, x, None, long)
+        return [believed.lipschitz, converged.lipschitz, *model.warm_starts.all(long.next_starts)]
+
+    key = ("gap", model.bound, model.locality, model.power_iterations)
+    return kept(model, key, lambda: backend.compiled(model, function))
