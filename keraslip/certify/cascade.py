@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from keraslip.certify.alarm import Alarm, attacked
-from keraslip.certify.certificates import CERTIFIED_BY
 from keraslip.certify.evaluate import Evaluation, Evaluator
 from keraslip.certify.execution import Executed, check_rounding, self_check
 from keraslip.certify.expected_norms import expected_norms
-from keraslip.certify.findings import Findings, Report
+from keraslip.certify.findings import CERTIFIED_BY, Findings, Report
 from keraslip.certify.global_norms import Norms, global_norms
 from keraslip.certify.local_norms import LocalNorms, OneSample, proved
 from keraslip.certify.margins import Margins

@@ -11,11 +11,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from keraslip.certify.findings import STATUSES
+
 #: Version of the file format.
 FORMAT = 1
-#: Every status, in the order of the table. The first ones are certified, by the stage that settled them.
-CERTIFIED_BY = ("global", "dense", "convolution")
-STATUSES = (*CERTIFIED_BY, "attacked", "misclassified", "tied", "nonfinite", "unknown", "pending")
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import scipy
 
-from keraslip.certify.cascade import Cascade, Findings, Report
-from keraslip.certify.certificates import ARRAYS, CERTIFIED_BY, Certificates
+from keraslip.certify.cascade import Cascade
+from keraslip.certify.certificates import ARRAYS, Certificates
 from keraslip.certify.execution import check_probes
+from keraslip.certify.findings import CERTIFIED_BY, Findings, Report
 from keraslip.certify.inputs import Block, blocks, empty, wrong_count
 from keraslip.certify.joining import differences, joined
 from keraslip.certify.kept_network import network_of, unchanged

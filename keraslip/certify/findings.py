@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: Every status, in the order of the table. The first ones are certified, by the stage that settled them.
+CERTIFIED_BY = ("global", "dense", "convolution")
+STATUSES = (*CERTIFIED_BY, "attacked", "misclassified", "tied", "nonfinite", "unknown", "pending")
 #: Told after every stage: what has begun, and how many samples the last one settled.
 Report = Callable[[str, int], None]
 

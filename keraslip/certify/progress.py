@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from keraslip.certify.certificates import CERTIFIED_BY
+from keraslip.certify.findings import CERTIFIED_BY
 from keraslip.certify.network import Network
 from keraslip.progress import Stages, stages
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keraslip.certify import Certificates
-from keraslip.certify.certificates import CERTIFIED_BY, STATUSES
+from keraslip.certify.findings import CERTIFIED_BY, STATUSES
 from keraslip.certify.table import as_text
 
 

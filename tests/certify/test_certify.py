@@ -10,8 +10,8 @@ from keras import layers
 
 import keraslip
 from keraslip.certify import Certificates, CertificateViolation, cascade, certifier, execution
-from keraslip.certify.certificates import CERTIFIED_BY
 from keraslip.certify.expected_norms import expected_norms
+from keraslip.certify.findings import CERTIFIED_BY
 from keraslip.certify.local_norms import LocalNorms, probabilistic
 from keraslip.certify.network import Network
 from keraslip.certify.operators.convolution import ConvOperator
