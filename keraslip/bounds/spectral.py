@@ -55,7 +55,7 @@ def masked_norm(
 
     - Huang et al., 2021, arXiv 2111.01395, section 4: the local Lipschitz bound with indicator matrices.
     """
-    frozen = linear_map if differentiate else linear_map.constant()
+    frozen = (linear_map if differentiate else linear_map.constant()).prepared()
     # A bound of the norm as the unit of length: squares neither overflow nor vanish for any weights.
     unit = ops.stop_gradient(frozen.unit())
     unit = ops.where(unit <= 0.0, ops.ones_like(unit), unit)

@@ -82,6 +82,9 @@ class Composition(LinearMap):
     def constant(self) -> LinearMap:
         return Composition(self.outer.constant(), self.inner.constant())
 
+    def prepared(self) -> LinearMap:
+        return Composition(self.outer.prepared(), self.inner.prepared())
+
     def absolute(self) -> LinearMap:
         return Composition(self.outer.absolute(), self.inner.absolute())
 
@@ -115,6 +118,9 @@ class Sum(LinearMap):
 
     def constant(self) -> LinearMap:
         return Sum(tuple(m.constant() for m in self.maps))
+
+    def prepared(self) -> LinearMap:
+        return Sum(tuple(m.prepared() for m in self.maps))
 
     def absolute(self) -> LinearMap:
         return Sum(tuple(m.absolute() for m in self.maps))

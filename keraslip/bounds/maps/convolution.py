@@ -153,10 +153,13 @@ class ConvMap(LinearMap):
         return ConvMap(kernel, self.in_shape, self.geometry)
 
     def constant(self) -> LinearMap:
-        constant = self._with_kernel(ops.stop_gradient(self.kernel))
-        # Iterations apply it many times: what it convolves with is made once, outside of their loop.
-        constant._kept = constant._adjoint_kernels()
-        return constant
+        return self._with_kernel(ops.stop_gradient(self.kernel))
+
+    def prepared(self) -> LinearMap:
+        # TensorFlow dies of a convolution whose kernel is made inside of a loop.
+        prepared = self._with_kernel(self.kernel)
+        prepared._kept = prepared._adjoint_kernels()
+        return prepared
 
     def absolute(self) -> LinearMap:
         return self._with_kernel(ops.abs(self.kernel))

@@ -64,6 +64,10 @@ class LinearMap(ABC):
     def constant(self) -> "LinearMap":
         """The same map with coefficients that carry no gradient."""
 
+    def prepared(self) -> "LinearMap":
+        """The same map, for many applications: what they share is made here, outside of their loop."""
+        return self
+
     @abstractmethod
     def absolute(self) -> "LinearMap":
         """The map whose matrix dominates |W| entrywise, for interval propagation."""
