@@ -100,7 +100,7 @@ def _named(names: Iterable[str], closings: list[Closing]) -> list[Closing]:
         if not any(closing.goes_by(name) for closing in closings):
             known = dict.fromkeys(layer for c in closings for layer in c.layers if layer)
             raise ValueError(
-                "local must name layers that a norm is taken of: "
+                f"local must be one of {CHOICES}, or name layers that a norm is taken of: "
                 f"{', '.join(layer for layer in known if layer != '/logits')}. Received: {name!r}"
             )
     return [closing for closing in closings if any(closing.goes_by(name) for name in names)]
