@@ -49,8 +49,8 @@ class LipschitzGap(keras.callbacks.Callback):
         """Measures the gap."""
         believed, converged, *_ = self._measured()
         # Both are approached from below; a bound of zero is one without a gap.
-        largest = float(np.maximum(believed, converged).mean())
-        gap = largest / float(believed.mean()) if largest else 1.0
+        largest, trusted = float(np.maximum(believed, converged).mean()), float(believed.mean())
+        gap = largest / trusted if trusted else float("inf" if largest else 1.0)
         if logs is not None:
             logs["lipschitz_gap"] = gap
         if gap > _TOLERATED and not self._warned:
