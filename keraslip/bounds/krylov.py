@@ -16,17 +16,6 @@ _SQUARINGS, _ROWS = 4, 3
 _TINY = 1e-30
 
 
-def cycles_of(count: int, longest: int) -> tuple[int, int]:
-    """How many cycles of how many steps make up at least `count` steps.
-
-    Args:
-        count: Steps wanted in all.
-        longest: Steps in a cycle at most.
-    """
-    cycles = -(-count // longest)
-    return cycles, -(-count // cycles)
-
-
 def largest_input(adjoint: Map, forward: Map, start: Tensor, steps: int) -> Tensor:
     """What maps onto the largest singular vector, as far as a Krylov space of A A^T shows it.
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keraslip.bounds.krylov import cycles_of, largest_input
+from keraslip.bounds.krylov import largest_input
 from keraslip.bounds.maps import LinearMap
 from keraslip.bounds.numerics import euclidean, normalize, per_sample
 
@@ -16,8 +16,9 @@ _UNROLL = 4
 #: Steps on the shared start alone, before every sample goes on from it: as cheap as one sample's.
 SHARED_ITERATIONS = 2
 
-#: Steps between two restarts, as many vectors are kept: for every sample, and for a single one.
-CYCLE, UNIFORM_CYCLE = 6, 12
+#: So many iterations are written out as one Krylov space; of more, spaces of `LOOPED` dimensions in a loop of
+#: the backend, for what is written out takes JAX and XLA seconds to compile.
+UNROLLED, LOOPED = 6, 4
 
 #: Share of the given start that is kept beside what the shared steps reached.
 _KEPT = 0.01
@@ -94,15 +95,16 @@ class _Masked:
 
     def best(self, start: Tensor, count: int) -> Tensor:
         """The input, in that length, whose image is longest as far as `count` products show."""
-        cycles, steps = cycles_of(count, UNIFORM_CYCLE if start.shape[0] == 1 else CYCLE)
+        if count <= UNROLLED:
+            return self.scaled(largest_input(self.adjoint, self.forward, start, count))
 
         def cycle(v: Tensor) -> Tensor:
-            u = largest_input(self.adjoint, self.forward, v, steps)
+            u = largest_input(self.adjoint, self.forward, v, LOOPED)
             return self.forward(_scaled_to(u, 1.0))
 
-        if cycles > 1:
-            start = ops.fori_loop(0, cycles - 1, lambda _, v: cycle(v), start)
-        return self.scaled(largest_input(self.adjoint, self.forward, start, steps))
+        cycles = -(-count // LOOPED)
+        start = ops.fori_loop(0, cycles, lambda _, v: cycle(v), start)
+        return self.scaled(self.adjoint(start))
 
     def iterated(self, start: Tensor, count: int) -> Tensor:
         """The same by power iteration."""

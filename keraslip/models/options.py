@@ -18,7 +18,7 @@ TRAIN_EPSILON_FACTOR = 1.1
 #: Iterations for each sample's norms, where none are given: what brings them within 2 % of the truth.
 POWER_ITERATIONS = 5
 #: Evaluation takes at least so many: it chooses the best model, and is no bottleneck.
-EVALUATION_ITERATIONS = 12
+EVALUATION_ITERATIONS = 16
 
 
 def uniform_iterations(count: int) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keraslip.bounds.krylov import cycles_of, largest_eigenvector
+from keraslip.bounds.krylov import largest_eigenvector
 from keraslip.bounds.maps import DenseMap
 from keraslip.bounds.spectral import masked_norm
 from tests.bounds.test_spectral import MAPS, masks_for, start_for, true_norms
@@ -139,9 +139,3 @@ def test_nan_matrices_give_nan():
     matrices[1, 0, 2] = matrices[1, 2, 0] = np.nan
     found = numpy(largest_eigenvector(tensor(matrices)))
     assert np.isfinite(found[0]).all() and np.isnan(found[1]).any()
-
-
-@pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 12, 13, 50, 200])
-def test_cycles_cover_the_count(count):
-    cycles, steps = cycles_of(count, 6)
-    assert count <= cycles * steps < count + cycles and steps <= 6
