@@ -180,10 +180,7 @@ class Certification:
         if epsilon is None:
             if not self.compiled:  # type: ignore[attr-defined]
                 raise ValueError("Pass epsilon, or compile the model with one.")
-            stored = self.epsilon_value  # type: ignore[attr-defined]
-            compiled = self._compile_arguments["epsilon"]  # type: ignore[attr-defined]
-            # The weight that training reads is a float32, which may be smaller than what was asked for.
-            return np.asarray(compiled if np.float32(compiled) == np.float32(stored) else stored)
+            return np.asarray(self.epsilon_value)  # type: ignore[attr-defined]
         if np.ndim(epsilon) == 0:
             number = np.asarray(epsilon).item() if isinstance(epsilon, np.ndarray) else epsilon
             return np.asarray(check_epsilon(number))

@@ -149,7 +149,12 @@ class LocalLipschitzModel(
     @property
     def epsilon_value(self) -> float:
         """The compiled epsilon; 0 before `compile`."""
-        return float(keras.ops.convert_to_numpy(self.run_state.epsilon)) if self.compiled else 0.0
+        if not self.compiled:
+            return 0.0
+        stored = float(keras.ops.convert_to_numpy(self.run_state.epsilon))
+        asked = float(self._compile_arguments["epsilon"])
+        # The weight that training reads is a float32, which may be smaller than what was asked for.
+        return asked if np.float32(asked) == np.float32(stored) else stored
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains, as `keras.Model.fit`; logs also certified_accuracy, lipschitz, epsilon and varying.

@@ -167,6 +167,7 @@ def test_a_model_in_float64_is_refused_in_a_sentence(by):
             door()
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX says that it has no float64")
 def test_inputs_in_float64_before_layers_in_float32_are_trained_on():
     inputs = keras.Input((3,), dtype="float64")
     model = keraslip.LocalLipschitzModel(inputs, keras.layers.Dense(2)(inputs))

@@ -138,7 +138,7 @@ def test_the_compiled_state_is_saved(runs):
     model = keras.models.load_model(folder / "dense.keras")
     before = saved["dense"]
     assert type(model) is keraslip.LocalLipschitzModel
-    assert model.epsilon_value == before.epsilon_value == np.float32(EPSILON)
+    assert model.epsilon_value == before.epsilon_value == EPSILON
     assert model.sparsity == 0.01
     assert model.input_range == (0.0, 1.0)
     assert (model.bound, model.power_iterations) == ("local", 5)

@@ -36,7 +36,7 @@ def test_epsilon_in_the_logs_is_the_schedules_and_in_validation_the_compiled_one
     np.testing.assert_allclose(history["epsilon"], expected(5), rtol=1e-5)
     assert history["val_epsilon"] == [np.float32(EPSILON)] * 5
     assert model.evaluate(x, y, return_dict=True, verbose=0)["epsilon"] == np.float32(EPSILON)
-    assert model.epsilon_value == np.float32(EPSILON)
+    assert model.epsilon_value == EPSILON
 
 
 def test_a_second_fit_is_a_new_run():
