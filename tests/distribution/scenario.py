@@ -70,6 +70,8 @@ def fit(model: Any, train: Any, held_out: Any = None, **kwargs: Any) -> dict[str
         callbacks=[places],
         **kwargs,
     ).history
+    # Several processes do not look for the gap.
+    history.pop("lipschitz_gap", None)
     logs = {f"log {name}": np.array(values) for name, values in history.items()}
     return {**logs, "steps": np.array(places.steps), **state(model)}
 
