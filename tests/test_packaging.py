@@ -56,13 +56,15 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     assert "keraslip/version.py" in wheel
 
 
-def test_wheel_holds_every_module_of_the_checkout(wheel):
-    modules = {
+def test_wheel_holds_every_file_of_the_package(wheel):
+    left_out = {"applications", "__pycache__"}
+    files = {
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "keraslip").rglob("*.py")
-        if "applications" not in path.parts
+        for path in (ROOT / "keraslip").rglob("*.*")
+        if path.is_file() and not left_out.intersection(path.parts)
     }
-    assert modules <= set(wheel)
+    assert any(name.endswith(".html") for name in files)
+    assert files <= set(wheel)
 
 
 def test_wheel_holds_each_application_once(wheel):

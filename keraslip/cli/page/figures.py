@@ -1,60 +1,57 @@
 """The drawings of the page; runs are told apart by colour, marker and dashes, and named in its legend."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
-from keraslip.cli.page.markup import Markup
 from keraslip.cli.page.run import Run
 from keraslip.cli.page.svg import inline_svg, look
 from keraslip.plots.style import MUTED
 
 #: With more points, markers would hide the line.
 MARKED = 20
-#: Panels of the training: key, title, columns of the log, whether they are fractions.
+#: Panels of the training: column of the log, title, whether it is of the validation, a fraction.
 PANELS = (
-    ("certified", "Certified accuracy, validation (estimate)", ("certified_accuracy",), True),
-    ("clean", "Clean accuracy, validation", ("accuracy",), True),
-    ("lipschitz", "Lipschitz bound, validation (mean, estimate)", ("lipschitz",), False),
-    ("epsilon", "Epsilon of the training", ("epsilon",), False),
+    ("certified_accuracy", "Certified accuracy, validation (estimate)", True, True),
+    ("accuracy", "Clean accuracy, validation", True, True),
+    ("lipschitz", "Lipschitz bound, validation (mean, estimate)", True, False),
+    ("epsilon", "Epsilon of the training", False, False),
 )
 
 
 def training(runs: Sequence[Run]) -> list[Markup]:
     """Certified and clean accuracy, Lipschitz bound and epsilon of every epoch."""
     drawn = []
-    for key, title, names, fraction in PANELS:
-        wanted = names if key == "epsilon" else [f"val_{names[0]}", *names]
+    for name, title, validation, fraction in PANELS:
+        wanted = [f"val_{name}", name] if validation else [name]
         lines = {run.number: run.column(*wanted) for run in runs}
         lines = {number: line for number, line in lines.items() if line[0]}
         if lines:
-            drawn.append(inline_svg(f"training-{key}", title, _Panel(title, lines, fraction)))
+            panel = partial(_panel, title=title, lines=lines, fraction=fraction)
+            drawn.append(inline_svg(f"training-{name}", title, panel))
     return drawn
 
 
-class _Panel:
+def _panel(axes: Any, title: str, lines: dict[int, Any], fraction: bool) -> None:
     """One quantity against the epoch."""
+    from matplotlib.ticker import MaxNLocator
 
-    def __init__(self, title: str, lines: dict[int, Any], fraction: bool) -> None:
-        self.title, self.lines, self.fraction = title, lines, fraction
-
-    def __call__(self, axes: Any) -> None:
-        from matplotlib.ticker import MaxNLocator
-
-        for number, (epochs, values) in self.lines.items():
-            scaled = np.asarray(values) * (100 if self.fraction else 1)
-            axes.plot(epochs, scaled, **_marked(number, len(epochs)))
-        axes.set_title(self.title)
-        axes.set_xlabel("epoch")
-        longest = max(len(epochs) for epochs, _ in self.lines.values())
-        axes.set_xlim(1 - 0.03 * longest, None)
-        axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
-        if self.fraction:
-            axes.set_ylim(0, 100)
-            axes.yaxis.set_major_formatter("{x:.0f} %")
-        else:
-            axes.set_ylim(bottom=0)
+    for number, (epochs, values) in lines.items():
+        scaled = np.asarray(values) * (100 if fraction else 1)
+        axes.plot(epochs, scaled, **_marked(number, len(epochs)))
+    axes.set_title(title)
+    axes.set_xlabel("epoch")
+    longest = max(len(epochs) for epochs, _ in lines.values())
+    axes.set_xlim(1 - 0.03 * longest, None)
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
+    if fraction:
+        axes.set_ylim(0, 100)
+        axes.yaxis.set_major_formatter("{x:.0f} %")
+    else:
+        axes.set_ylim(bottom=0)
 
 
 def _marked(number: int, points: int) -> dict[str, Any]:

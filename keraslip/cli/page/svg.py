@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from keraslip.cli.page.markup import Markup, element
+from markupsafe import Markup
+
 from keraslip.plots.accuracy_curve import COLORS, LINES, MARKERS
 from keraslip.plots.style import GRID, INK, MUTED, STYLE
 
@@ -58,8 +59,8 @@ def _for_page(text: str, key: str, label: str) -> Markup:
     inner = inner.replace("'DejaVu Sans'", "'DejaVu Sans', system-ui, sans-serif")
     for color, variable in VARIABLES.items():
         inner = inner.replace(color, f"var(--{variable})")
-    opening = element("svg", viewBox=box[1], role="img", aria_label=label).removesuffix("</svg>")
-    return Markup(opening + inner.strip())
+    opening = Markup('<svg viewBox="{}" role="img" aria-label="{}">').format(box[1], label)
+    return opening + Markup(inner.strip())
 
 
 def look(number: int) -> dict[str, Any]:
