@@ -1,0 +1,78 @@
+"""The arithmetic of certificates: NumPy in float64, the same on every backend."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+Array = np.ndarray
+
+abs = np.abs
+sqrt = np.sqrt
+square = np.square
+maximum = np.maximum
+minimum = np.minimum
+where = np.where
+ones = np.ones
+ones_like = np.ones_like
+zeros_like = np.zeros_like
+reshape = np.reshape
+transpose = np.transpose
+broadcast_to = np.broadcast_to
+pad = np.pad
+flip = np.flip
+matmul = np.matmul
+
+
+def constant(array: Any) -> Array:
+    """See `Arithmetic.constant`: tensors of a backend too."""
+    if not isinstance(array, np.ndarray):
+        array = ops.convert_to_numpy(array)
+    return np.asarray(array, dtype="float64")
+
+
+def stop_gradient(x: Array) -> Array:
+    """See `Arithmetic.stop_gradient`."""
+    return x
+
+
+def divide(a: Array, b: Array) -> Array:
+    """See `Arithmetic.divide`."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.asarray(a / b)
+
+
+def indicator(condition: Array, like: Array) -> Array:
+    """See `Arithmetic.indicator`."""
+    return np.asarray(condition).astype(like.dtype)
+
+
+def sum(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
+    """See `Arithmetic.sum`."""
+    return np.sum(x, axis=axis, keepdims=keepdims)
+
+
+def mean(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
+    """See `Arithmetic.mean`."""
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+def max(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
+    """See `Arithmetic.max`."""
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+def split(x: Array, count: int, axis: int) -> Sequence[Array]:
+    """See `Arithmetic.split`."""
+    return np.split(x, count, axis=axis)
+
+
+def concatenate(parts: Sequence[Array], axis: int) -> Array:
+    """See `Arithmetic.concatenate`."""
+    return np.concatenate(parts, axis=axis)
+
+
+def take(x: Array, places: Any, axis: int) -> Array:
+    """See `Arithmetic.take`."""
+    return np.take(x, places, axis=axis)

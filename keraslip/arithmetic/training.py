@@ -1,0 +1,59 @@
+"""The arithmetic of training: the backend's tensors, in float32, with gradients."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+Tensor = Any
+
+stop_gradient = ops.stop_gradient
+abs = ops.abs
+sqrt = ops.sqrt
+square = ops.square
+maximum = ops.maximum
+minimum = ops.minimum
+where = ops.where
+sum = ops.sum
+mean = ops.mean
+max = ops.max
+ones = ops.ones
+ones_like = ops.ones_like
+zeros_like = ops.zeros_like
+reshape = ops.reshape
+transpose = ops.transpose
+broadcast_to = ops.broadcast_to
+pad = ops.pad
+flip = ops.flip
+matmul = ops.matmul
+
+
+def constant(array: Any) -> Tensor:
+    """See `Arithmetic.constant`; weights stay what they are, with their gradients."""
+    return ops.convert_to_tensor(array)
+
+
+def divide(a: Tensor, b: Tensor) -> Tensor:
+    """See `Arithmetic.divide`: its gradient is finite too."""
+    return a / ops.where(b == 0.0, ops.ones_like(b), b)
+
+
+def indicator(condition: Tensor, like: Tensor) -> Tensor:
+    """See `Arithmetic.indicator`."""
+    return ops.stop_gradient(ops.cast(condition, like.dtype))
+
+
+def split(x: Tensor, count: int, axis: int) -> Sequence[Tensor]:
+    """See `Arithmetic.split`."""
+    parts: Sequence[Tensor] = ops.split(x, count, axis=axis)
+    return parts
+
+
+def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
+    """See `Arithmetic.concatenate`."""
+    return ops.concatenate(list(parts), axis=axis)
+
+
+def take(x: Tensor, places: Any, axis: int) -> Tensor:
+    """See `Arithmetic.take`."""
+    return ops.take(x, ops.convert_to_tensor(places, "int32"), axis=axis)

@@ -1,0 +1,95 @@
+"""The arithmetic of exported certificates: TensorFlow in float64, basic operations only.
+
+A graph of them runs where Keras is missing, and also becomes ONNX.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+Tensor = Any
+
+
+class Graph:
+    """An arithmetic (see `keraslip.arithmetic.Arithmetic`) that stores coefficients once, as variables."""
+
+    stop_gradient = staticmethod(tf.identity)
+    abs = staticmethod(tf.abs)
+    sqrt = staticmethod(tf.sqrt)
+    square = staticmethod(tf.square)
+    maximum = staticmethod(tf.maximum)
+    minimum = staticmethod(tf.minimum)
+    ones_like = staticmethod(tf.ones_like)
+    zeros_like = staticmethod(tf.zeros_like)
+    reshape = staticmethod(tf.reshape)
+    transpose = staticmethod(tf.transpose)
+    broadcast_to = staticmethod(tf.broadcast_to)
+    pad = staticmethod(tf.pad)
+
+    def __init__(self) -> None:
+        self.stored: list[tf.Variable] = []
+        self._known: dict[int, tuple[np.ndarray, tf.Variable]] = {}
+
+    def constant(self, array: np.ndarray) -> Tensor:
+        """See `Arithmetic.constant`."""
+        if id(array) not in self._known:
+            with tf.init_scope():  # outside of the function that is being traced
+                variable = tf.Variable(array, trainable=False, dtype=tf.float64)
+            self.stored.append(variable)
+            self._known[id(array)] = array, variable  # the array is kept, so its id stays its own
+        return self._known[id(array)][1].read_value()
+
+    def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """See `Arithmetic.where`."""
+        return tf.where(condition, _number(a), _number(b))
+
+    def divide(self, a: Tensor, b: Tensor) -> Tensor:
+        """See `Arithmetic.divide`: some runtimes compute both sides of `where`, as products."""
+        return a / tf.where(b == 0.0, tf.ones_like(b), b)
+
+    def indicator(self, condition: Tensor, like: Tensor) -> Tensor:
+        """See `Arithmetic.indicator`."""
+        return tf.cast(condition, like.dtype)
+
+    def sum(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """See `Arithmetic.sum`."""
+        return tf.reduce_sum(x, axis=axis, keepdims=keepdims)
+
+    def mean(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """See `Arithmetic.mean`."""
+        return tf.reduce_mean(x, axis=axis, keepdims=keepdims)
+
+    def max(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """See `Arithmetic.max`."""
+        return tf.reduce_max(x, axis=axis, keepdims=keepdims)
+
+    def ones(self, shape: Sequence[int]) -> Tensor:
+        """See `Arithmetic.ones`."""
+        return tf.ones(shape, dtype=tf.float64)
+
+    def flip(self, x: Tensor, axis: Any) -> Tensor:
+        """See `Arithmetic.flip`."""
+        return tf.reverse(x, axis if isinstance(axis, list | tuple) else [axis])
+
+    def split(self, x: Tensor, count: int, axis: int) -> Sequence[Tensor]:
+        """See `Arithmetic.split`."""
+        parts: Sequence[Tensor] = tf.split(x, count, axis=axis)
+        return parts
+
+    def concatenate(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        """See `Arithmetic.concatenate`."""
+        return tf.concat(list(parts), axis)
+
+    def take(self, x: Tensor, places: Any, axis: int) -> Tensor:
+        """See `Arithmetic.take`."""
+        return tf.gather(x, places, axis=axis)
+
+    def matmul(self, a: Tensor, b: Tensor) -> Tensor:
+        """See `Arithmetic.matmul`."""
+        return tf.tensordot(a, b, 1) if len(b.shape) == 2 else tf.matmul(a, b)
+
+
+def _number(x: Any) -> Tensor:
+    return tf.constant(x, tf.float64) if isinstance(x, int | float) else x
