@@ -1,7 +1,5 @@
-"""TensorBoard's event files, written with the `tensorboard` package alone: the same on every backend."""
+"""TensorBoard's event files, written by the `tensorboard` package: the same on every backend."""
 
-import itertools
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-_NUMBERS = itertools.count()
-
 
 class EventFile:
-    """One event file; it is open only while something is written, so nothing is lost when a run is stopped.
+    """One event file; what `write` was given is on the disk when it returns, however a run is stopped.
 
-    TensorFlow is neither needed nor imported.
+    TensorFlow is not needed.
 
     Args:
         folder: The folder TensorBoard shows as a run; made if it is missing.
@@ -28,17 +24,11 @@ class EventFile:
 
     def __init__(self, folder: Path, step: int) -> None:
         require_tensorboard()
-        from tensorboard.compat.proto import event_pb2
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        folder.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads the files of a folder in the order of their names.
-        name = f"events.out.tfevents.{time.time():.0f}.{next(_NUMBERS):04d}.{os.getpid()}.keraslip"
-        self.path = folder / name
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._append(
-            event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"),
-            event_pb2.Event(wall_time=time.time(), step=step, session_log=start),
-        )
+        self._writer = EventFileWriter(str(folder), filename_suffix=".keraslip")
+        self._add(step, session_log=SessionLog(status=SessionLog.START))
 
     def write(
         self, step: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
@@ -50,22 +40,23 @@ class EventFile:
             scalars: One number for each tag.
             histograms: An array of finite numbers for each tag.
         """
-        from tensorboard.compat.proto import event_pb2
         from tensorboard.plugins.histogram.summary_v2 import histogram_pb
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
-        summaries = [scalar_pb(tag, value) for tag, value in scalars.items()]
-        summaries += [histogram_pb(tag, values) for tag, values in histograms.items()]
-        now = time.time()
-        self._append(*(event_pb2.Event(wall_time=now, step=step, summary=s) for s in summaries))
+        for tag, value in scalars.items():
+            self._add(step, summary=scalar_pb(tag, value))
+        for tag, values in histograms.items():
+            self._add(step, summary=histogram_pb(tag, values))
+        self._writer.flush()
 
-    def _append(self, *events: Any) -> None:
-        from tensorboard.summary.writer.record_writer import RecordWriter
+    def close(self) -> None:
+        """Ends the thread that writes."""
+        self._writer.close()
 
-        with self.path.open("ab") as file:
-            writer = RecordWriter(file)
-            for event in events:
-                writer.write(event.SerializeToString())
+    def _add(self, step: int, **content: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._writer.add_event(Event(wall_time=time.time(), step=step, **content))
 
 
 def require_tensorboard() -> None:
@@ -75,7 +66,7 @@ def require_tensorboard() -> None:
         ImportError: if the `tensorboard` package is missing.
     """
     try:
-        import tensorboard.summary.writer.record_writer  # noqa: F401
+        import tensorboard.summary.writer.event_file_writer  # noqa: F401
     except ImportError as error:
         raise ImportError(
             'TensorBoard\'s files need its package: pip install "keraslip[tensorboard]", or write the '

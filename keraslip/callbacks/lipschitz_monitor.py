@@ -118,6 +118,12 @@ class LipschitzMonitor(keras.callbacks.Callback):
             histograms = {"radius_estimate/histogram": found.radii}
             self._events.write(epoch, found.scalars | fitted, histograms)
 
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Closes the files."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
 
 def _checked(
     x: np.ndarray, y: np.ndarray | None, samples: int
