@@ -22,11 +22,11 @@ from rich.table import Table
 
 import keraslip
 from keraslip import applications, datasets
-from keraslip.certify.evaluate import Evaluator
-from keraslip.certify.global_norms import global_norms
-from keraslip.certify.kept_network import network_of
-from keraslip.certify.local_norms import LocalNorms, proved
-from keraslip.certify.rounding import Execution
+from keraslip.certify.bound.evaluate import Evaluator
+from keraslip.certify.bound.global_norms import global_norms
+from keraslip.certify.bound.local_norms import LocalNorms, proved
+from keraslip.certify.execution.kept_network import network_of
+from keraslip.certify.norms.rounding import Execution
 
 Row = dict[str, Any]
 

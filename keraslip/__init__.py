@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from keraslip import rules as rules
     from keraslip import schedules as schedules
     from keraslip import tuning as tuning
-    from keraslip.certify.certificates import Certificates as Certificates
-    from keraslip.certify.violation import CertificateViolation as CertificateViolation
+    from keraslip.certify.execution.violation import CertificateViolation as CertificateViolation
+    from keraslip.certify.result.certificates import Certificates as Certificates
     from keraslip.models.check import check_model as check_model
     from keraslip.models.float32_copy import float32_copy as float32_copy
     from keraslip.models.local_lipschitz_model import LocalLipschitzModel as LocalLipschitzModel
@@ -55,8 +55,8 @@ else:
         __name__,
         {
             **{name: f"keraslip.{name}" for name in _MODULES},
-            "CertificateViolation": "keraslip.certify.violation",
-            "Certificates": "keraslip.certify.certificates",
+            "CertificateViolation": "keraslip.certify.execution.violation",
+            "Certificates": "keraslip.certify.result.certificates",
             "LocalLipschitzModel": "keraslip.models",
             "check_model": "keraslip.models.check",
             "float32_copy": "keraslip.models.float32_copy",

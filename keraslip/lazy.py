@@ -21,7 +21,7 @@ def attach(
     Example:
 
     ```python
-    __getattr__, __dir__ = attach(__name__, {"Certificates": "keraslip.certify.certificates"})
+    __getattr__, __dir__ = attach(__name__, {"Certificates": "keraslip.certify.result.certificates"})
     ```
     """
     namespace = vars(sys.modules[package])

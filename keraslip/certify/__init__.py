@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from keraslip.lazy import attach as _attach
 
 if TYPE_CHECKING:
-    from keraslip.certify.certificates import Certificates as Certificates
+    from keraslip.certify.execution.violation import CertificateViolation as CertificateViolation
     from keraslip.certify.operators import register_operator as register_operator
-    from keraslip.certify.violation import CertificateViolation as CertificateViolation
+    from keraslip.certify.result.certificates import Certificates as Certificates
 else:
     __getattr__, __dir__ = _attach(
         __name__,
         {
-            "CertificateViolation": "keraslip.certify.violation",
-            "Certificates": "keraslip.certify.certificates",
+            "CertificateViolation": "keraslip.certify.execution.violation",
+            "Certificates": "keraslip.certify.result.certificates",
             "register_operator": "keraslip.certify.operators",
         },
     )

@@ -7,8 +7,8 @@ import numpy as np
 from rich.console import Console
 
 from keraslip.certify import Certificates
-from keraslip.certify.settings import Settings
-from keraslip.certify.table import build_table
+from keraslip.certify.result.table import build_table
+from keraslip.certify.run.settings import Settings
 from keraslip.cli.output import check_file
 from keraslip.cli.run_folder import as_json, read_json, write_text
 from keraslip.cli.saved import model_file

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.certify.kept_network import network_of
+from keraslip.certify.execution.kept_network import network_of
 from keraslip.models.explain import explain
 
 #: Images that the local norms are averaged over, and power iterations for each.

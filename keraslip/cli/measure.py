@@ -11,7 +11,7 @@ from keraslip import __version__
 from keraslip.attacks import pgd_l2
 from keraslip.attacks.accuracy import correct
 from keraslip.certify import Certificates
-from keraslip.certify.execution import Executed
+from keraslip.certify.execution.executed import Executed
 from keraslip.cli.layer_bounds import layer_bounds
 from keraslip.cli.summary import radius_quantiles, summarize
 from keraslip.datasets import Dataset

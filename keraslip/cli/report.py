@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from keraslip.certify.table import build_table
+from keraslip.certify.result.table import build_table
 from keraslip.cli.compare import check_out
 from keraslip.cli.data import load_data
 from keraslip.cli.measure import measure

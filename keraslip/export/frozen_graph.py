@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keraslip.certify.network import Network
-from keraslip.certify.rounding import SMALLEST, Execution
+from keraslip.certify.bound.network import Network
+from keraslip.certify.norms.rounding import SMALLEST, Execution
 from keraslip.export.frozen_pass import FrozenPass
 from keraslip.export.graph_operators import Constants
 

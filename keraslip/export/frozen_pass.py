@@ -1,7 +1,7 @@
 """One pass of a batch through the frozen certificate's graph.
 
-Step for step what `keraslip.certify.propagation.SoundPass` does with global norms; the tests hold the two
-against each other.
+Step for step what `keraslip.certify.bound.sound_pass.SoundPass` does with global norms; the tests hold the
+two against each other.
 """
 
 from typing import Any
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keraslip.certify.network import ActivationNode, LinearNode, Network, Node, SumNode
+from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node, SumNode
+from keraslip.certify.bound.sound_pass import closed_ball
+from keraslip.certify.norms.rounding import FLOAT64, TINY, Execution, gamma, sum_error
 from keraslip.certify.operators import compose
-from keraslip.certify.propagation import closed_ball
-from keraslip.certify.rounding import FLOAT64, TINY, Execution, gamma, sum_error
 from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin
 from keraslip.export.graph_activations import clipped_relu, maxmin
 from keraslip.export.graph_operators import Constants, forward, row_norms
@@ -22,7 +22,7 @@ Tensor = Any
 
 
 class FrozenPass:
-    """One batch; see `keraslip.certify.propagation.SoundPass` for what holds at each step and why."""
+    """One batch; see `keraslip.certify.bound.sound_pass.SoundPass` for what holds at each step and why."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class FrozenPass:
         self.errors[node.index] = up(at_center + executed * moved)
 
     def _vanishing(self, node: LinearNode) -> Any:
-        """See `keraslip.certify.propagation.SoundPass`."""
+        """See `keraslip.certify.bound.sound_pass.SoundPass`."""
         lost: Any = 0.0
         nodes = {one.index: one for one in self.network.nodes}
         for index, operator in node.kernels:

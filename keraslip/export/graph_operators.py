@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keraslip.certify.norms.rounding import INFLATION
 from keraslip.certify.operators import Operator
 from keraslip.certify.operators.algebra import Chain, Total
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator, DiagonalOperator
 from keraslip.certify.operators.moving import MovingOperator
 from keraslip.certify.operators.pooling import MeanOperator, PoolOperator
-from keraslip.certify.rounding import INFLATION
 from keraslip.export.graph_views import times, up
 
 Tensor = Any

@@ -6,13 +6,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from keraslip.certify.rounding import TINY, inflation
+from keraslip.certify.norms.rounding import TINY, inflation
 
 Tensor = Any
 
 
 def up(x: Tensor, terms: float = 0) -> Tensor:
-    """Above what was computed, whatever float64 has rounded; see `keraslip.certify.rounding.up`."""
+    """Above what was computed, whatever float64 has rounded; see `keraslip.certify.norms.rounding.up`."""
     return x * inflation(terms)
 
 
@@ -44,7 +44,7 @@ def each(x: Tensor, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """See `keraslip.certify.reach.View`: radius as `gain * epsilon + rounding`, and weights."""
+    """See `keraslip.certify.bound.reach.View`: radius as `gain * epsilon + rounding`, and weights."""
 
     gain: Tensor
     rounding: Tensor

@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from keraslip.backend.structure import logits_of
-from keraslip.certify.execution import EXCESS
-from keraslip.certify.kept_network import network_of
+from keraslip.certify.execution.executed import EXCESS
+from keraslip.certify.execution.kept_network import network_of
 from keraslip.export.frozen_graph import FrozenGraph
 from keraslip.export.self_test import SelfTest
 

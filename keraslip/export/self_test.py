@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.certify.emulation import Emulation, emulate
-from keraslip.certify.evaluate import Evaluator
-from keraslip.certify.execution import EXCESS
-from keraslip.certify.inputs import probes
-from keraslip.certify.network import Network
-from keraslip.certify.rounding import Execution
+from keraslip.certify.bound.evaluate import Evaluator
+from keraslip.certify.bound.network import Network
+from keraslip.certify.execution.emulation import Emulation, emulate
+from keraslip.certify.execution.executed import EXCESS
+from keraslip.certify.norms.rounding import Execution
+from keraslip.certify.run.inputs import probes
 
 FILE = "self_test.npz"
 #: Inputs in an artefact.

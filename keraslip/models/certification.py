@@ -81,9 +81,9 @@ class Certification:
 
         - Huang et al., 2021, arXiv 2111.01395 (the local bound); Rump, 2006, BIT 46 (proved norms).
         """
-        from keraslip.certify.certifier import certify
-        from keraslip.certify.estimated import estimated
-        from keraslip.certify.settings import Settings
+        from keraslip.certify.run.certifier import certify
+        from keraslip.certify.run.estimated import estimated
+        from keraslip.certify.run.settings import Settings
 
         radii = self._radii(epsilon)
         settings = Settings(guarantee, arithmetic, effort, conv, radius, delta, workers, batch_size)
@@ -122,7 +122,7 @@ class Certification:
         model.local_lipschitz(x_test[:10], epsilon=0.25)
         ```
         """
-        from keraslip.certify.lipschitz import local_lipschitz
+        from keraslip.certify.run.lipschitz import local_lipschitz
 
         return local_lipschitz(self, x, self._radii(epsilon), guarantee, batch_size, steps)
 

@@ -16,11 +16,11 @@ import keras
 import numpy as np
 
 import keraslip
-from keraslip.certify.evaluate import Evaluator
-from keraslip.certify.local_norms import LocalNorms, proved
-from keraslip.certify.network import Network
-from keraslip.certify.radius import certified_radius
-from keraslip.certify.rounding import Execution
+from keraslip.certify.bound.evaluate import Evaluator
+from keraslip.certify.bound.local_norms import LocalNorms, proved
+from keraslip.certify.bound.network import Network
+from keraslip.certify.norms.rounding import Execution
+from keraslip.certify.run.radius import certified_radius
 from tests.parity.nets import EPSILON, NETS, REFERENCE
 
 CERTIFIED = Path(__file__).parent / "reference.npz"

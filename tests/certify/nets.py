@@ -8,11 +8,11 @@ import numpy as np
 from keras import layers
 
 import keraslip
-from keraslip.certify.evaluate import Evaluation, Evaluator
-from keraslip.certify.global_norms import global_norms
-from keraslip.certify.local_norms import LocalNorms, proved
-from keraslip.certify.network import ActivationNode, LinearNode, Network, SumNode
-from keraslip.certify.rounding import Execution
+from keraslip.certify.bound.evaluate import Evaluation, Evaluator
+from keraslip.certify.bound.global_norms import global_norms
+from keraslip.certify.bound.local_norms import LocalNorms, proved
+from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, SumNode
+from keraslip.certify.norms.rounding import Execution
 from keraslip.certify.slopes import ProvedClippedReLU
 from tests.harness import model_of
 from tests.reference.paper_numpy import points_in_ball

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from keraslip.certify import CertificateViolation, alarm, cascade
-from keraslip.certify.margins import Margins
+from keraslip.certify import CertificateViolation
+from keraslip.certify.bound.margins import Margins
+from keraslip.certify.run import alarm, cascade
 from tests.certify.nets import FLOAT32, dense_model, evaluated, inputs, model, network
 
 QUIET = {"batch_size": 64, "verbose": False}
@@ -89,7 +90,7 @@ def test_at_least_32_certified_samples_are_attacked_and_others_each_time(monkeyp
     found = model(NAME).certify(x, label, epsilon, **QUIET)
     x, label = x[found.certified], label[found.certified]
     assert len(x) >= 100
-    monkeypatch.setattr("keraslip.certify.certifier._BLOCK", 50)
+    monkeypatch.setattr("keraslip.certify.run.certifier._BLOCK", 50)
     seen = attacks(monkeypatch)
     chosen = []
     for _ in range(2):

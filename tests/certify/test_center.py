@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from keraslip.certify.center import center_error
-from keraslip.certify.global_norms import global_norms
-from keraslip.certify.propagation import SoundPass
-from keraslip.certify.rounding import Execution
+from keraslip.certify.bound.center import center_error
+from keraslip.certify.bound.global_norms import global_norms
+from keraslip.certify.bound.sound_pass import SoundPass
+from keraslip.certify.norms.rounding import Execution
 from tests.certify.nets import FLOAT32, NETS, evaluated, forward, inputs, network
 from tests.certify.test_rounding import emulated, rounded
 

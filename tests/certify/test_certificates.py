@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from keraslip.certify import Certificates
-from keraslip.certify.findings import CERTIFIED_BY, STATUSES
-from keraslip.certify.table import as_text
+from keraslip.certify.result.table import as_text
+from keraslip.certify.run.findings import CERTIFIED_BY, STATUSES
 
 
 def certificates(status=("global", "attacked", "unknown", "dense"), radius=(0.5, 0.0, 0.1, 0.3)):

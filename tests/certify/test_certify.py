@@ -9,13 +9,15 @@ import pytest
 from keras import layers
 
 import keraslip
-from keraslip.certify import Certificates, CertificateViolation, cascade, certifier, execution
-from keraslip.certify.expected_norms import expected_norms
-from keraslip.certify.findings import CERTIFIED_BY
-from keraslip.certify.local_norms import LocalNorms, probabilistic
-from keraslip.certify.network import Network
+from keraslip.certify import Certificates, CertificateViolation
+from keraslip.certify.bound.expected_norms import expected_norms
+from keraslip.certify.bound.local_norms import LocalNorms, probabilistic
+from keraslip.certify.bound.network import Network
+from keraslip.certify.execution import executed
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator
+from keraslip.certify.run import cascade, certifier
+from keraslip.certify.run.findings import CERTIFIED_BY
 from tests.certify.nets import dense_model, evaluated, forward, inputs, model, network
 from tests.certify.test_inputs import Batches
 
@@ -576,14 +578,14 @@ def test_the_alarm_goes_off_for_a_bound_that_is_too_small(monkeypatch, tmp_path)
 
 def test_the_self_check_goes_off_for_an_execution_that_rounds_too_much(monkeypatch, tmp_path):
     made, x = model("clipped"), inputs("clipped")
-    executed = cascade.Executed.logits
+    logits = cascade.Executed.logits
 
     def coarse(self, x):
-        bits = executed(self, x).view("uint32") & np.uint32(0xFFFF0000)
+        bits = logits(self, x).view("uint32") & np.uint32(0xFFFF0000)
         return bits.view("float32")
 
     monkeypatch.setattr(cascade.Executed, "logits", coarse)
-    monkeypatch.setattr(execution, "EXCESS", np.inf)  # the mean error is judged before
+    monkeypatch.setattr(executed, "EXCESS", np.inf)  # the mean error is judged before
     for arithmetic in ("float32", "float64"):
         with pytest.raises(CertificateViolation, match="less precision than it says"):
             made.certify(x, epsilon=0.0, arithmetic=arithmetic, **QUIET)

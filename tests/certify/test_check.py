@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import keraslip
-from keraslip.certify import check, evidence
-from keraslip.certify.network import Network
+from keraslip.certify import check
+from keraslip.certify.bound.network import Network
+from keraslip.certify.result import evidence
 
 EPSILON = 0.03
 

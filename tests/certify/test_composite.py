@@ -8,10 +8,10 @@ import pytest
 from keras import layers
 
 import keraslip
-from keraslip.certify.composite import composite
-from keraslip.certify.global_norms import global_norms
-from keraslip.certify.network import Network
-from keraslip.certify.propagation import SoundPass
+from keraslip.certify.bound.composite import composite
+from keraslip.certify.bound.global_norms import global_norms
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.sound_pass import SoundPass
 from tests.certify.nets import EXACT, dense_model, evaluated, forward, inputs, network
 
 
@@ -86,7 +86,7 @@ def test_never_worse_than_stopping_at_once(name):
 
 
 def test_only_open_classes_are_carried_back(monkeypatch):
-    from keraslip.certify import evaluate
+    from keraslip.certify.bound import evaluate
 
     seen = []
 

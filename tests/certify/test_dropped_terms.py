@@ -14,11 +14,11 @@ import pytest
 from keras import layers
 
 import keraslip
-from keraslip.certify import box, composite, evaluate, margins, propagation
-from keraslip.certify.global_norms import global_norms
-from keraslip.certify.network import Network
-from keraslip.certify.propagation import SoundPass
-from keraslip.certify.rounding import Execution
+from keraslip.certify.bound import box, composite, evaluate, margins, sound_pass
+from keraslip.certify.bound.global_norms import global_norms
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.sound_pass import SoundPass
+from keraslip.certify.norms.rounding import Execution
 from tests.certify import test_composite
 from tests.certify.nets import dense_model, forward
 from tests.certify.test_rounding import emulated, rounded
@@ -165,32 +165,32 @@ SUM = "rounding = (executed + gamma(count, FLOAT64)) * magnitude + executed * mo
 BOTH = "errors[pairs, label] + errors[pairs, rival]"
 #: A term: module, the term, what is left of it, the case, and whether the composite bound is used.
 TERMS = {
-    "sum at the center": (propagation, "sums * partial", "0.0 * partial", sum_up, False),
-    "moved part": (propagation, "up(at_center + executed * moved)", "up(at_center)", moves, False),
+    "sum at the center": (sound_pass, "sums * partial", "0.0 * partial", sum_up, False),
+    "moved part": (sound_pass, "up(at_center + executed * moved)", "up(at_center)", moves, False),
     "bias": (
-        propagation, "center + node.bias, magnitude + np.abs(node.bias)",
+        sound_pass, "center + node.bias, magnitude + np.abs(node.bias)",
         "center + node.bias, magnitude", bias_first, False,
     ),
     "vector part": (
-        propagation, "up(times(executed * operator.absolute_norm, reach))", "0.0 * reach", moves_hidden,
+        sound_pass, "up(times(executed * operator.absolute_norm, reach))", "0.0 * reach", moves_hidden,
         False,
     ),
-    "error in the radius": (propagation, "Reach(none, rounded)", "Reach(none, none)", hidden, False),
+    "error in the radius": (sound_pass, "Reach(none, rounded)", "Reach(none, none)", hidden, False),
     "error in the box": (
-        propagation, "total = self.errors[node.index]\n        for ball",
+        sound_pass, "total = self.errors[node.index]\n        for ball",
         "total = 0.0 * self.errors[node.index]\n        for ball", opens, False,
     ),
     "error carried by a layer": (
-        propagation, "else operator.absolute.forward(error)", "else 0.0", two_layers, False,
+        sound_pass, "else operator.absolute.forward(error)", "else 0.0", two_layers, False,
     ),
     "sum of branches": (
-        propagation, SUM, "rounding = executed * moved", lambda b: branches(b, -1.0), False,
+        sound_pass, SUM, "rounding = executed * moved", lambda b: branches(b, -1.0), False,
     ),
     "moved sum of branches": (
-        propagation, SUM, "rounding = executed * magnitude", lambda b: branches(b, 0.0), False,
+        sound_pass, SUM, "rounding = executed * magnitude", lambda b: branches(b, 0.0), False,
     ),
     "error of branches": (
-        propagation, TOTAL, TOTAL.replace("error + ", ""), branch_rounds, False,
+        sound_pass, TOTAL, TOTAL.replace("error + ", ""), branch_rounds, False,
     ),
     "e_y": (
         margins, "rounding = found.logits_error + found.logits_error[samples, label][:, None]",
@@ -242,7 +242,7 @@ def test_rounding_of_the_input(bits):
     x = ups(bits)[None] * (1 + 0.9 * 2.0**-bits)
     moved = np.linalg.norm(rounded(x, bits) - x)
     reach = "reach = Reach(np.ones(len(x)), rounded)"
-    without = mutated(propagation, (reach, reach.replace("rounded", "0.0 * rounded")))
+    without = mutated(sound_pass, (reach, reach.replace("rounded", "0.0 * rounded")))
     for kind, covered in ((SoundPass, True), (without.SoundPass, False)):
         found = kind(net, x, np.zeros(1), global_norms, Execution(2.0**-bits, 0.0))
         assert (moved <= found.balls[0].views[0].reach.at(np.zeros(1))[0]) == covered
@@ -253,7 +253,7 @@ def test_flushed_products(monkeypatch):
     smallest = 2.0**-8
     case = Case([zeros(np.full(COUNT, 0.99 * smallest))], np.ones(COUNT))
     flushed = "(written + own) * magnitude + flushed\n"
-    without = mutated(propagation, (flushed, "(written + own) * magnitude\n"))
+    without = mutated(sound_pass, (flushed, "(written + own) * magnitude\n"))
 
     def covered():
         execution = Execution(2.0**-24, smallest)

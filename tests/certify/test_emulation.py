@@ -11,10 +11,11 @@ from keras import layers
 
 import keraslip
 from keraslip import backend
-from keraslip.certify import certifier, emulation, execution
-from keraslip.certify.emulation import emulate
-from keraslip.certify.execution import EXCESS, Executed
-from keraslip.certify.network import ActivationNode, LinearNode, Network
+from keraslip.certify.bound.network import ActivationNode, LinearNode, Network
+from keraslip.certify.execution import emulation, executed
+from keraslip.certify.execution.emulation import emulate
+from keraslip.certify.execution.executed import EXCESS, Executed
+from keraslip.certify.run import certifier
 from tests.certify.nets import NETS, dense_model, inputs, model, network
 from tests.harness import model_of
 
@@ -265,7 +266,7 @@ def test_what_is_not_finite_says_nothing():
     assert found.excess(logits) < 5
     logits[:] = np.inf
     assert not found.excess(logits) > 0
-    execution.check_rounding(net, x, logits)
+    executed.check_rounding(net, x, logits)
 
 
 def test_wide_networks_are_run_on_fewer_samples(monkeypatch):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keraslip.certify import CertificateViolation
-from keraslip.certify.execution import Executed, self_check
+from keraslip.certify.execution.executed import Executed, self_check
 from tests.certify.nets import FLOAT32, NETS, ball, evaluated, forward, inputs, model, network
 from tests.certify.test_rounding import emulated
 

@@ -6,9 +6,10 @@ import pytest
 from keras import layers, ops
 
 import keraslip
-from keraslip.certify import Certificates, cascade
-from keraslip.certify.content import content
-from keraslip.certify.kept_network import network_of
+from keraslip.certify import Certificates
+from keraslip.certify.execution.content import content
+from keraslip.certify.execution.kept_network import network_of
+from keraslip.certify.run import cascade
 from keraslip.models.signature import signature
 from tests.certify.nets import dense_model
 

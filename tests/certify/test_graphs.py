@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import keraslip
-from keraslip.certify.network import ActivationNode, Network, SumNode
+from keraslip.certify.bound.network import ActivationNode, Network, SumNode
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator
 from keraslip.rules import UnsupportedLayerError

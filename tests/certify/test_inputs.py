@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import keraslip
-from keraslip.certify.inputs import blocks
-from keraslip.certify.settings import Settings
+from keraslip.certify.run.inputs import blocks
+from keraslip.certify.run.settings import Settings
 
 SHAPE, CLASSES = (3, 2), 4
 X = np.arange(11 * 6, dtype="float32").reshape(11, 3, 2) / 66

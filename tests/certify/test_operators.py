@@ -10,8 +10,8 @@ from keras import layers
 from keraslip import LocalLipschitzModel
 from keraslip.bounds.maps import ConvGeometry, ConvMap, DenseMap, DiagonalMap, Identity, ReshapeMap
 from keraslip.bounds.maps.algebra import Composition, Sum
-from keraslip.certify.global_norms import global_norms
-from keraslip.certify.network import Network
+from keraslip.certify.bound.global_norms import global_norms
+from keraslip.certify.bound.network import Network
 from keraslip.certify.operators import add, compose, operator_of, register_operator, simplified
 from keraslip.certify.operators.algebra import Chain, Total
 from keraslip.certify.operators.convolution import ConvOperator

@@ -10,10 +10,10 @@ from keraslip.bounds.activation_kinds import ClippedReLUKind, MaxMinKind
 from keraslip.bounds.maps import DenseMap, DiagonalMap, Identity, PermuteMap, ZeroPadMap
 from keraslip.bounds.maps.linear_map import LinearMap
 from keraslip.certify import register_operator
-from keraslip.certify.network import Network
+from keraslip.certify.bound.network import Network
+from keraslip.certify.execution.probe import probe
 from keraslip.certify.operators import Operator
 from keraslip.certify.operators.dense import DiagonalOperator
-from keraslip.certify.probe import probe
 from keraslip.rules import ActivationRule, LinearRule, MismatchError, UnsupportedLayerError
 from tests.certify.nets import NETS, ClippedReLU, model, network
 from tests.harness import model_of, numpy
@@ -200,7 +200,7 @@ def test_an_operator_that_contradicts_itself(operator, problem, monkeypatch):
 
 def test_pending_maps_are_those_of_the_steps(monkeypatch):
     """A composition that forgets one of its maps."""
-    monkeypatch.setattr("keraslip.certify.network.compose", lambda outer, inner: outer)
+    monkeypatch.setattr("keraslip.certify.bound.network.compose", lambda outer, inner: outer)
     made = model_of(lambda x: ClippedReLU(0.5)(layers.Dense(6)(layers.Dense(6)(x))), (6,))
     with pytest.raises(MismatchError, match="not the product of its steps"):
         probe(made, Network(made))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from keraslip.certify.margins import Margins
-from keraslip.certify.network import Network
-from keraslip.certify.radius import TOLERANCE, certified_radius
+from keraslip.certify.bound.margins import Margins
+from keraslip.certify.bound.network import Network
+from keraslip.certify.run.radius import TOLERANCE, certified_radius
 from tests.certify.nets import (
     EXACT,
     FLOAT32,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keraslip.certify import cascade
+from keraslip.certify.run import cascade
 from tests.certify.nets import dense_model
 
 X = np.array([[0.9, 0.1, 0.2]], "float32")

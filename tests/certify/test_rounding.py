@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from keraslip.certify.global_norms import global_norms
-from keraslip.certify.network import ActivationNode, LinearNode, Network
-from keraslip.certify.propagation import SoundPass
-from keraslip.certify.rounding import Execution
+from keraslip.certify.bound.global_norms import global_norms
+from keraslip.certify.bound.network import ActivationNode, LinearNode, Network
+from keraslip.certify.bound.sound_pass import SoundPass
+from keraslip.certify.norms.rounding import Execution
 from tests.certify.nets import (
     FLOAT32,
     NETS,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keraslip.bounds.activation_kinds import Activation, ClippedReLUKind, MaxMinKind
-from keraslip.certify.rounding import up
+from keraslip.certify.norms.rounding import up
 from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin, proved_activation
 from keraslip.rules import UnsupportedLayerError
 from tests.harness import tensor

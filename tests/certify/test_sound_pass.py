@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keraslip.certify.global_norms import global_norms
-from keraslip.certify.margins import margins_of
-from keraslip.certify.network import ActivationNode, Network
+from keraslip.certify.bound.global_norms import global_norms
+from keraslip.certify.bound.margins import margins_of
+from keraslip.certify.bound.network import ActivationNode, Network
+from keraslip.certify.bound.sound_pass import SoundPass
+from keraslip.certify.norms.rounding import Execution
 from keraslip.certify.operators import Operator
-from keraslip.certify.propagation import SoundPass
-from keraslip.certify.rounding import Execution
 from tests.certify.nets import (
     EXACT,
     FLOAT32,
@@ -306,7 +306,7 @@ def test_a_batch_of_one_and_permuted_batches_agree(name):
 
 
 def test_chunks_of_a_pass_agree(monkeypatch):
-    from keraslip.certify import evaluate, margins
+    from keraslip.certify.bound import evaluate, margins
 
     net, x = network("mixed"), inputs("mixed", 7)
     whole = evaluated(net, x, 0, 0.3)

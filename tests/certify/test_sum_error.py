@@ -6,10 +6,10 @@ import pytest
 from hypothesis import strategies as st
 
 from keraslip.bounds.maps import ConvGeometry
-from keraslip.certify.margins import _difference_norms
+from keraslip.certify.bound.margins import _difference_norms
+from keraslip.certify.norms.rounding import gamma, inner, l2, sum_error
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator
-from keraslip.certify.rounding import gamma, inner, l2, sum_error
 from tests.certify.test_rounding import rounded
 
 

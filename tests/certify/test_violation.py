@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import keraslip
-from keraslip.certify import CertificateViolation, violation
-from keraslip.certify.alarm import audit
-from keraslip.certify.execution import Executed, self_check
-from keraslip.certify.findings import Findings
-from keraslip.certify.violation import check_folder, violated
+from keraslip.certify import CertificateViolation
+from keraslip.certify.execution import violation
+from keraslip.certify.execution.executed import Executed, self_check
+from keraslip.certify.execution.violation import check_folder, violated
+from keraslip.certify.run.alarm import audit
+from keraslip.certify.run.findings import Findings
 from tests.certify.nets import dense_model
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import keraslip
-from keraslip.certify import cascade, certifier
+from keraslip.certify.run import cascade, certifier
 from keraslip.cli import measure, pictures
 from keraslip.cli.app import app
 

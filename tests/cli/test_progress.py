@@ -10,7 +10,7 @@ from rich.console import Console
 
 import keraslip
 from keraslip import progress
-from keraslip.certify.progress import Told
+from keraslip.certify.run.progress import Told
 from keraslip.cli.progress import EpochBar
 from keraslip.progress import Stages, stages
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keraslip.certify.network import Network
-from keraslip.certify.rounding import Execution
+from keraslip.certify.bound.network import Network
+from keraslip.certify.norms.rounding import Execution
 from tests.certify.nets import FLOAT32, dense_model, evaluated
 from tests.certify.test_float_ends import MANY, OVERFLOWING, VANISHING, dense_of, ends_in
 from tests.export.nets import on_tensorflow

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from keraslip.certify.evaluate import Evaluator
-from keraslip.certify.kept_network import network_of
-from keraslip.certify.rounding import Execution
+from keraslip.certify.bound.evaluate import Evaluator
+from keraslip.certify.execution.kept_network import network_of
+from keraslip.certify.norms.rounding import Execution
 from keraslip.export.self_test import SelfTest
 from tests.export.nets import build, images, on_tensorflow
 

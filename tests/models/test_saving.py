@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keraslip
-from keraslip.certify.kept_network import network_of
+from keraslip.certify.execution.kept_network import network_of
 from keraslip.datasets import ShuffledBatches
 from tests.models.nets import (
     EPSILON,
@@ -33,7 +33,7 @@ import importlib.util
 if importlib.util.find_spec("torch"):
     import torch
 import sys, numpy as np, keras, keraslip
-from keraslip.certify.kept_network import network_of
+from keraslip.certify.execution.kept_network import network_of
 from keraslip.datasets import ShuffledBatches
 folder = sys.argv[1]
 data = np.load(folder + "/data.npz")

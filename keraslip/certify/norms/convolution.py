@@ -8,15 +8,8 @@ import numpy as np
 from keraslip.certify.norms.geometry import Pair
 from keraslip.certify.norms.matrix import conv_matrix
 from keraslip.certify.norms.proof import prove_each
-from keraslip.certify.norms.rounding import (
-    SLACK,
-    exponent_of,
-    gamma,
-    is_finite,
-    mixed_bound,
-    times_power,
-    unscaled,
-)
+from keraslip.certify.norms.rounding import FLOAT64, INFLATION, gamma, mixed_bound
+from keraslip.certify.norms.scaling import exponent_of, is_finite, times_power, unscaled
 from keraslip.certify.norms.sparse import sparse_norm
 from keraslip.certify.norms.symbol import Symbol, conv_symbol
 
@@ -85,8 +78,8 @@ def conv_norm(
 def _torus_bound(symbol: Symbol) -> float:
     """Bound of the norm of the circular convolution, its weights scaled to one."""
     level, magnitude = largest_gram(symbol), symbol.magnitude()
-    gram_error = gamma(4 * (max(symbol.shape()) + 2)) * 1.01 * magnitude**2
-    bound = (math.sqrt(level + gram_error) + symbol.error()) * SLACK
+    gram_error = gamma(4 * (max(symbol.shape()) + 2), FLOAT64) * 1.01 * magnitude**2
+    bound = (math.sqrt(level + gram_error) + symbol.error()) * INFLATION
     return min(bound, _simple(symbol.weights))
 
 
@@ -126,7 +119,7 @@ def _raise_level(grams: np.ndarray, level: float) -> float:
 def _above(grams: np.ndarray, level: float) -> float:
     """A level just above the largest eigenvalue, with room for the shift of the proof."""
     size = grams.shape[-1]
-    room = 1e-9 + 4.0 * size * gamma(4 * (size + 2))
+    room = 1e-9 + 4.0 * size * gamma(4 * (size + 2), FLOAT64)
     return max(level * (1.0 + 1e-6), float(np.linalg.eigvalsh(grams).max()) * (1.0 + room))
 
 
@@ -145,7 +138,7 @@ def _upper(grams: np.ndarray) -> np.ndarray:
     """Cheap upper bounds of the largest eigenvalues: trace and row sums, whichever is smaller."""
     trace = np.trace(grams, axis1=-2, axis2=-1).real
     rows = np.abs(grams).sum(axis=-1).max(axis=-1)
-    return np.asarray(np.minimum(trace, rows) * (SLACK + gamma(grams.shape[-1])))
+    return np.asarray(np.minimum(trace, rows) * (INFLATION + gamma(grams.shape[-1], FLOAT64)))
 
 
 def _simple(weights: np.ndarray) -> float:
@@ -153,4 +146,4 @@ def _simple(weights: np.ndarray) -> float:
     magnitude = np.abs(weights)
     into_one = magnitude.sum(axis=(0, 3)).max()
     from_one = magnitude.sum(axis=(0, 2)).max()
-    return mixed_bound(float(from_one), float(into_one), weights.size) * SLACK
+    return mixed_bound(float(from_one), float(into_one), weights.size) * INFLATION

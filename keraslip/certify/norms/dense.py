@@ -8,16 +8,8 @@ import numpy as np
 
 from keraslip.certify.norms.lanczos import top_eigenvalue
 from keraslip.certify.norms.proof import prove_each
-from keraslip.certify.norms.rounding import (
-    SLACK,
-    exponent_of,
-    frobenius_bound,
-    gamma,
-    is_finite,
-    mixed_bound,
-    times_power,
-    unscaled,
-)
+from keraslip.certify.norms.rounding import FLOAT64, INFLATION, frobenius_bound, gamma, mixed_bound
+from keraslip.certify.norms.scaling import exponent_of, is_finite, times_power, unscaled
 
 #: Up to this size all eigenvalues are computed, so the level to prove is theirs to 1e-9.
 _SMALL = 48
@@ -70,7 +62,7 @@ def gram_norm(gram: np.ndarray, gram_error: float = 0.0, search: Search = QUICK)
         estimate = top_eigenvalue(gram.__matmul__, len(gram), search.steps)
     growth = _EXACT if exact else search.growth
     level = prove_level(estimate, lambda t: bool(prove_each(gram[None], t)[0]), growth)
-    return math.sqrt(level + gram_error) * SLACK
+    return math.sqrt(level + gram_error) * INFLATION
 
 
 def dense_norm(matrix: np.ndarray, tight: bool = False) -> float:
@@ -103,7 +95,7 @@ def dense_norm(matrix: np.ndarray, tight: bool = False) -> float:
     rows, columns = magnitude.sum(axis=1).max(), magnitude.sum(axis=0).max()
     simple = mixed_bound(columns, rows, max(matrix.shape))
     # A Gram entry errs by gamma_m of the same sum of magnitudes, and || |A| ||^2 <= |A|_1 |A|_inf.
-    gram_error = gamma(flat.shape[1]) * simple**2 * SLACK
+    gram_error = gamma(flat.shape[1], FLOAT64) * simple**2 * INFLATION
     frobenius = frobenius_bound(float(np.trace(gram)), matrix.size)
     bound = gram_norm(gram, gram_error, TIGHT if tight else QUICK)
-    return unscaled(min(bound, simple * SLACK, frobenius * SLACK), exponent)
+    return unscaled(min(bound, simple * INFLATION, frobenius * INFLATION), exponent)

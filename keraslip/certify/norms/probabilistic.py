@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from keraslip.certify.norms.lanczos import Operator, lanczos, largest_ritz
-from keraslip.certify.norms.rounding import SLACK, UNIT, exponent_of, times_power, unscaled
+from keraslip.certify.norms.rounding import FLOAT64, INFLATION
+from keraslip.certify.norms.scaling import exponent_of, times_power, unscaled
 
 #: A start's component along the top vector is trusted down to this multiple of its rounding errors.
 _TRUSTED = 2.0**20
@@ -62,7 +63,7 @@ def probabilistic_norm(
     if size == 0:
         return 0.0
     starts = 1
-    while _component(delta, starts, size) < _TRUSTED * steps * UNIT and starts < 8:
+    while _component(delta, starts, size) < _TRUSTED * steps * FLOAT64 and starts < 8:
         starts += 1
     component = _component(delta, starts, size)
     draws = (rng.standard_normal(size) for _ in range(starts))
@@ -71,7 +72,7 @@ def probabilistic_norm(
 
 def _component(delta: float, starts: int, size: int) -> float:
     """The g that a start's component along the top vector exceeds, but for its share of delta."""
-    return math.exp(math.log(delta) / starts) / math.sqrt(2.0 * size / math.pi) / SLACK
+    return math.exp(math.log(delta) / starts) / math.sqrt(2.0 * size / math.pi) / INFLATION
 
 
 def _one_start(
@@ -94,13 +95,13 @@ def _one_start(
     if not (np.isfinite(alpha).all() and np.isfinite(beta).all()):
         return math.inf
     level = polynomial_root(alpha, beta, -math.log(component))
-    return unscaled(math.sqrt(level) * SLACK, exponent)
+    return unscaled(math.sqrt(level) * INFLATION, exponent)
 
 
 def polynomial_root(alpha: np.ndarray, beta: np.ndarray, log_value: float) -> float:
     """The t beyond all roots of the Lanczos polynomial p where `log p(t) = log_value`, or just above."""
     low = largest_ritz(alpha, beta)
-    error = _STEP_ERROR * len(alpha) * UNIT * low
+    error = _STEP_ERROR * len(alpha) * FLOAT64 * low
     divisors = np.append(beta[:-1], beta[-1] + error)
     high = low + error
     while not _log_polynomial(high, alpha, divisors) >= log_value:

@@ -21,7 +21,8 @@ Reference:
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky_banded, lapack
 
-from keraslip.certify.norms.rounding import UNIT, exponent_of, gamma, times_power
+from keraslip.certify.norms.rounding import FLOAT64, gamma
+from keraslip.certify.norms.scaling import exponent_of, times_power
 
 
 def shift(diagonal: np.ndarray, t: float, complex_numbers: bool = False) -> np.ndarray:
@@ -36,14 +37,14 @@ def shift(diagonal: np.ndarray, t: float, complex_numbers: bool = False) -> np.n
         c, shape `(...)`, rounded up. Not finite where the proof cannot succeed.
     """
     size = diagonal.shape[-1]
-    error = gamma(4 * (size + 2) if complex_numbers else size + 2)
+    error = gamma(4 * (size + 2) if complex_numbers else size + 2, FLOAT64)
     if not error < 0.01:
         return np.full(diagonal.shape[:-1], np.inf)
     rest = np.abs(t - diagonal)
     # c > 0, so the trace of what is factored is at most that of t I - G.
     trace = rest.sum(axis=-1)
     # t - c rounds, and so does subtracting the diagonal: 2 u of at most the larger of t and rest.
-    rounding = 4.0 * UNIT * np.maximum(rest.max(axis=-1), t)
+    rounding = 4.0 * FLOAT64 * np.maximum(rest.max(axis=-1), t)
     return np.asarray(1.01 * error / (1.0 - error) * trace + rounding)
 
 

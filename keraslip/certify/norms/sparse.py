@@ -9,16 +9,8 @@ from scipy import sparse
 from keraslip.certify.norms.dense import QUICK, TIGHT, Search, gram_norm, prove_level
 from keraslip.certify.norms.lanczos import top_eigenvalue
 from keraslip.certify.norms.proof import prove_band_below
-from keraslip.certify.norms.rounding import (
-    SLACK,
-    exponent_of,
-    frobenius_bound,
-    gamma,
-    is_finite,
-    mixed_bound,
-    times_power,
-    unscaled,
-)
+from keraslip.certify.norms.rounding import FLOAT64, INFLATION, frobenius_bound, gamma, mixed_bound
+from keraslip.certify.norms.scaling import exponent_of, is_finite, times_power, unscaled
 from keraslip.certify.norms.sparse_gram import find_blocks, lower_gram
 
 #: Entries of the largest band that is built, 1 GiB; the proof needs as much again.
@@ -97,18 +89,22 @@ def _norm(matrix: Any, search: Search) -> float:
     """Bound for a `csr_matrix` with columns to form the Gram matrix of, scaled, without zero rows."""
     magnitude = abs(matrix)
     columns, rows = magnitude.sum(axis=0).max(), magnitude.sum(axis=1).max()
-    simple = mixed_bound(float(columns), float(rows), max(matrix.shape)) * SLACK
+    simple = mixed_bound(float(columns), float(rows), max(matrix.shape)) * INFLATION
     squares = float(np.square(matrix.data).sum())
-    simple = min(simple, frobenius_bound(squares, matrix.nnz) * SLACK)
+    simple = min(simple, frobenius_bound(squares, matrix.nnz) * INFLATION)
     store = lower_gram(find_blocks(matrix), _LIMIT)
     if store is None:
         return simple
     # An entry of the Gram matrix sums at most as many products as the column has entries.
     terms = int(np.bincount(matrix.indices).max())
-    error = gamma(terms) * mixed_bound(float(columns), float(rows), max(matrix.shape)) ** 2 * SLACK
+    error = (
+        gamma(terms, FLOAT64)
+        * mixed_bound(float(columns), float(rows), max(matrix.shape)) ** 2
+        * INFLATION
+    )
     if store.band is None:
         return min(gram_norm(store.symmetric(), error, search), simple)
     band = store.band
     estimate = top_eigenvalue(lambda x: matrix.T @ (matrix @ x), matrix.shape[1], search.steps)
     level = prove_level(estimate, lambda t: prove_band_below(band, t), search.growth)
-    return min(math.sqrt(level + error) * SLACK, simple)
+    return min(math.sqrt(level + error) * INFLATION, simple)

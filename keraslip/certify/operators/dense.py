@@ -8,18 +8,18 @@ from keras import ops
 
 from keraslip.bounds.maps import DenseMap, DiagonalMap
 from keraslip.certify.norms import dense_norm
-from keraslip.certify.norms.rounding import mixed_bound
-from keraslip.certify.operators.operator import Operator, Shape, register_operator
-from keraslip.certify.operators.stored import StoredOperator
-from keraslip.certify.rounding import (
+from keraslip.certify.norms.rounding import (
     FLOAT32,
     INFLATION,
     TINY,
+    mixed_bound,
     raised,
     scaled_squares,
     times,
     up,
 )
+from keraslip.certify.operators.operator import Operator, Shape, register_operator
+from keraslip.certify.operators.stored import StoredOperator
 
 
 def as_float64(tensor: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keraslip.bounds.maps import LinearMap
-from keraslip.certify.rounding import INFLATION, TINY, raised, times, up
+from keraslip.certify.norms.rounding import INFLATION, TINY, raised, times, up
 
 Shape = tuple[int, ...]
 

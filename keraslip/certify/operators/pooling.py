@@ -6,9 +6,9 @@ import numpy as np
 
 from keraslip.bounds.maps import AveragePoolMap, MeanMap
 from keraslip.certify.norms import dense_norm
+from keraslip.certify.norms.rounding import FLOAT32, INFLATION, up
 from keraslip.certify.operators.dense import as_float64
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
-from keraslip.certify.rounding import FLOAT32, INFLATION, up
 
 
 class PoolOperator(Operator):

@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
+from keraslip.certify.norms.rounding import up
 from keraslip.certify.operators.operator import Operator
-from keraslip.certify.rounding import up
 
 
 class StoredOperator(Operator):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.linalg import lapack
 
-from keraslip.certify.norms import proof, prove_below, rounding
+from keraslip.certify.norms import proof, prove_below
 from keraslip.certify.norms.proof import prove_band_below
 
 
@@ -91,8 +91,7 @@ def share_of_false_proofs() -> float:
 
 def test_the_shift_of_the_arithmetic_that_is_used(coarse, monkeypatch):
     assert share_of_false_proofs() > 0.05  # float64's shift is too small for float32
-    monkeypatch.setattr(rounding, "UNIT", 2.0**-24)
-    monkeypatch.setattr(proof, "UNIT", 2.0**-24)
+    monkeypatch.setattr(proof, "FLOAT64", 2.0**-24)
     assert share_of_false_proofs() == 0.0
 
 

@@ -5,18 +5,19 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from keraslip.certify.norms.rounding import UNIT, gamma, times_power, unscaled
+from keraslip.certify.norms.rounding import FLOAT64, gamma
+from keraslip.certify.norms.scaling import times_power, unscaled
 
 
 @pytest.mark.parametrize("terms", [1, 2, 3, 100, 12345, 10**9, 10**15])
 def test_gamma_is_rounded_up(terms):
-    product = Fraction(terms) * Fraction(UNIT)
+    product = Fraction(terms) * Fraction(FLOAT64)
     exact = product / (1 - product)
-    assert exact <= Fraction(gamma(terms)) <= exact * (1 + Fraction(1, 10**14))
+    assert exact <= Fraction(gamma(terms, FLOAT64)) <= exact * (1 + Fraction(1, 10**14))
 
 
 def test_gamma_ends_where_the_model_does():
-    assert gamma(2.0**53) == np.inf
+    assert gamma(2.0**53, FLOAT64) == np.inf
 
 
 @pytest.mark.parametrize("exponent", [-1074, -1000, -3, 0, 7, 999, 1023])

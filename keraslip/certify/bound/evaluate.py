@@ -1,0 +1,142 @@
+"""Margins of a set of samples at given radii, in chunks of bounded memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keraslip.certify.bound.box import closed_in_box
+from keraslip.certify.bound.center import center_error
+from keraslip.certify.bound.composite import composite
+from keraslip.certify.bound.global_norms import Norms, global_norms
+from keraslip.certify.bound.margins import Margins, margins_of
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.sound_pass import SoundPass
+from keraslip.certify.norms.rounding import FLOAT64, Execution, gamma, times, up
+
+#: Bytes that one chunk of a pass may take, about: more is given back to the system and fetched again.
+_MEMORY = 2**26
+#: Pairs of classes that go back through the network at once.
+_PAIRS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a pass says of every sample.
+
+    Args:
+        margins: Margins against every class.
+        lipschitz: Bound on the Lipschitz constant of the logits, `(n,)`.
+        logits: Logits in float64, `(n, classes)`.
+        error: How far executed logits in the ball may be from exact ones, `(n, classes)`.
+        center_error: How far executed logits at the center may be from `logits`, `(n, classes)`; infinite
+            unless asked for.
+    """
+
+    margins: Margins
+    lipschitz: np.ndarray
+    logits: np.ndarray
+    error: np.ndarray
+    center_error: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Bounds samples of one network.
+
+    Args:
+        network: The network.
+        execution: How it is executed.
+        batch_size: Samples at a time, at most.
+    """
+
+    network: Network
+    execution: Execution
+    batch_size: int = 256
+
+    def __call__(
+        self,
+        x: np.ndarray,
+        label: np.ndarray,
+        epsilon: np.ndarray,
+        norms: Norms = global_norms,
+        backwards: bool = False,
+        hard: bool = False,
+        checked: bool = False,
+    ) -> Evaluation:
+        """Margins at epsilon.
+
+        Args:
+            x: Inputs `(n, *shape)`.
+            label: Classes, `(n,)`.
+            epsilon: Radii, `(n,)`.
+            norms: Where norms come from.
+            backwards: Whether classes that are still open get the composite bound.
+            hard: Weights 0 and 1 only, see `SoundPass`.
+            checked: Whether logits of the centers are going to be held against executed ones.
+        """
+        size = max(1, min(self.batch_size, _MEMORY // (96 * self.network.widest)))
+        parts = []
+        for first in range(0, len(x), size):
+            rows = slice(first, first + size)
+            # What overflows is infinite or NaN, and certifies nothing.
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = SoundPass(
+                    self.network,
+                    x[rows].astype("float64"),
+                    epsilon[rows],
+                    norms,
+                    self.execution,
+                    hard,
+                )
+                margins = margins_of(found, label[rows])
+                if backwards:
+                    margins = _backwards(found, margins, label[rows])
+                parts.append(_evaluation(found, margins, checked))
+        return _joined(parts)
+
+
+def _evaluation(found: SoundPass, margins: Margins, checked: bool) -> Evaluation:
+    gain, moved = np.zeros(len(found.logits)), np.zeros_like(found.logits)
+    for index, operator in found.network.logits.terms.items():
+        view = found.balls[index].views[0]
+        gain = up(gain + times(view.reach.gain, found.norms(operator, None, view.columns)))
+        rows = operator.row_norms(view.columns)
+        moved = up(moved + times(view.reach.rounding[:, None], rows))
+    error = up(found.logits_error + moved)
+    at_center = center_error(found) if checked else np.full_like(error, np.inf)
+    return Evaluation(margins, gain, found.logits, error, at_center)
+
+
+def _backwards(found: SoundPass, margins: Margins, label: np.ndarray) -> Margins:
+    """The margins with the composite bound where a class is open."""
+    samples, rivals = np.nonzero(~(margins.each > 0.0) & np.isfinite(margins.gap))
+    gain, rounding, closed = (
+        part.copy() for part in (margins.gain, margins.rounding, margins.closed)
+    )
+    for first in range(0, len(samples), _PAIRS):
+        rows, classes = samples[first : first + _PAIRS], rivals[first : first + _PAIRS]
+        bound = composite(found, rows, label[rows], classes)
+        logits, gap = found.logits[rows, classes], margins.gap[rows, classes]
+        subtracted = gamma(2, FLOAT64) * (np.abs(logits) + np.abs(gap))
+        total = up(bound.rounding + subtracted)
+        epsilon = found.epsilon[rows]
+        better = (
+            bound.gain * epsilon + total < gain[rows, classes] * epsilon + rounding[rows, classes]
+        )
+        at = rows[better], classes[better]
+        gain[at], rounding[at] = bound.gain[better], total[better]
+        closed[rows, classes] = closed_in_box(found, rows, label[rows], classes)
+    return Margins(margins.gap, gain, rounding, margins.epsilon, closed)
+
+
+def _joined(parts: list[Evaluation]) -> Evaluation:
+    def join(name: str, of: str | None = None) -> np.ndarray:
+        pieces = [getattr(part if of is None else getattr(part, of), name) for part in parts]
+        return np.concatenate(pieces)
+
+    margins = Margins(
+        *(join(name, "margins") for name in ("gap", "gain", "rounding", "epsilon", "closed"))
+    )
+    return Evaluation(
+        margins, join("lipschitz"), join("logits"), join("error"), join("center_error")
+    )

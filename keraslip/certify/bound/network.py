@@ -1,0 +1,296 @@
+"""The network as the certifier sees it: steps in float64 NumPy, apart from every backend."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from keras import tree
+
+from keraslip.bounds.activation_kinds import Activation
+from keraslip.bounds.maps import LinearMap
+from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, up
+from keraslip.certify.operators import (
+    MovingOperator,
+    Operator,
+    StoredOperator,
+    add,
+    as_float64,
+    compose,
+    operator_of,
+    simplified,
+)
+from keraslip.certify.slopes import ProvedActivation, proved_activation
+from keraslip.rules import UnsupportedLayerError
+from keraslip.rules.walk import Call, carried, fold
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One step of the network; its output is `center + sum_b L_b (z_b - c_b)` over balls b.
+
+    Args:
+        index: Its place; sources come first.
+        name: Path of the layer in the model.
+        shape: Shape of the output, without the batch axis.
+        sources: Steps that it reads.
+        terms: The pending operator from every ball, by the ball's index.
+    """
+
+    index: int
+    name: str
+    shape: Shape
+    sources: tuple["Node", ...]
+    terms: dict[int, Operator]
+    is_form: ClassVar[bool] = True
+
+    @property
+    def is_ball(self) -> bool:
+        """Whether the step closes a ball of its own."""
+        return self.index in self.terms
+
+
+@dataclass(frozen=True, eq=False)
+class LinearNode(Node):
+    """`W x + bias`; the bias has the shape `(1, ...)` and broadcasts."""
+
+    operator: Operator
+    bias: np.ndarray | None
+
+    @property
+    def kernels(self) -> list[tuple[int, Operator]]:
+        """The maps that may be multiplied out, each with the index of the step that it reads.
+
+        A backend may have multiplied the scale of the layer before into this one's kernel, so the
+        coefficients of that product count as well.
+        """
+        folded = [(ball, operator) for ball, operator in self.terms.items() if operator.folded]
+        return [(self.sources[0].index, self.operator), *folded]
+
+
+@dataclass(frozen=True, eq=False)
+class SumNode(Node):
+    """The sum of its sources, and of a constant."""
+
+    constant: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationNode(Node):
+    """An activation; it closes a ball."""
+
+    activation: ProvedActivation
+
+
+@dataclass(frozen=True, eq=False)
+class Visited:
+    """A call of an operation and the step whose output is the operation's.
+
+    Args:
+        call: The call, with a step for every tensor.
+        node: The step.
+    """
+
+    call: Call
+    node: Node
+
+    @property
+    def sources(self) -> list[Node]:
+        """The steps that it reads."""
+        parts = tree.flatten((self.call.args, self.call.kwargs))
+        return [part for part in parts if isinstance(part, Node)]
+
+    def on(self, values: dict[int, Any]) -> Call:
+        """The call with a value for every step, given by its index."""
+        args, kwargs = tree.map_structure(
+            lambda part: values[part.index] if isinstance(part, Node) else part,
+            (self.call.args, self.call.kwargs),
+        )
+        return replace(self.call, args=args, kwargs=kwargs)
+
+
+class Trace:
+    """Writes down the steps that the layers' rules ask for; a `keraslip.rules.interpreter.Interpreter`."""
+
+    training = False
+
+    def __init__(self) -> None:
+        self.key = ""
+        self.nodes: list[Node] = []
+
+    def start(self, shape: Shape) -> Node:
+        """The network's input: the first ball."""
+        return self._keep(Node(0, "input", shape, (), {0: MovingOperator(shape, shape)}))
+
+    def linear(self, form: Node, linear_map: LinearMap, bias: Any = None) -> Node:
+        """`W x + bias`."""
+        try:
+            operator = operator_of(linear_map)
+        except NotImplementedError as error:
+            raise UnsupportedLayerError(f"No certificate can pass {self.key!r}: {error}.") from None
+        if operator.moves and bias is not None:
+            # What only moves entries keeps balls closed, so it cannot add anything.
+            return self.shift(self.linear(form, linear_map), bias)
+        shape, folded = operator.out_shape, simplified(operator)
+        return self._keep(
+            LinearNode(
+                len(self.nodes),
+                self.key,
+                shape,
+                (form,),
+                {ball: compose(folded, pending) for ball, pending in form.terms.items()},
+                operator,
+                None if bias is None else _broadcastable(bias, len(shape)),
+            )
+        )
+
+    def move(self, form: Node, linear_map: LinearMap) -> Node:
+        """A map that only moves entries, or adds zeros."""
+        return self.linear(form, linear_map)
+
+    def activate(self, form: Node, activation: Activation) -> Node:
+        """Closes a ball."""
+        index, shape = len(self.nodes), form.shape
+        terms: dict[int, Operator] = {index: MovingOperator(shape, shape)}
+        proved = proved_activation(activation)
+        return self._keep(ActivationNode(index, self.key, shape, (form,), terms, proved))
+
+    def add(self, forms: list[Node]) -> Node:
+        """The sum of branches; maps from one ball are added before they are bounded."""
+        gathered: dict[int, list[Operator]] = {}
+        for form in forms:
+            for ball, operator in form.terms.items():
+                gathered.setdefault(ball, []).append(operator)
+        terms = {ball: add(operators) for ball, operators in gathered.items()}
+        index = len(self.nodes)
+        return self._keep(SumNode(index, self.key, forms[0].shape, tuple(forms), terms, None))
+
+    def shift(self, form: Node, constant: Any) -> Node:
+        """A constant added."""
+        number = _broadcastable(constant, len(form.shape))
+        index = len(self.nodes)
+        return self._keep(SumNode(index, self.key, form.shape, (form,), form.terms, number))
+
+    def dropout(self, form: Node, layer: Any) -> Node:
+        """Nothing: a certificate is about the network at inference."""
+        return form
+
+    def _keep(self, node: Any) -> Any:
+        self.nodes.append(node)
+        return node
+
+
+def _broadcastable(tensor: Any, rank: int) -> np.ndarray:
+    array = as_float64(tensor)
+    return array.reshape((1,) * (rank + 1 - array.ndim) + array.shape)
+
+
+class Network:
+    """The steps of a model, with the weights that it has now.
+
+    Args:
+        model: A functional Keras model onto logits.
+
+    Raises:
+        UnsupportedLayerError: at a layer that no certificate can pass.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.in_shape = tuple(model.inputs[0].shape[1:])
+        trace = Trace()
+        #: Every call of an operation, in order, with its step.
+        self.visited: list[Visited] = []
+
+        def step(call: Call) -> Node:
+            node: Node = carried(call, trace)
+            self.visited.append(Visited(call, node))
+            return node
+
+        self.logits: Node = fold(model, trace.start(self.in_shape), step)
+        self.nodes = _needed(trace.nodes, self.logits)
+        self.classes = self.logits.shape[-1]
+        #: What float32 makes of some inputs, by their bytes: see `keraslip.certify.execution.executed`.
+        self.emulations: dict[bytes, Any] = {}
+
+    @cached_property
+    def _rows(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        return {ball: _rows_of(operator) for ball, operator in self.logits.terms.items()}
+
+    @cached_property
+    def heads(self) -> dict[int, np.ndarray]:
+        """Rows of the logits, for every ball that they depend on, `(classes, entries)`."""
+        return {ball: rows for ball, (rows, _) in self._rows.items()}
+
+    @cached_property
+    def head_errors(self) -> dict[int, np.ndarray]:
+        """How far these rows can be from the true ones, in L2, `(classes,)`."""
+        return {ball: error for ball, (_, error) in self._rows.items()}
+
+    @cached_property
+    def plain_heads(self) -> dict[int, bool]:
+        """Whether the squares of their differences lose nothing to underflow or overflow."""
+        return {ball: _is_plain(head) for ball, head in self.heads.items()}
+
+    def operators(self) -> Iterator[tuple[str, Operator]]:
+        """The operator of every norm that the bound takes, with the layer that closes it."""
+        for node in self.nodes:
+            if isinstance(node, ActivationNode):
+                for operator in node.sources[0].terms.values():
+                    yield node.name, operator
+        for operator in self.logits.terms.values():
+            yield "logits", operator
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether norms of zero keep every input from the logits: in exact arithmetic nothing moves them."""
+        # Booleans, for products of small norms underflow.
+        reached = {0}
+        for node in self.nodes:
+            if isinstance(node, ActivationNode) and _moves(node.sources[0], reached):
+                reached.add(node.index)
+        return not _moves(self.logits, reached)
+
+    @property
+    def widest(self) -> int:
+        """Number of entries of the largest tensor."""
+        return max(int(np.prod(node.shape)) for node in self.nodes)
+
+
+def _moves(node: Node, reached: set[int]) -> bool:
+    return any(ball in reached and operator.norm != 0.0 for ball, operator in node.terms.items())
+
+
+def _rows_of(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a map onto a vector, written out by its adjoint, and the L2 norm of their errors."""
+    basis = np.eye(operator.outputs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = operator.adjoint(basis).reshape(operator.outputs, -1)
+        magnitude = l2(operator.absolute.adjoint(basis))
+    # A coefficient of a folded kernel is a product.
+    error = up(magnitude * gamma(operator.fan_out + 4, FLOAT64), operator.fan_out)
+    if not isinstance(operator, StoredOperator):
+        # Products of small coefficients may have vanished.
+        error = error + operator.vanished * (operator.row_sums.reshape(-1) > 0.0)
+    # Nothing is known of rows that float64 cannot hold but their norms.
+    norms = np.broadcast_to(operator.row_norms(), (1, operator.outputs))[0]
+    lost = ~(error <= norms) | ~np.isfinite(rows).all(axis=1)
+    return np.where(lost[:, None], 0.0, rows), np.where(lost, norms, error)
+
+
+def _is_plain(head: np.ndarray) -> bool:
+    magnitude = np.abs(head)
+    # Differences are multiples of the last digit of the smaller number: 2^-53 of it.
+    least = np.where(magnitude == 0.0, np.inf, magnitude).min()
+    return bool(least > 2.0**-390 and magnitude.max() < 2.0**500)
+
+
+def _needed(nodes: list[Node], last: Node) -> list[Node]:
+    """The steps that the logits depend on, in order."""
+    wanted = {last.index}
+    for node in reversed(nodes):
+        if node.index in wanted:
+            wanted.update(source.index for source in node.sources)
+    return [node for node in nodes if node.index in wanted]

@@ -1,0 +1,1 @@
+"""The network as the backend runs it, held against the network as it is written down."""

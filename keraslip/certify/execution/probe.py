@@ -1,0 +1,140 @@
+"""The backend's own outputs, operation by operation, against the certifier's steps: once for a network.
+
+Every operation of a model gets dense random inputs, those it has on random images among them, and so does the
+certifier's copy of it, in float64. They may differ by what rounding can do in that one operation. Then the
+whole model is run, for a compiler sees more than one operation at a time.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keraslip import backend
+from keraslip.certify.bound.network import Network, Visited
+from keraslip.certify.execution.operator_check import operator_problems
+from keraslip.certify.execution.precision import REMEDY, ReducedPrecisionError
+from keraslip.certify.execution.probe_inputs import Expected, fed_to_steps, images
+from keraslip.certify.execution.whole_model import trajectory, wrong_ways
+from keraslip.rules import MismatchError
+from keraslip.rules.walk import run
+
+#: Rms error, as a share of the outputs, up to which an operation is taken to be right but for its digits.
+_FEW_DIGITS = 2.0**-6
+
+
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """One operation on probing inputs.
+
+    Args:
+        visited: The operation.
+        expected: What it should compute.
+        executed: The backend's outputs `(rows, *shape)`, by the way they were run.
+    """
+
+    visited: Visited
+    expected: Expected
+    executed: dict[str, np.ndarray]
+
+
+def probe(model: Any, network: Network) -> list[Probed]:
+    """Compares a model as it runs with the network that is certified.
+
+    Args:
+        model: The model.
+        network: Its steps, of the layers as they are now.
+
+    Returns:
+        What every operation did.
+
+    Raises:
+        MismatchError: naming the layer.
+    """
+    # What overflows is left out.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _probe(model, network, np.random.default_rng(secrets.randbits(64)))
+
+
+def _probe(model: Any, network: Network, rng: np.random.Generator) -> list[Probed]:
+    for node, problem in operator_problems(network, rng):
+        raise MismatchError(
+            f"No certificate can pass {node.name!r}: {problem}. Remedy: correct the layer's linear map, or "
+            "the operator that is registered for it; if both are keraslip's, please report it."
+        )
+    x = images(model, network, rng)
+    fed, steps = fed_to_steps(network, x, rng)
+    indices = list(fed)
+    outputs = {
+        way: compile_for(model, _each(network.visited, indices))(*fed.values())
+        for way, compile_for in backend.ways_to_run().items()
+    }
+    results = []
+    for k, (visited, step) in enumerate(zip(network.visited, steps, strict=True)):
+        results.append(Probed(visited, step, {way: found[k] for way, found in outputs.items()}))
+        _check(results[-1])
+    values = trajectory(network, x, steps, rng)
+    for way, visited, distance in wrong_ways(model, network, x, values):
+        found = f"run with what stands before it, it puts logits {distance:.3g} away from where they belong"
+        raise MismatchError(_wrong(visited, way, found))
+    return results
+
+
+def _each(visited: list[Visited], indices: list[int]) -> Callable[..., list[Any]]:
+    """A function from the outputs of some steps to what every operation makes of them."""
+
+    def call(*tensors: Any) -> list[Any]:
+        known = dict(zip(indices, tensors, strict=True))
+        return [run(one.on(known)) for one in visited]
+
+    return call
+
+
+def _check(probed: Probed) -> None:
+    exact, fits = probed.expected.exact, probed.expected.fits
+    for way, executed in probed.executed.items():
+        if executed.shape != exact.shape:
+            shapes = f"{executed.shape[1:]}, and not {exact.shape[1:]}"
+            raise MismatchError(_wrong(probed.visited, way, f"its output has the shape {shapes}"))
+        distance, allowed = np.abs(executed - exact)[fits], probed.expected.allowed[fits]
+        right = distance <= allowed
+        if not right.all():
+            worst = np.argmax(np.where(right, -1.0, np.nan_to_num(distance, nan=np.inf)))
+            found = (
+                f"on random inputs its output is {distance.flat[worst]:.3g} away, where rounding allows "
+                f"{allowed.flat[worst]:.3g}"
+            )
+            few_digits = _is_rounding(executed[fits], exact[fits])
+            error = ReducedPrecisionError if few_digits else MismatchError
+            raise error(_wrong(probed.visited, way, found, few_digits))
+
+
+def _is_rounding(executed: np.ndarray, exact: np.ndarray) -> bool:
+    """Whether every output is right but for its last digits; those of another network are further off."""
+    axes = tuple(range(1, exact.ndim))
+    with np.errstate(all="ignore"):
+        off = np.square(executed - exact).sum(axes) / np.square(exact).sum(axes)
+    off = off[np.isfinite(off)]  # float16 overflows early
+    return bool(len(off) and (off <= _FEW_DIGITS**2).all())
+
+
+def _wrong(visited: Visited, way: str, found: str, few_digits: bool = False) -> str:
+    operation = visited.call.operation
+    remedy = (
+        "correct the rule if the layer is your own (its map, bias or kind), replace the layer if it is one "
+        "of Keras, and please report it if the rule is keraslip's"
+    )
+    if getattr(operation, "data_format", None) == "channels_first":
+        remedy = (
+            "use data_format='channels_last' (some backends add biases of images with channels first along "
+            f"another axis), or {remedy}"
+        )
+    if few_digits:
+        found += "; it seems that the backend computes in less than float32"
+        remedy = f"{REMEDY}; if none is on, {remedy}"
+    return (
+        f"{type(operation).__name__} at {visited.call.path!r} does not compute what its rule says ({way}): "
+        f"{found}. A certificate would be about another network. Remedy: {remedy}."
+    )

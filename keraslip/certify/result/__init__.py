@@ -1,0 +1,1 @@
+"""What certification returns: certificates, their file, their table, their evidence."""

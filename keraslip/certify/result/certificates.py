@@ -1,0 +1,250 @@
+"""What certification returns: one answer for every sample, and what it rests on."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from keraslip.certify.run.findings import STATUSES
+
+#: Version of the file format.
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Certificates:
+    """Certificates of `n` samples: for each, whether no perturbation up to epsilon changes the label.
+
+    A certificate holds for every real input in the ball, inside or outside the range of valid inputs.
+
+    Args:
+        label: The class the certificate is about, `(n,)` int64.
+        certified: Whether the label is proved constant in the ball, `(n,)` bool. All False at guarantee
+            `"estimate"`, whose flags are in `estimated`.
+        margin: Lower bound of `logit_label - logit_j` over the ball and all other classes, `(n,)` float64.
+        lipschitz: Bound on `||f(x') - f(x)|| / ||x' - x||` of the logits in the ball, `(n,)` float64.
+        radius: Certified radius in raw input units, `(n,)` float64, or `None` if it was not asked for; NaN
+            where Ctrl-C came before it.
+        status: What settled each sample, `(n,)`: the stage that certified it (`"global"`, `"dense"`,
+            `"convolution"`), or `"attacked"` (a perturbation that changes the label was found),
+            `"misclassified"`, `"tied"`, `"nonfinite"`, `"unknown"`, or `"pending"` after Ctrl-C.
+        epsilon: L2 radius of each ball in raw input units, `(n,)` float64.
+        guarantee: `"proved"`, `"probabilistic"` or `"estimate"`.
+        arithmetic: `"float32"` (the network as executed) or `"float64"` (the ideal network).
+        details: Everything else that the result rests on: effort, delta, seed, the network's
+            fingerprint, versions.
+        counterexamples: Inputs that an attack found, by the sample's index.
+    """
+
+    label: np.ndarray
+    certified: np.ndarray
+    margin: np.ndarray
+    lipschitz: np.ndarray
+    radius: np.ndarray | None
+    status: np.ndarray
+    epsilon: np.ndarray
+    guarantee: str
+    arithmetic: str
+    details: dict[str, Any] = field(default_factory=dict)
+    counterexamples: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def estimated(self) -> np.ndarray:
+        """Flags of guarantee `"estimate"`, `(n,)` bool; what is proved is estimated too."""
+        return self.certified | (np.asarray(self.status) == "estimated")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample was settled, and has its radius; False after Ctrl-C."""
+        waiting = np.asarray(self.status) == "pending"
+        if self.radius is not None:
+            waiting = waiting | np.isnan(self.radius)
+        return not bool(waiting.any())
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the samples that each stage settled."""
+        found, counts = np.unique(self.status, return_counts=True)
+        shares = dict(zip(found.tolist(), (counts / max(len(self), 1)).tolist(), strict=True))
+        order = (*STATUSES, "estimated", "not estimated")
+        return {name: shares[name] for name in order if name in shares}
+
+    def certified_accuracy(self, y: Any) -> float:
+        """Share of the samples whose label is y and certified.
+
+        Args:
+            y: True classes `(n,)`, or one-hot.
+
+        Raises:
+            ValueError: if the number of labels differs.
+        """
+        return float(np.mean(self.certified & self._right(y)))
+
+    def curve(self, y: Any, epsilons: Sequence[float]) -> np.ndarray:
+        """Certified accuracy at several radii, from the certified radius of every sample.
+
+        Args:
+            y: True classes `(n,)`, or one-hot.
+            epsilons: L2 radii in raw input units.
+
+        Returns:
+            Array `(len(epsilons),)`.
+
+        Raises:
+            ValueError: if the certificates have no radius.
+        """
+        if self.radius is None:
+            raise ValueError(
+                "These certificates hold no radius; make them with certify(x, radius=True)."
+            )
+        right = self._right(y) & (self.radius > 0.0)
+        return np.array([np.mean(right & (self.radius >= epsilon)) for epsilon in epsilons])
+
+    def _right(self, y: Any) -> np.ndarray:
+        y = np.asarray(y)
+        if y.ndim == 2 and y.shape[1] > 1:
+            if not (np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()):
+                raise ValueError(
+                    "Labels of shape (n, classes) must be one-hot: a single 1 in every row. "
+                    f"Received: rows with sums from {y.sum(axis=1).min()} to {y.sum(axis=1).max()}"
+                )
+            y = y.argmax(axis=-1)
+        y = y.reshape(-1)
+        if len(y) != len(self):
+            raise ValueError(f"There are {len(self)} certificates. Received: {len(y)} labels")
+        return np.asarray(self.label == y)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        model: Any = None,
+        x: np.ndarray | None = None,
+        samples: int = 50,
+    ) -> None:
+        """Writes the certificates to a `.npz` file, in one go.
+
+        With model and inputs the file also holds what `python -m keraslip.certify.check FILE` needs to check
+        some of them without keraslip's certifier, logits that the backend computes now included; small
+        networks only.
+
+        Args:
+            path: The file.
+            model: The model that was certified.
+            x: The inputs that were certified, `(n, *shape)`.
+            samples: How many samples with a certificate, or a certified radius, to include, spread over all.
+
+        Raises:
+            ValueError: if the model is too large for the checker, or model or inputs are not those that were
+                certified.
+        """
+        extra = {} if model is None or x is None else self._evidence(model, x, samples)
+        arrays = {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
+        for index, x in self.counterexamples.items():
+            arrays[f"counterexample_{index}"] = x
+        meta = {"format": FORMAT, "guarantee": self.guarantee, "arithmetic": self.arithmetic}
+        arrays["meta"] = np.array(json.dumps({**meta, "details": self.details}))
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.partial.npz")
+        np.savez_compressed(partial, **arrays, **extra)  # type: ignore[arg-type]
+        os.replace(partial, target)
+
+    def _evidence(self, model: Any, x: np.ndarray, samples: int) -> dict[str, np.ndarray]:
+        from keraslip.certify.result.evidence import evidence
+
+        if len(x) != len(self):
+            raise ValueError(f"There are {len(self)} certificates. Received: {len(x)} inputs")
+        claimed = self.certified if self.radius is None else self.certified | (self.radius > 0.0)
+        rows = np.flatnonzero(claimed)
+        chosen = np.linspace(0, len(rows) - 1, min(samples, len(rows))).astype(int)
+        return evidence(model, x, rows[chosen], self)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Certificates":
+        """Reads what `save` wrote.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ValueError: if the file is none of certificates, or of a newer format.
+        """
+        # Opened here: NumPy leaves the file open where it cannot read it.
+        with open(path, "rb") as file:
+            try:
+                return cls._read(file)
+            except _UNREADABLE as error:
+                raise ValueError(f"{path} holds no certificates: {error!r}") from None
+            except _NewerFormat as error:
+                raise ValueError(
+                    f"{path} has format {error}, newer than this keraslip reads ({FORMAT}); "
+                    "update keraslip."
+                ) from None
+
+    @classmethod
+    def _read(cls, file: BinaryIO) -> "Certificates":
+        with np.load(file, allow_pickle=False) as stored:
+            meta = json.loads(str(stored["meta"]))
+            if meta["format"] > FORMAT:
+                raise _NewerFormat(meta["format"])
+            arrays = {name: stored[name] for name in ARRAYS if name in stored}
+            prefix = "counterexample_"
+            examples = {
+                int(name.removeprefix(prefix)): stored[name]
+                for name in stored.files
+                if name.startswith(prefix)
+            }
+        given = {name: meta[name] for name in ("guarantee", "arithmetic", "details")}
+        found = cls(**{"radius": None, **arrays, **given}, counterexamples=examples)
+        if any(value.shape != (len(found),) for value in arrays.values()):
+            raise ValueError("its arrays differ in length")
+        return found
+
+    @classmethod
+    def join(cls, parts: "Sequence[Certificates]") -> "Certificates":
+        """Certificates of parts of the data as one, in the order given: of slices that several processes did.
+
+        Args:
+            parts: Certificates of one model, made with the same options.
+
+        Returns:
+            One result. `details` are those of the parts; where seeds differ, `seeds` has that of each part.
+
+        Raises:
+            ValueError: if there are none, or weights, guarantee, arithmetic, options or versions differ.
+
+        Example:
+
+        ```python
+        parts = [keraslip.Certificates.load(f"part-{i}.npz") for i in range(4)]
+        certificates = keraslip.Certificates.join(parts)
+        ```
+        """
+        from keraslip.certify.result.joining import joined, shared_details
+
+        return joined(parts, shared_details(parts))
+
+    def __str__(self) -> str:
+        from keraslip.certify.result.table import as_text
+
+        return as_text(self)
+
+
+class _NewerFormat(Exception):
+    """A file of a later version."""
+
+
+#: What reading something else than certificates may raise.
+_UNREADABLE = (
+    AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+#: The arrays of a result, one entry a sample.
+ARRAYS = tuple(f.name for f in fields(Certificates))[:7]

@@ -1,0 +1,193 @@
+"""What `python -m keraslip.certify.check` needs: a small network as plain matrices, some inputs, and what the
+backend makes of them."""
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node, SumNode
+from keraslip.certify.execution.executed import Executed
+from keraslip.certify.execution.kept_network import network_of
+from keraslip.certify.norms.rounding import FLOAT32
+from keraslip.certify.run.alarm import INSIDE, attacked
+from keraslip.certify.run.certifier import check_inputs
+from keraslip.certify.run.inputs import check_array, in_float32
+from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin
+
+if TYPE_CHECKING:
+    from keraslip.certify.result.certificates import Certificates
+
+#: Numbers in all matrices together, at most: the checker takes dense singular values.
+_LARGEST = 30_000_000
+#: Samples in a batch, and random points of every ball, that are executed.
+_BATCH, _POINTS = 64, 2
+
+
+def evidence(model: Any, x: Any, rows: np.ndarray, found: "Certificates") -> dict[str, np.ndarray]:
+    """The network, some inputs and executed logits as arrays.
+
+    Step k computes `z_k = sum_b M_kb h_b + c_k` and `h_k = activation(z_k)`; h_0 is the input, and the last
+    step has no activation. `check_k_matrix_b` is M_kb, `check_k_constant` c_k, `check_k_kind` the activation,
+    `check_k_upper` and `check_k_lower` its clips. Of rounding, `check_k_terms` counts the roundings on the
+    longest path through the layers of the step, and `check_k_magnitude_b` and `check_k_magnitude` are M_kb
+    and c_k of the layers' magnitudes, where these are not the magnitudes of M_kb and c_k.
+
+    `check_points` has points of every ball, the input itself first, and `check_executed` their logits as the
+    backend computes them now.
+
+    Args:
+        model: The model that was certified.
+        x: All inputs that were certified, `(n, *shape)`.
+        rows: Which of them to include.
+        found: The certificates.
+
+    Returns:
+        Arrays by name, for `Certificates.save`.
+
+    Raises:
+        ValueError: if the network is too large to be written out, or model or inputs are others.
+    """
+    network, digest = network_of(model)
+    if digest != found.details.get("network"):
+        raise ValueError(
+            "The model's weights, layers, backend or settings of Keras are not those that were certified; "
+            "certify it again."
+        )
+    x = check_array(x, network.in_shape)
+    check_inputs(found, in_float32(x))
+    steps = [node for node in network.nodes if isinstance(node, ActivationNode)]
+    sources = [step.sources[0] for step in steps] + [network.logits]
+    size = sum(op.inputs * op.outputs for node in sources for op in node.terms.values())
+    if size > _LARGEST:
+        raise ValueError(
+            "Only small networks can be written out for the independent checker: this one has "
+            f"{size:,} matrix entries, more than {_LARGEST:,}. Save without model and x."
+        )
+    number = {0: 0, **{step.index: k for k, step in enumerate(steps, start=1)}}
+    arrays: dict[str, np.ndarray] = {
+        "check_rows": rows,
+        "check_x": x[rows].reshape(len(rows), int(np.prod(x.shape[1:]))).astype("float64"),
+        "check_network": np.array(digest),
+    }
+    constants, magnitudes, terms = _constants(network), _constants(network, True), _terms(network)
+    for k, node in enumerate(sources, start=1):
+        arrays[f"check_{k}_constant"] = constants[node.index].reshape(-1)
+        arrays[f"check_{k}_magnitude"] = magnitudes[node.index].reshape(-1)
+        arrays[f"check_{k}_terms"] = np.array(terms[node.index])
+        absolute = _magnitudes(network, node)
+        for ball, operator in node.terms.items():
+            basis = np.eye(operator.outputs).reshape(-1, *operator.out_shape)
+            matrix = operator.adjoint(basis).reshape(operator.outputs, -1)
+            arrays[f"check_{k}_matrix_{number[ball]}"] = matrix
+            if not np.allclose(absolute[ball], np.abs(matrix), rtol=1e-9, atol=0.0):
+                arrays[f"check_{k}_magnitude_{number[ball]}"] = absolute[ball]
+        if k <= len(steps):
+            arrays |= {f"check_{k}_{name}": a for name, a in _kind(steps[k - 1]).items()}
+    return arrays | _executions(model, x[rows].astype("float32"), rows, found)
+
+
+def _executions(
+    model: Any, x: np.ndarray, rows: np.ndarray, found: "Certificates"
+) -> dict[str, np.ndarray]:
+    """The backend's logits at some points of every ball: the input, random ones, one that is attacked."""
+    if not len(x):
+        return {}
+    epsilon, label, rng = found.epsilon[rows], found.label[rows], np.random.default_rng()
+    if found.radius is not None:
+        radius = INSIDE * found.radius[rows]
+        epsilon = np.where(np.isfinite(radius), np.maximum(radius, epsilon), epsilon)
+    points = [x]
+    for _ in range(_POINTS):
+        d = rng.standard_normal(x.shape)
+        length = (
+            epsilon * rng.uniform(0.5, 1.0, len(x)) / np.linalg.norm(d.reshape(len(x), -1), axis=1)
+        )
+        points.append((x + d * length.reshape(-1, *(1,) * (x.ndim - 1))).astype("float32"))
+    seed = secrets.randbits(32)
+    points.append(attacked(model, x, label, epsilon, _BATCH, valid=False, seed=seed))
+    some = np.stack(points, axis=1)
+    logits = Executed(model, _BATCH).logits(some.reshape(-1, *x.shape[1:]))
+    shape = len(x), len(points), -1
+    return {"check_points": some.reshape(shape), "check_executed": logits.reshape(shape)}
+
+
+def _terms(network: Network) -> dict[int, float]:
+    """Roundings on the longest path from the last activations to every step."""
+    terms: dict[int, float] = {}
+    for node in network.nodes:
+        before = max((terms[source.index] for source in node.sources), default=0.0)
+        if node.is_ball:
+            terms[node.index] = 0.0
+        elif isinstance(node, LinearNode):
+            # Products, a bias, the coefficients' own rounding.
+            own = node.operator.terms + 4.0 + node.operator.slack / FLOAT32
+            terms[node.index] = before if node.operator.moves else before + own
+        else:
+            terms[node.index] = before + len(node.sources) + 1.0
+    return terms
+
+
+def _magnitudes(network: Network, last: Node) -> dict[int, np.ndarray]:
+    """The matrix from every ball to a step, if each layer in between took magnitudes."""
+    size = int(np.prod(last.shape))
+    back: dict[int, Any] = {last.index: np.eye(size).reshape(-1, *last.shape)}
+    found: dict[int, np.ndarray] = {}
+    for node in reversed(network.nodes):
+        rows = back.pop(node.index, None)
+        if rows is None:
+            continue
+        if node.is_ball:
+            found[node.index] = rows.reshape(size, -1)
+            continue
+        for source in node.sources:
+            moved = node.operator.absolute.adjoint(rows) if isinstance(node, LinearNode) else rows
+            back[source.index] = back.get(source.index, 0.0) + moved
+    return found
+
+
+def _constants(network: Network, magnitudes: bool = False) -> dict[int, np.ndarray]:
+    """The value of every step where all balls are zero, of the numbers or of their magnitudes."""
+
+    def number(array: np.ndarray) -> np.ndarray:
+        return np.abs(array) if magnitudes else array
+
+    values: dict[int, np.ndarray] = {}
+    for node in network.nodes:
+        if node.is_ball:
+            values[node.index] = np.zeros((1, *node.shape))
+        elif isinstance(node, LinearNode):
+            operator = node.operator.absolute if magnitudes else node.operator
+            value = operator.forward(values[node.sources[0].index])
+            values[node.index] = value if node.bias is None else value + number(node.bias)
+        elif isinstance(node, SumNode):
+            total = sum(values[source.index] for source in node.sources)
+            values[node.index] = np.asarray(
+                total if node.constant is None else total + number(node.constant)
+            )
+    return {
+        index: np.broadcast_to(value, (1, *_shape(network, index)))
+        for index, value in values.items()
+    }
+
+
+def _shape(network: Network, index: int) -> tuple[int, ...]:
+    return next(node.shape for node in network.nodes if node.index == index)
+
+
+def _kind(node: Node) -> dict[str, np.ndarray]:
+    """An activation as flat arrays; of MaxMin also which entries make a pair."""
+    assert isinstance(node, ActivationNode)
+    activation = node.activation
+    if isinstance(activation, ProvedClippedReLU):
+        upper = np.broadcast_to(activation.threshold, (1, *node.shape)).reshape(-1)
+        return {"kind": np.array("clipped_relu"), "upper": upper}
+    assert isinstance(activation, ProvedMaxMin)
+    places = np.arange(np.prod(node.shape)).reshape(1, *node.shape)
+    first, second = np.split(places, 2, axis=activation.axis)
+    clips = {
+        name: np.broadcast_to(clip, first.shape).reshape(-1)
+        for name, clip in (("upper", activation.upper), ("lower", activation.lower))
+    }
+    pairs = np.stack([first.reshape(-1), second.reshape(-1)])
+    return {"kind": np.array("maxmin"), "pairs": pairs, **clips}

@@ -1,0 +1,66 @@
+"""Certificates as a short table."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from keraslip.certify.result.certificates import Certificates
+
+_MEANING = {
+    "global": "certified: global norms, anchored slopes, composite bound",
+    "dense": "certified: norms of dense layers over varying units",
+    "convolution": "certified: norms of convolutions over varying units",
+    "estimated": "would be certified if the estimates were bounds",
+    "attacked": "a perturbation that changes the label was found",
+    "misclassified": "the label given is not the one predicted",
+    "tied": "two logits are equal",
+    "nonfinite": "a number was not finite",
+    "unknown": "neither certified nor attacked",
+    "not estimated": "not certified even by the estimate",
+    "pending": "not looked at: stopped before the end",
+}
+
+
+def build_table(certificates: "Certificates") -> Table:
+    """A table of the share of samples that each stage settled.
+
+    Args:
+        certificates: What `certify` returned.
+    """
+    epsilon = np.unique(certificates.epsilon)
+    radius = (
+        f"{epsilon[0]:.4g}" if len(epsilon) == 1 else f"{epsilon.min():.4g}..{epsilon.max():.4g}"
+    )
+    pending = int((np.asarray(certificates.status) == "pending").sum())
+    partial = f"\nPARTIAL: {pending} of {len(certificates)} samples are pending" if pending else ""
+    table = Table(
+        title=f"{len(certificates)} samples, epsilon {radius} (L2, raw input units), "
+        f"guarantee {certificates.guarantee}, arithmetic {certificates.arithmetic}{partial}",
+        title_justify="left",
+    )
+    table.add_column("status")
+    table.add_column("samples", justify="right")
+    table.add_column("%", justify="right")
+    table.add_column("meaning", overflow="fold")
+    for status, share in certificates.shares.items():
+        count = round(share * len(certificates))
+        table.add_row(status, str(count), f"{100 * share:.1f}", _MEANING[status])
+    certified = certificates.certified
+    mean = f"{100 * np.mean(certified):.1f}" if len(certificates) else "-"
+    table.add_section()
+    # What is settled first is what is easily certified: its share says nothing of the rest.
+    least, rest = (">= ", f"; {pending} may be added") if pending else ("", "")
+    together = f"all stages together{rest}"
+    table.add_row("certified", str(int(certified.sum())), f"{least}{mean}", together)
+    return table
+
+
+def as_text(certificates: "Certificates") -> str:
+    """The table as plain text."""
+    console = Console(width=100, no_color=True, force_terminal=False)
+    with console.capture() as captured:
+        console.print(build_table(certificates))
+    return captured.get().rstrip()

@@ -1,0 +1,1 @@
+"""Certification of many samples: the stages, what is read, what is reported."""

@@ -1,0 +1,59 @@
+"""Guarantee "estimate": the flags of power iterations, which promise nothing."""
+
+from typing import Any
+
+import numpy as np
+
+from keraslip.certify.execution.fingerprint import graph_fingerprint
+from keraslip.certify.result.certificates import Certificates
+from keraslip.certify.run.inputs import all_samples
+from keraslip.certify.run.settings import Settings
+
+
+def estimated(
+    model: Any,
+    x: Any,
+    y: Any,
+    epsilon: np.ndarray,
+    settings: Settings,
+    steps: int | None = None,
+) -> Certificates:
+    """See `keraslip.LocalLipschitzModel.certify`; one epsilon only, and a stream is read whole.
+
+    Args:
+        model: A `LocalLipschitzModel`.
+        x: Inputs `(n, *shape)`, or a stream of batches.
+        y: Labels, or `None`.
+        epsilon: L2 radius, `()`.
+        settings: How to certify.
+        steps: Batches to read of a stream, at most.
+
+    Raises:
+        ValueError: for a radius for each sample, or a search for radii.
+    """
+    if epsilon.ndim or settings.radius:
+        raise ValueError(
+            "guarantee='estimate' takes one epsilon for all samples and finds no radii; use "
+            "guarantee='proved'."
+        )
+    x, y = all_samples(model, x, y, steps)
+    found = model.estimate(x, y, epsilon=float(epsilon), batch_size=settings.batch_size)
+    n = len(found.label)
+    status = np.where(found.certified, "estimated", "not estimated")
+    status = np.where(found.prediction != found.label, "misclassified", status)
+    return Certificates(
+        np.asarray(found.label, dtype="int64"),
+        np.zeros(n, dtype=bool),
+        np.asarray(found.margin, dtype="float64"),
+        np.asarray(found.lipschitz, dtype="float64"),
+        None,
+        status.astype("U16"),
+        np.full(n, float(epsilon)),
+        "estimate",
+        settings.arithmetic,
+        {
+            "power_iterations": found.power_iterations,
+            "bound": found.bound,
+            "network": graph_fingerprint(model),
+        },
+    )

@@ -1,0 +1,196 @@
+"""Inputs and labels in blocks, from arrays and from streams of batches."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keraslip.certify.norms.rounding import FLOAT32, LARGEST, SMALLEST, l2
+from keraslip.certify.run.streams import batches_of
+from keraslip.models.structure import only_input, only_target
+from keraslip.models.validation import check_array, check_count, check_labels
+
+
+class Block(NamedTuple):
+    """Some samples.
+
+    Args:
+        x: Inputs `(n, *shape)`, float32.
+        y: Classes `(n,)`, or `None`.
+        off: L2 distance of each to what was given, where float32 has fewer digits, `(n,)`, rounded up.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    off: np.ndarray
+
+    def radii(self, asked: np.ndarray) -> np.ndarray:
+        """Radii around x of balls that hold those of the radii asked for, around what was given."""
+        return np.where(self.off > 0.0, np.nextafter(asked + self.off, np.inf), asked)
+
+    def around_given(self, radii: np.ndarray) -> np.ndarray:
+        """Radii around what was given, of balls inside those of some radii around x."""
+        inside = np.maximum(np.nextafter(radii - self.off, -np.inf), 0.0)
+        return np.where(self.off > 0.0, inside, radii)
+
+
+def blocks(
+    x: Any,
+    y: Any,
+    size: int,
+    shape: tuple[int, ...],
+    classes: int,
+    steps: int | None = None,
+    model: Any = None,
+) -> tuple[Iterator[Block], int | None]:
+    """Checked samples in blocks of one size, the last one smaller.
+
+    Args:
+        x: Inputs `(n, *shape)`, or a stream of batches `x`, `(x, y)` or `(x, y, sample_weight)`.
+        y: Labels, class indices or one-hot, or `None`; none for a stream.
+        size: Samples in a block.
+        shape: Shape of one input.
+        classes: Number of classes.
+        steps: Batches to read of a stream, at most; all if `None`.
+        model: The model, whose names dictionaries of inputs and labels use; arrays only if `None`.
+
+    Returns:
+        The blocks, and the number of samples if it is known.
+
+    Raises:
+        ValueError: saying what is wrong.
+    """
+    steps = None if steps is None else check_count(steps, "steps")
+    x, y = _named(model, x, y)
+    if hasattr(x, "shape") and hasattr(x, "dtype") or isinstance(x, list):
+        if steps is not None:
+            raise ValueError(
+                f"steps are batches of a stream; x is an array. Received: steps={steps}"
+            )
+        x = check_array(x, shape)
+        if y is not None:
+            y = np.asarray(keras.ops.convert_to_numpy(y))
+            if y.ndim and len(y) != len(x):
+                raise ValueError(f"x and y differ in length. Received: {len(x)} and {len(y)}")
+        checked = _block(x, y, shape, classes)
+        return _sliced(checked, size), len(x)
+    if y is not None:
+        raise ValueError("A stream of batches brings its own labels; do not pass y beside it.")
+    if not hasattr(x, "__iter__") and not isinstance(x, keras.utils.PyDataset):
+        raise ValueError(f"x must be an array or a stream of batches. Received: {type(x).__name__}")
+    parts = (_named(model, *batch) for batch in batches_of(x, steps))
+    return _gathered(parts, size, shape, classes), None
+
+
+def all_samples(model: Any, x: Any, y: Any, steps: int | None) -> tuple[np.ndarray, Any]:
+    """Inputs and labels of an array or a stream, whole.
+
+    Args:
+        model: The model that they are for.
+        x: Inputs, or a stream of batches.
+        y: Labels or `None`.
+        steps: Batches to read of a stream, at most.
+
+    Raises:
+        ValueError: saying what is wrong.
+    """
+    shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+    found = list(blocks(x, y, 1024, shape, classes, steps, model)[0])
+    if not found:
+        raise empty()
+    whole = _together(found)
+    return whole.x, whole.y
+
+
+def _named(model: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Inputs and labels out of the dictionaries that they may come in."""
+    if model is None:
+        return x, y
+    return only_input(model, x), only_target(model, y)
+
+
+def empty() -> ValueError:
+    """What to raise where a stream yields nothing."""
+    return ValueError("The data set is empty: there was no sample. Received: no batch")
+
+
+def wrong_count(epsilon: np.ndarray) -> ValueError:
+    """What to raise where there are more or fewer radii than samples."""
+    return ValueError(
+        f"epsilon must be one number or one for each sample. Received: {len(epsilon)} numbers"
+    )
+
+
+def probes(model: Any, count: int) -> np.ndarray:
+    """Dense random inputs in the range of the model's, the same at every call.
+
+    Args:
+        model: The model.
+        count: How many.
+
+    Returns:
+        Array `(count, *shape)`, float32.
+    """
+    low, high = (model.input_range if model.compiled else None) or (0.0, 1.0)
+    shape = (count, *model.inputs[0].shape[1:])
+    return np.random.default_rng(0).uniform(low, high, shape).astype("float32")
+
+
+def _block(x: Any, y: Any, shape: tuple[int, ...], classes: int) -> Block:
+    x, _, off = block = in_float32(check_array(x, shape))
+    if y is None:
+        return block
+    y = np.asarray(keras.ops.convert_to_numpy(y))
+    check_labels(y, classes)
+    y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
+    return Block(x, y.astype("int64"), off)
+
+
+def in_float32(x: np.ndarray) -> Block:
+    """Inputs as the network takes them, and how far these can be from what was given; no labels."""
+    if x.dtype.itemsize <= 2 or x.dtype == "float32":
+        return Block(x.astype("float32"), None, np.zeros(len(x)))  # nothing is rounded
+    with np.errstate(over="ignore"):
+        rounded = x.astype("float32")
+    largest = np.abs(rounded).max(initial=0.0)
+    if not largest <= LARGEST:
+        raise ValueError(
+            "x holds numbers that float32, in which the network computes, cannot hold. "
+            f"Received: dtype {x.dtype}, largest magnitude {np.abs(x).max():.3g}"
+        )
+    if x.dtype == "float64":
+        return Block(rounded, None, l2(x - rounded))
+    # Integers, and floats of more digits than float64: each is rounded to the nearest, if at all.
+    exact = x.dtype.kind in "iu" and largest < 2.0**24
+    most = 1.01 * FLOAT32 * np.abs(rounded, dtype="float64") + SMALLEST
+    return Block(rounded, None, np.zeros(len(x)) if exact else l2(most))
+
+
+def _sliced(block: Block, size: int) -> Iterator[Block]:
+    for first in range(0, len(block.x), size):
+        rows = slice(first, first + size)
+        yield Block(block.x[rows], None if block.y is None else block.y[rows], block.off[rows])
+
+
+def _gathered(
+    stream: Iterator[tuple[Any, Any]], size: int, shape: tuple[int, ...], classes: int
+) -> Iterator[Block]:
+    """Batches of any size, put together to blocks of one size."""
+    waiting: list[Block] = []
+    for x, y in stream:
+        waiting.append(_block(x, y, shape, classes))
+        while sum(len(block.x) for block in waiting) >= size:
+            whole = _together(waiting)
+            first, *rest = _sliced(whole, size)
+            yield first
+            waiting = rest
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(parts: list[Block]) -> Block:
+    y = [part.y for part in parts if part.y is not None]
+    x = np.concatenate([part.x for part in parts])
+    off = np.concatenate([part.off for part in parts])
+    return Block(x, np.concatenate(y) if len(y) == len(parts) else None, off)

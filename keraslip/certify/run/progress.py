@@ -1,0 +1,68 @@
+"""What certification tells of its progress."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from keraslip.certify.bound.network import Network
+from keraslip.certify.run.findings import CERTIFIED_BY
+from keraslip.progress import Stages, stages
+
+#: Stages of the cascade in words; others are words already.
+_WORDS = {
+    "global": "global norms",
+    "dense": "norms of dense layers",
+    "dense norms": "norms of dense layers",
+    "convolution": "norms of convolutions",
+    "convolution norms": "norms of convolutions",
+    "attack": "attack on what is open",
+    "alarm": "alarm: attack on what is certified",
+    "radius": "certified radii",
+    "resumed": "certified before",
+}
+
+
+class Told:
+    """A `Report` that counts what is certified.
+
+    Args:
+        shown: Where it is shown.
+    """
+
+    def __init__(self, shown: Stages) -> None:
+        self.shown, self.certified = shown, 0
+
+    def __call__(self, stage: str, settled: int) -> None:
+        self.certified += settled if stage in CERTIFIED_BY else 0
+        words = _WORDS.get(stage, stage)
+        # Two numbers of images in one line confuse.
+        counted = self.certified and not any(letter.isdigit() for letter in words)
+        self.shown(f"{words}; {self.certified} certified" if counted else words, settled)
+
+    def expect(self, count: int | None) -> None:
+        """Says how many samples there are, if that is known."""
+        self.shown.expect(count)
+
+
+@contextmanager
+def progress(verbose: Any) -> Iterator[Told]:
+    """A bar with the stage and the time left.
+
+    Args:
+        verbose: As for `keraslip.LocalLipschitzModel.certify`.
+    """
+    with stages("certify", verbose) as shown:
+        yield Told(shown)
+
+
+def prove_norms(network: Network, report: Any) -> None:
+    """Proves the norms of a network layer by layer; those that are known already take no time.
+
+    Args:
+        network: The network, which keeps them.
+        report: Told of each layer.
+    """
+    waiting = [entry for entry in network.operators() if "norm" not in vars(entry[1])]
+    for number, (name, operator) in enumerate(waiting, 1):
+        report(f"global norms: layer {number} of {len(waiting)}, {name}", 0)
+        _ = operator.norm
