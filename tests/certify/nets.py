@@ -14,11 +14,10 @@ from keraslip.certify.bound.local_norms import LocalNorms, proved
 from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, SumNode
 from keraslip.certify.norms.rounding import Execution
 from keraslip.certify.slopes import ProvedClippedReLU
-from tests.harness import model_of
+from tests.cases import CASES, ClippedReLU
+from tests.cases import NETS as NETS
 from tests.reference.paper_numpy import points_in_ball
 
-IMAGE, FLAT = (5, 4, 2), (6,)
-ClippedReLU, ClippedMaxMin = keraslip.layers.ClippedReLU, keraslip.layers.ClippedMaxMin
 EXACT, FLOAT32 = Execution.of("float64"), Execution.of("float32")
 #: Where norms come from, by name.
 NORMS = {
@@ -28,113 +27,10 @@ NORMS = {
 }
 
 
-def conv(filters: int = 4, size: int = 3, **kwargs: Any) -> Any:
-    return layers.Conv2D(filters, size, **{"padding": "same", **kwargs})
-
-
-def relu(x: Any) -> Any:
-    return layers.Dense(8, activation="relu")(layers.Dense(8, activation="relu")(x))
-
-
-def clipped(x: Any) -> Any:
-    return ClippedReLU(0.5)(layers.Dense(8)(ClippedReLU(0.5)(layers.Dense(8)(x))))
-
-
-def deep(x: Any) -> Any:
-    for _ in range(5):
-        x = ClippedReLU(0.4)(layers.Dense(6)(x))
-    return x
-
-
-def maxmin(x: Any) -> Any:
-    return keraslip.layers.MaxMin()(layers.Dense(8)(keraslip.layers.MaxMin()(layers.Dense(8)(x))))
-
-
-def clipped_maxmin(x: Any) -> Any:
-    return ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(x))))
-
-
-def mixed(x: Any) -> Any:
-    x = ClippedReLU(0.5)(layers.Dense(8)(x))
-    return layers.ReLU()(layers.Dense(8)(ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(x))))
-
-
-def skip(x: Any) -> Any:
-    """Logits from two balls; MaxMin reads one of them."""
-    x = ClippedReLU(0.5)(layers.Dense(8)(x))
-    return x + ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(x))
-
-
-def input_to_logits(x: Any) -> Any:
-    return ClippedReLU(0.7)(layers.Dense(6)(x)) + 0.5 + x
-
-
-def residual(x: Any) -> Any:
-    x = ClippedReLU(0.8)(conv()(x))
-    x = ClippedReLU(0.8)(x + conv()(x))
-    return ClippedReLU(0.8)(x + conv()(ClippedReLU(0.5)(conv()(x))))
-
-
-def pooled(x: Any) -> Any:
-    x = ClippedReLU(0.5)(conv()(x))
-    return ClippedMaxMin(0.3, -0.3)(layers.AveragePooling2D(3, 2, padding="same")(x))
-
-
-def means(x: Any) -> Any:
-    """Linear layers one after the other, with and without an activation between."""
-    x = ClippedReLU(0.5)(layers.AveragePooling2D(2, 1)(conv()(x)))
-    return layers.GlobalAveragePooling2D()(conv(5, 1)(x))
-
-
-def channels_first(x: Any) -> Any:
-    x = layers.Permute((3, 1, 2))(x)
-    # Another number of filters than columns, which TensorFlow would take for each other.
-    x = ClippedMaxMin(0.3, -0.3, data_format="channels_first")(
-        conv(6, data_format="channels_first")(x)
-    )
-    return ClippedReLU(0.5)(conv(data_format="channels_first", strides=2)(x))
-
-
-def normalised(x: Any) -> Any:
-    x = layers.Normalization(mean=[0.4, 0.6], variance=[0.04, 0.25])(x)
-    return ClippedReLU(0.5)(conv(strides=2)(x))
-
-
-def rescaled(x: Any) -> Any:
-    x = layers.Rescaling(-3.0, 1.0)(x)
-    return ClippedReLU(0.5)(layers.Dense(6)(ClippedReLU(0.5)(layers.Dense(6)(x))))
-
-
-def padded(x: Any) -> Any:
-    x = layers.ZeroPadding2D(((1, 2), (0, 1)))(ClippedReLU(0.5)(conv(4, groups=2)(x)))
-    return ClippedReLU(0.5)(conv(4, (3, 2), padding="valid", strides=(2, 1))(x))
-
-
-NETS = {
-    "linear": (FLAT, lambda x: x),
-    "relu": (FLAT, relu),
-    "clipped": (FLAT, clipped),
-    "deep": (FLAT, deep),
-    "maxmin": (FLAT, maxmin),
-    "clipped maxmin": (FLAT, clipped_maxmin),
-    "mixed": (FLAT, mixed),
-    "skip": (FLAT, skip),
-    "input to logits": (FLAT, input_to_logits),
-    "rescaled": (FLAT, rescaled),
-    "residual": (IMAGE, residual),
-    "pooled": (IMAGE, pooled),
-    "means": (IMAGE, means),
-    "channels first": (IMAGE, channels_first),
-    "normalised": (IMAGE, normalised),
-    "padded": (IMAGE, padded),
-}
-
-
 @functools.cache
 def model(name: str) -> keraslip.LocalLipschitzModel:
-    """A net with seeded weights, built once; not to be changed."""
-    shape, build = NETS[name]
-    return model_of(build, shape)
+    """A case with seeded weights, built once; not to be changed."""
+    return CASES[name].model
 
 
 @functools.cache
@@ -146,7 +42,7 @@ def network(name: str) -> Network:
 @functools.cache
 def inputs(name: str, count: int = 3) -> np.ndarray:
     """Some inputs in [0, 1], float32."""
-    return np.random.default_rng(5).uniform(size=(count, *NETS[name][0])).astype("float32")
+    return CASES[name].inputs(count)
 
 
 def dense_model(
@@ -233,7 +129,7 @@ def _activation_gradient(node: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 
 def _lengths(d: np.ndarray) -> np.ndarray:
-    size = np.linalg.norm(d.reshape(len(d), -1), axis=1)
+    size = np.sqrt(np.square(d).sum(axis=tuple(range(1, d.ndim))))
     return np.maximum(size, 1e-300).reshape(-1, *(1,) * (d.ndim - 1))
 
 

@@ -10,29 +10,9 @@ from keraslip.certify.bound.network import ActivationNode, Network, SumNode
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator
 from keraslip.rules import UnsupportedLayerError
-from tests.certify.nets import evaluated, forward
-from tests.certify.test_sound_pass import Sampled, assert_balls, assert_boxes, assert_logits
-from tests.certify.test_sound_pass import sound_pass as passed
-from tests.harness import model_of
-from tests.rules.test_graphs import FLAT, GRAPHS, IMAGE, conv
-
-
-@pytest.mark.parametrize("name", GRAPHS)
-def test_graph(name):
-    shape, build = GRAPHS[name]
-    model = model_of(build, shape)
-    net = Network(model)
-    x = np.random.default_rng(5).uniform(size=(2, *shape)).astype("float32")
-    executed = keras.ops.convert_to_numpy(model(x, training=False))
-    np.testing.assert_allclose(forward(net, x)[net.logits.index], executed, rtol=1e-5, atol=1e-5)
-    for epsilon in (0.05, 0.5):
-        points = Sampled(net, x, epsilon)
-        for norms in ("global", "dense"):
-            found = passed(net, x, epsilon, norms)
-            assert_boxes(net, found, points)
-            assert_balls(found, points)
-            for label in range(net.classes):
-                assert_logits(evaluated(net, x, label, epsilon, norms), points, label)
+from tests.cases import FLAT, IMAGE
+from tests.certify.nets import evaluated
+from tests.rules.test_graphs import conv
 
 
 def norm_of(build, shape=FLAT, kernel=None):

@@ -18,7 +18,8 @@ from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator, DiagonalOperator
 from keraslip.certify.operators.moving import MovingOperator
 from keraslip.rules import rule_for
-from tests.certify.nets import NETS, network
+from tests.cases import NETS
+from tests.certify.nets import network
 from tests.harness import tensor
 from tests.reference.helpers import materialise
 

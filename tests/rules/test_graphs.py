@@ -10,90 +10,23 @@ from keras import layers, ops
 import keraslip
 from keraslip.rules import BOUNDS
 from keraslip.rules.walk import visits
+from tests.cases import (
+    CASES,
+    FLAT,
+    IMAGE,
+    ClippedMaxMin,
+    ClippedReLU,
+    nested_twice,
+    residual,
+    shared,
+    three_branches,
+)
 from tests.examples import examples
 from tests.harness import assert_tighter, bound, model_of, numpy, run_rule_test
-
-IMAGE, FLAT = (5, 4, 2), (6,)
-ClippedReLU, ClippedMaxMin = keraslip.layers.ClippedReLU, keraslip.layers.ClippedMaxMin
 
 
 def conv(filters=2, size=3, **kwargs):
     return layers.Conv2D(filters, size, padding="same", **kwargs)
-
-
-def residual(x):
-    x = ClippedReLU(0.8)(conv()(x))
-    x = ClippedReLU(0.8)(x + conv()(x))
-    x = layers.Add()([x, conv(name="deep_2")(ClippedReLU(0.5)(conv(name="deep_1")(x)))])
-    return ClippedReLU(0.8)(x)
-
-
-def nested(x):
-    inside = keras.Input(x.shape[1:])
-    inner = keras.Model(inside, ClippedReLU(0.6)(layers.Dense(8)(inside)), name="inner")
-    stack = keras.Sequential([layers.Dense(7), ClippedReLU(0.6), layers.Dense(6)], name="stack")
-    return layers.ReLU()(stack(inner(x)))
-
-
-def nested_twice(x):
-    stack = keras.Sequential([layers.Dense(6), ClippedReLU(0.6)], name="stack")
-    return stack(stack(x))
-
-
-def shared(x):
-    layer = layers.Dense(6, name="shared")
-    act = ClippedReLU(0.7, name="act")
-    return act(layer(act(layer(x))))
-
-
-def shared_fused(x):
-    layer = layers.Dense(6, activation="relu", name="shared")
-    return layer(layer(x))
-
-
-def three_branches(x):
-    x = ClippedReLU(0.7)(layers.Dense(8)(x))
-    return ClippedReLU(0.7)(layers.Add()([x, layers.Dense(8)(x), layers.Dense(8)(x)]))
-
-
-def different_balls(x):
-    one = ClippedReLU(0.7, name="one")(layers.Dense(8)(x))
-    other = ClippedMaxMin(0.3, -0.3, name="other")(layers.Dense(8)(x))
-    return ClippedReLU(0.7)(one + layers.Dense(8)(other))
-
-
-def branches_to_the_logits(x):
-    return ClippedReLU(0.7)(layers.Dense(8)(x)) + layers.Dense(8)(x)
-
-
-def flattened_branches(x):
-    x = ClippedReLU(0.7)(conv()(x))
-    return layers.Flatten()(x) + layers.Flatten()(conv()(x))
-
-
-def moved_then_summed(x):
-    x = ClippedReLU(0.7)(layers.Dense(8)(x))
-    return ClippedReLU(0.4)((x + 0.5) + layers.Dense(8)(x + 1.0))
-
-
-GRAPHS = {
-    "residual": (IMAGE, residual),
-    "nested": (FLAT, nested),
-    "nested twice": (FLAT, nested_twice),
-    "shared": (FLAT, shared),
-    "shared fused": (FLAT, shared_fused),
-    "three branches": (FLAT, three_branches),
-    "different balls": (FLAT, different_balls),
-    "branches to the logits": (FLAT, branches_to_the_logits),
-    "flattened branches": (IMAGE, flattened_branches),
-    "moved then summed": (FLAT, moved_then_summed),
-}
-
-
-@pytest.mark.parametrize("name", GRAPHS)
-def test_graph(name):
-    shape, build = GRAPHS[name]
-    run_rule_test(build, shape, epsilons=(0.1,))
 
 
 def test_sequential_model_alone():
@@ -240,8 +173,8 @@ def test_extreme_weights_and_radii(scale, seed, epsilon):
 def test_local_is_tighter_than_global_and_nested_in_epsilon():
     epsilons = [0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0, 10.0]
     for name, mode in [(n, m) for n in ("residual", "different balls") for m in ("local", "paper")]:
-        shape, build = GRAPHS[name]
-        model = model_of(build, shape, seed=3)
+        shape = CASES[name].shape
+        model = model_of(CASES[name].build, shape, seed=3)
         x = np.random.default_rng(5).uniform(size=(8, *shape)).astype("float32")
         passes = [bound(model, x, epsilon, mode) for epsilon in epsilons]
         for epsilon, small, large in zip(epsilons[1:], passes, passes[1:], strict=False):
@@ -257,8 +190,8 @@ def test_local_is_tighter_than_global_and_nested_in_epsilon():
 
 def test_power_iterations_reach_the_singular_values():
     for name in ("residual", "different balls"):
-        shape, build = GRAPHS[name]
-        model = model_of(build, shape, seed=3)
+        shape = CASES[name].shape
+        model = model_of(CASES[name].build, shape, seed=3)
         x = np.random.default_rng(5).uniform(size=(3, *shape)).astype("float32")
         for mode in ("local", "global", "paper"):
             exact, found = (

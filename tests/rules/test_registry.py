@@ -99,19 +99,6 @@ def test_refused_settings(layer, word):
         rule_for(made, "some/path")
 
 
-def test_every_layer_of_the_issue_has_a_rule():
-    known = [
-        layers.InputLayer((4,)), layers.Flatten(), layers.Reshape((2, 2)), layers.Permute((2, 1)),
-        layers.Dropout(0.1), layers.Activation("linear"), layers.Activation("relu"), layers.ReLU(),
-        layers.ZeroPadding2D(), layers.Rescaling(2.0), layers.Normalization(), layers.Dense(2),
-        layers.Conv2D(2, 3), layers.AveragePooling2D(2), layers.GlobalAveragePooling2D(), layers.Add(),
-        keraslip.layers.MaskedLipschitzDense(2), keraslip.layers.MaskedLipschitzConv2D(2, 3),
-        keraslip.layers.ClippedReLU(), keraslip.layers.ClippedMaxMin(), keraslip.layers.MaxMin(),
-    ]  # fmt: skip
-    for layer in known:
-        assert isinstance(rule_for(layer), Rule)
-
-
 def test_quantized_layers_are_refused():
     layer = layers.Dense(4)
     layer.build((None, 4))

@@ -77,7 +77,9 @@ class DenseOperator(StoredOperator):
 
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
         squares, power = self.squares
-        sums = squares.sum(axis=0)[None] if columns is None else np.square(columns) @ squares
+        # With a batch axis and one for every axis of an output: radii of samples are multiplied by them.
+        whole = squares.sum(axis=0).reshape(1, *(1,) * (len(self.out_shape) - 1), -1)
+        sums = whole if columns is None else np.square(columns) @ squares
         return times(up(np.sqrt(sums), len(squares)) * (1.0 + self.slack), power)
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:

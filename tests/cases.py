@@ -1,0 +1,334 @@
+"""The one table of cases: every layer, activation and kind of graph that keraslip knows.
+
+A case is a small network, or a part of one, and the shape of its input; `Case.model` puts logits behind it
+and gives it seeded weights. Every case runs through training (`tests/rules/test_cases.py`), certificates and
+the independent checker (`tests/certify/test_cases.py`) and the exported graph (`tests/export/test_cases.py`).
+
+Whoever adds a rule adds a line to `LAYERS`: `tests/rules/test_cases.py` fails for a rule that no case uses.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+import keraslip
+from tests.harness import model_of
+
+Tensor = Any
+IMAGE, FLAT = (5, 4, 2), (6,)
+ClippedReLU, ClippedMaxMin = keraslip.layers.ClippedReLU, keraslip.layers.ClippedMaxMin
+MaxMin = keraslip.layers.MaxMin
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network but for its logits.
+
+    Args:
+        shape: Shape of one input.
+        build: From the input tensor to what the logits read.
+        attacked: Whether the bounds of training are searched by attacks too, which takes longer.
+    """
+
+    shape: tuple[int, ...]
+    build: Callable[[Tensor], Tensor]
+    attacked: bool = False
+
+    @functools.cached_property
+    def model(self) -> keraslip.LocalLipschitzModel:
+        """The network with seeded weights, built once; not to be changed."""
+        return model_of(self.build, self.shape)
+
+    def inputs(self, count: int = 3) -> np.ndarray:
+        """Some inputs in [0, 1], float32."""
+        return np.random.default_rng(5).uniform(size=(count, *self.shape)).astype("float32")
+
+
+# --- Parts -----------------------------------------------------------------------------------------
+
+
+def dense(units: int = 8, **kwargs: Any) -> Any:
+    return keraslip.layers.MaskedLipschitzDense(units, **kwargs)
+
+
+def conv(filters: int = 4, size: Any = 3, **kwargs: Any) -> Any:
+    return keraslip.layers.MaskedLipschitzConv2D(filters, size, **{"padding": "same", **kwargs})
+
+
+def theta(x: Tensor, value: float = 0.6) -> Tensor:
+    return ClippedReLU(value)(x)
+
+
+def between(layer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Some layer of images behind a clipped activation and in front of another linear map."""
+    return lambda x: theta(conv()(layer(theta(conv()(x)))))
+
+
+def behind(layer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """An activation behind a linear map, twice: of the input, and of what it made of that."""
+    return lambda x: layer(dense()(layer(dense()(x))))
+
+
+def before(layer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A layer that scales or moves the input."""
+    return lambda x: theta(conv()(layer(x)))
+
+
+def normalization(axis: tuple[int, ...], shape: tuple[int, ...], invert: bool = False) -> Any:
+    r = np.random.default_rng(0)
+    size = [shape[i - 1] for i in axis]
+    return layers.Normalization(
+        axis=axis or None,
+        mean=r.normal(size=size) if axis else 0.4,
+        variance=r.uniform(0.05, 2.0, size=size) if axis else 0.1,
+        invert=invert,
+    )
+
+
+# --- Layers: one line or more for every rule ----------------------------------------------------------
+
+LAYERS = {
+    # Linear layers.
+    "dense": Case(FLAT, lambda x: theta(layers.Dense(12)(x))),
+    "dense without bias": Case(FLAT, lambda x: theta(dense(use_bias=False)(x))),
+    "dense of images": Case(IMAGE, lambda x: theta(dense(5)(theta(dense(6)(x))))),
+    "dense, nothing between": Case(FLAT, lambda x: theta(dense()(dense(5)(theta(dense()(x)))))),
+    "conv": Case(IMAGE, between(layers.Conv2D(4, 2, padding="same"))),
+    "conv, valid": Case(IMAGE, between(layers.Conv2D(4, (3, 2)))),
+    "conv, strides": Case(IMAGE, between(conv(4, 4, strides=2))),
+    "conv, groups": Case(IMAGE, between(conv(6, (3, 2), groups=2)), attacked=True),
+    "conv, dilation": Case(IMAGE, between(conv(4, 2, dilation_rate=2))),
+    "conv, nothing between": Case(IMAGE, lambda x: theta(conv()(conv()(x)))),
+    "average pooling": Case(IMAGE, between(layers.AveragePooling2D(2))),
+    "average pooling, same": Case(IMAGE, between(layers.AveragePooling2D(2, padding="same"))),
+    "average pooling, overlap": Case(
+        IMAGE, between(layers.AveragePooling2D(3, strides=1, padding="same"))
+    ),
+    "global pooling": Case(IMAGE, lambda x: layers.GlobalAveragePooling2D()(theta(conv()(x)))),
+    "global pooling, kept": Case(IMAGE, between(layers.GlobalAveragePooling2D(keepdims=True))),
+    "rescaling": Case(IMAGE, before(layers.Rescaling(1 / 0.3, offset=-1.5))),
+    "rescaling behind": Case(
+        FLAT, lambda x: theta(dense()(layers.Rescaling(-2.0)(theta(dense()(x)))))
+    ),
+    "normalization": Case(IMAGE, before(normalization((3,), IMAGE))),
+    "normalization, one": Case(IMAGE, before(normalization((), IMAGE))),
+    "normalization, all": Case(IMAGE, before(normalization((1, 2, 3), IMAGE))),
+    "normalization, rows": Case(IMAGE, before(normalization((1,), IMAGE))),
+    "normalization, inverse": Case(
+        FLAT, lambda x: theta(dense()(normalization((1,), FLAT, True)(x)))
+    ),
+    # Layers that move entries.
+    "flatten": Case(IMAGE, layers.Flatten()),
+    "flatten behind": Case(IMAGE, lambda x: dense()(layers.Flatten()(theta(conv()(x))))),
+    "reshape": Case(IMAGE, between(layers.Reshape((2, 10, 4)))),
+    "reshape with -1": Case(IMAGE, lambda x: theta(layers.Reshape((5, -1))(theta(conv()(x))))),
+    "permute": Case(IMAGE, between(layers.Permute((2, 1, 3)))),
+    "permute of channels": Case(IMAGE, lambda x: layers.Permute((3, 1, 2))(theta(conv()(x)))),
+    "permute, pending": Case(IMAGE, lambda x: theta(layers.Permute((3, 2, 1))(conv()(x)))),
+    "zero padding": Case(IMAGE, between(layers.ZeroPadding2D(((1, 2), (0, 1))))),
+    "zero padding, pending": Case(IMAGE, lambda x: theta(layers.ZeroPadding2D(1)(conv()(x)))),
+    "dropout": Case(FLAT, lambda x: theta(dense()(layers.Dropout(0.5)(theta(dense()(x)))))),
+    "dropout, pending": Case(FLAT, lambda x: theta(layers.Dropout(0.5)(dense()(x)))),
+    # Activations.
+    "linear": Case(FLAT, lambda x: layers.Activation("linear")(theta(dense()(x)))),
+    "activation relu": Case(FLAT, behind(layers.Activation("relu"))),
+    "fused relu of conv": Case(IMAGE, layers.Conv2D(3, 3, activation="relu")),
+    "relu layer": Case(FLAT, behind(layers.ReLU())),
+    "relu with a limit": Case(FLAT, behind(layers.ReLU(max_value=0.5))),
+    "bare relu": Case(FLAT, behind(ops.relu)),
+    "clipped relu of images": Case(IMAGE, lambda x: ClippedReLU(0.5)(conv()(ClippedReLU(0.5)(x)))),
+    "clipped maxmin of images": Case(
+        IMAGE, lambda x: ClippedMaxMin(0.4, -0.4)(conv()(ClippedMaxMin(0.4, -0.4)(conv()(x))))
+    ),
+    "activation of an activation": Case(FLAT, lambda x: ClippedMaxMin()(theta(dense()(x)))),
+    "activation of the input": Case(FLAT, lambda x: theta(x, 0.5)),
+    # Sums.
+    "add": Case(FLAT, lambda x: theta(layers.Add()([x, dense(6)(x)]))),
+    "plus a constant": Case(FLAT, lambda x: theta(dense()(theta(dense()(x)) + 0.7))),
+    "a constant plus": Case(FLAT, lambda x: theta(dense()(0.3 + theta(dense()(x))))),
+    "plus a tensor": Case(FLAT, lambda x: theta(dense()(theta(dense()(x)) + ops.arange(8.0)))),
+    "plus a constant, flattened": Case(
+        IMAGE, lambda x: dense()(layers.Flatten()(theta(conv()(x)) + 2.0))
+    ),
+    "plus a constant, activated": Case(FLAT, lambda x: theta(theta(dense()(x)) + 0.3)),
+    "plus a constant, dropped out": Case(
+        FLAT, lambda x: layers.Dropout(0.1)(theta(dense()(x)) + 1.0)
+    ),
+}
+
+
+# --- Networks: what the thorough tests of certificates run on -------------------------------------------
+
+
+def relu(x: Tensor) -> Tensor:
+    return layers.Dense(8, activation="relu")(layers.Dense(8, activation="relu")(x))
+
+
+def clipped(x: Tensor) -> Tensor:
+    return ClippedReLU(0.5)(layers.Dense(8)(ClippedReLU(0.5)(layers.Dense(8)(x))))
+
+
+def deep(x: Tensor) -> Tensor:
+    for _ in range(5):
+        x = ClippedReLU(0.4)(layers.Dense(6)(x))
+    return x
+
+
+def maxmin(x: Tensor) -> Tensor:
+    return MaxMin()(layers.Dense(8)(MaxMin()(layers.Dense(8)(x))))
+
+
+def clipped_maxmin(x: Tensor) -> Tensor:
+    return ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(x))))
+
+
+def mixed(x: Tensor) -> Tensor:
+    x = ClippedReLU(0.5)(layers.Dense(8)(x))
+    return layers.ReLU()(layers.Dense(8)(ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(x))))
+
+
+def skip(x: Tensor) -> Tensor:
+    """Logits from two balls; MaxMin reads one of them."""
+    x = ClippedReLU(0.5)(layers.Dense(8)(x))
+    return x + ClippedMaxMin(0.3, -0.3)(layers.Dense(8)(x))
+
+
+def input_to_logits(x: Tensor) -> Tensor:
+    return ClippedReLU(0.7)(layers.Dense(6)(x)) + 0.5 + x
+
+
+def plain_conv(filters: int = 4, size: Any = 3, **kwargs: Any) -> Any:
+    return layers.Conv2D(filters, size, **{"padding": "same", **kwargs})
+
+
+def residual(x: Tensor) -> Tensor:
+    x = ClippedReLU(0.8)(plain_conv()(x))
+    x = ClippedReLU(0.8)(x + plain_conv()(x))
+    return ClippedReLU(0.8)(x + plain_conv()(ClippedReLU(0.5)(plain_conv()(x))))
+
+
+def pooled(x: Tensor) -> Tensor:
+    x = ClippedReLU(0.5)(plain_conv()(x))
+    return ClippedMaxMin(0.3, -0.3)(layers.AveragePooling2D(3, 2, padding="same")(x))
+
+
+def means(x: Tensor) -> Tensor:
+    """Linear layers one after the other, with and without an activation between."""
+    x = ClippedReLU(0.5)(layers.AveragePooling2D(2, 1)(plain_conv()(x)))
+    return layers.GlobalAveragePooling2D()(plain_conv(5, 1)(x))
+
+
+def channels_first(x: Tensor) -> Tensor:
+    x = layers.Permute((3, 1, 2))(x)
+    # Another number of filters than columns, which TensorFlow would take for each other.
+    x = ClippedMaxMin(0.3, -0.3, data_format="channels_first")(
+        plain_conv(6, data_format="channels_first")(x)
+    )
+    return ClippedReLU(0.5)(plain_conv(data_format="channels_first", strides=2)(x))
+
+
+def normalised(x: Tensor) -> Tensor:
+    x = layers.Normalization(mean=[0.4, 0.6], variance=[0.04, 0.25])(x)
+    return ClippedReLU(0.5)(plain_conv(strides=2)(x))
+
+
+def rescaled(x: Tensor) -> Tensor:
+    x = layers.Rescaling(-3.0, 1.0)(x)
+    return ClippedReLU(0.5)(layers.Dense(6)(ClippedReLU(0.5)(layers.Dense(6)(x))))
+
+
+def padded(x: Tensor) -> Tensor:
+    x = layers.ZeroPadding2D(((1, 2), (0, 1)))(ClippedReLU(0.5)(plain_conv(4, groups=2)(x)))
+    return ClippedReLU(0.5)(plain_conv(4, (3, 2), padding="valid", strides=(2, 1))(x))
+
+
+NETS = {
+    "nothing": Case(FLAT, lambda x: x),
+    "relu": Case(FLAT, relu),
+    "clipped": Case(FLAT, clipped),
+    "deep": Case(FLAT, deep),
+    "maxmin": Case(FLAT, maxmin),
+    "clipped maxmin": Case(FLAT, clipped_maxmin, attacked=True),
+    "mixed": Case(FLAT, mixed),
+    "skip": Case(FLAT, skip),
+    "input to logits": Case(FLAT, input_to_logits),
+    "rescaled": Case(FLAT, rescaled),
+    "residual": Case(IMAGE, residual),
+    "pooled": Case(IMAGE, pooled),
+    "means": Case(IMAGE, means),
+    "channels first": Case(IMAGE, channels_first),
+    "normalised": Case(IMAGE, normalised),
+    "padded": Case(IMAGE, padded),
+}
+
+
+# --- Graphs: nested, shared, summed, moved ----------------------------------------------------------------
+
+
+def nested(x: Tensor) -> Tensor:
+    inside = keras.Input(x.shape[1:])
+    inner = keras.Model(inside, ClippedReLU(0.6)(layers.Dense(8)(inside)), name="inner")
+    stack = keras.Sequential([layers.Dense(7), ClippedReLU(0.6), layers.Dense(6)], name="stack")
+    return layers.ReLU()(stack(inner(x)))
+
+
+def nested_twice(x: Tensor) -> Tensor:
+    stack = keras.Sequential([layers.Dense(6), ClippedReLU(0.6)], name="stack")
+    return stack(stack(x))
+
+
+def shared(x: Tensor) -> Tensor:
+    layer = layers.Dense(6, name="shared")
+    act = ClippedReLU(0.7, name="act")
+    return act(layer(act(layer(x))))
+
+
+def shared_fused(x: Tensor) -> Tensor:
+    layer = layers.Dense(6, activation="relu", name="shared")
+    return layer(layer(x))
+
+
+def three_branches(x: Tensor) -> Tensor:
+    x = ClippedReLU(0.7)(layers.Dense(8)(x))
+    return ClippedReLU(0.7)(layers.Add()([x, layers.Dense(8)(x), layers.Dense(8)(x)]))
+
+
+def different_balls(x: Tensor) -> Tensor:
+    one = ClippedReLU(0.7, name="one")(layers.Dense(8)(x))
+    other = ClippedMaxMin(0.3, -0.3, name="other")(layers.Dense(8)(x))
+    return ClippedReLU(0.7)(one + layers.Dense(8)(other))
+
+
+def branches_to_the_logits(x: Tensor) -> Tensor:
+    return ClippedReLU(0.7)(layers.Dense(8)(x)) + layers.Dense(8)(x)
+
+
+def flattened_branches(x: Tensor) -> Tensor:
+    x = ClippedReLU(0.7)(plain_conv(2)(x))
+    return layers.Flatten()(x) + layers.Flatten()(plain_conv(2)(x))
+
+
+def moved_then_summed(x: Tensor) -> Tensor:
+    x = ClippedReLU(0.7)(layers.Dense(8)(x))
+    return ClippedReLU(0.4)((x + 0.5) + layers.Dense(8)(x + 1.0))
+
+
+GRAPHS = {
+    "nested": Case(FLAT, nested),
+    "nested twice": Case(FLAT, nested_twice),
+    "shared": Case(FLAT, shared),
+    "shared fused": Case(FLAT, shared_fused),
+    "three branches": Case(FLAT, three_branches),
+    "different balls": Case(FLAT, different_balls),
+    "branches to the logits": Case(FLAT, branches_to_the_logits),
+    "flattened branches": Case(IMAGE, flattened_branches),
+    "moved then summed": Case(FLAT, moved_then_summed),
+}
+
+CASES = {**LAYERS, **NETS, **GRAPHS}
+assert len(CASES) == len(LAYERS) + len(NETS) + len(GRAPHS), "two cases have one name"
