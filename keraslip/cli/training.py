@@ -18,8 +18,6 @@ from keraslip.rules import BOUNDS
 from keraslip.rules.locality import CHOICES
 from keraslip.schedules import LinearRamp
 
-LOSSES = {"bcp": losses.BCPLoss, "gloro": losses.GloRoLoss, "trades": losses.TradesLoss}
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -85,7 +83,7 @@ def _choice(local: str) -> Any:
 
 def _check(given: dict[str, Any]) -> None:
     """Checks what needs no data; the rest is seen when the model is built."""
-    names = {"application": sorted(RECIPES), "loss": LOSSES, "bound": BOUNDS}
+    names = {"application": sorted(RECIPES), "loss": losses.names(), "bound": BOUNDS}
     for option, known in names.items():
         if option in given and given[option] not in known:
             raise ValueError(
@@ -136,7 +134,7 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
     model.compile(
         keras.optimizers.Adam(_learning_rate(settings, steps)),
         epsilon=settings.epsilon,
-        loss=LOSSES[settings.loss](),
+        loss=settings.loss,
         train_epsilon=LinearRamp(0.0, settings.train_epsilon_factor * settings.epsilon),
         sparsity=settings.sparsity,
         power_iterations=settings.power_iterations,

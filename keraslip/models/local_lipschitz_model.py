@@ -86,7 +86,7 @@ class LocalLipschitzModel(
         self,
         optimizer: Any = "adam",
         epsilon: float | None = None,
-        loss: RobustLoss | None = None,
+        loss: RobustLoss | str | None = None,
         metrics: Sequence[Any] | None = ("accuracy",),
         train_epsilon: Schedule | float | None = None,
         sparsity: float = 0.0,
@@ -101,7 +101,8 @@ class LocalLipschitzModel(
         Args:
             optimizer: As for `keras.Model.compile`.
             epsilon: L2 radius to certify, in raw input units; a number >= 0.
-            loss: A loss on `(y, (logits, worst-case logits))`; default `keraslip.losses.GloRoLoss()`.
+            loss: A loss on `(y, (logits, worst-case logits))`, or what `keraslip.losses.get` takes; default
+                `"gloro"`.
             metrics: Metrics on the clean logits.
             train_epsilon: Epsilon while training, a number or schedule. Default: from 0 to
                 `1.1 * epsilon` over the first half of the run.

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-import keras
-
-from keraslip.losses import GloRoLoss
+from keraslip import losses
 from keraslip.models.validation import check_count, check_epsilon, check_range
 from keraslip.rules import BOUNDS
 from keraslip.rules.locality import check_local
@@ -61,16 +59,11 @@ class RobustOptions:
         epsilon = check_epsilon(epsilon)
         if bound not in BOUNDS:
             raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
-        if loss is not None and not _takes_pairs(loss):
-            raise ValueError(
-                "loss must be a loss on clean and worst-case logits, such as keraslip.losses.GloRoLoss(). "
-                f"Received: loss={loss!r}"
-            )
         return cls(
             epsilon,
             # Where epsilon is too large for the data, BCPLoss falls to guessing; this loss keeps the clean
             # accuracy (docs/results.md).
-            GloRoLoss() if loss is None else loss,
+            losses.get("gloro" if loss is None else loss),
             _train_epsilon(train_epsilon, epsilon),
             check_epsilon(sparsity, "sparsity"),
             check_count(power_iterations, "power_iterations"),
@@ -82,11 +75,6 @@ class RobustOptions:
     def config(self) -> dict[str, Any]:
         """The options by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
-
-
-def _takes_pairs(loss: Any) -> bool:
-    # Keras' own losses take one tensor, not clean and worst-case logits.
-    return isinstance(loss, keras.losses.Loss) and not type(loss).__module__.startswith("keras.")
 
 
 def _train_epsilon(value: Any, epsilon: float) -> Schedule:

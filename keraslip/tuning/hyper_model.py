@@ -13,7 +13,6 @@ from keraslip.schedules import LinearRamp
 from keraslip.tuning.builder import builder_names
 from keraslip.tuning.space import BUILDER, checked_space, choose
 
-_LOSSES = {"gloro": losses.GloRoLoss, "bcp": losses.BCPLoss, "trades": losses.TradesLoss}
 #: The arguments of `compile` that hyperparameters decide.
 _DECIDED = {
     "learning_rate": "optimizer",
@@ -138,13 +137,13 @@ class LipschitzHyperModel(keras_tuner.HyperModel):
             options["train_epsilon"] = LinearRamp(0.0, factor * self.epsilon)
         return {**self.compile_options, **options}
 
-    def _loss(self, hp: keras_tuner.HyperParameters) -> losses.RobustLoss:
+    def _loss(self, hp: keras_tuner.HyperParameters) -> Any:
         name = self._choose(hp, "loss")
         kappa = None
         if "kappa" in self.space:
             with hp.conditional_scope("loss", ["bcp"]):
                 kappa = self._choose(hp, "kappa")
-        return _LOSSES[name]() if kappa is None else losses.BCPLoss(LinearRamp(1.0, kappa))
+        return losses.get(name) if kappa is None else losses.BCPLoss(LinearRamp(1.0, kappa))
 
     def _choose(self, hp: keras_tuner.HyperParameters, name: str) -> Any:
         return choose(hp, name, self.space[name])

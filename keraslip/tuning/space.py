@@ -4,10 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from keraslip import losses
+
 #: A range `(low, high)`, a list of choices, one fixed value, or `None` to leave the hyperparameter out.
 Spec = tuple[float, float] | list[Any] | float | str | None
 
-LOSSES = ("gloro", "bcp", "trades")
 #: From this ratio of its ends on, a range is sampled on a logarithmic scale.
 _LOGARITHMIC = 10.0
 
@@ -84,7 +85,7 @@ def _check(name: str, spec: Any) -> None:
     if not valid:
         known = KNOWN[name]
         within = (
-            f"among {', '.join(LOSSES)}"
+            f"among {', '.join(losses.names())}"
             if name == "loss"
             else f"between {known.lowest:g} and {known.highest:g}" + ", 0 excluded" * known.positive
         )
@@ -96,7 +97,7 @@ def _check(name: str, spec: Any) -> None:
 
 def _possible(name: str, value: Any) -> bool:
     if name == "loss":
-        return value in LOSSES
+        return value in losses.names()
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
     known = KNOWN[name]

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, logsumexp
 
+import keraslip
+from keraslip import losses
 from keraslip.losses import BCPLoss, GloRoLoss, RobustLoss, TradesLoss
 from keraslip.schedules import LinearRamp, at_progress
 
@@ -179,3 +181,23 @@ def test_a_loss_of_ones_own_overrides_one_method():
     assert value(Margin(name="margin")) == pytest.approx(expected, rel=1e-5)
     with pytest.raises(TypeError):
         RobustLoss(name="abstract")
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_a_loss_goes_by_its_name_class_instance_and_config(name):
+    loss = losses.get(name)
+    kind = type(loss)
+    assert losses.get(loss) is loss and type(losses.get(kind)) is kind
+    again = losses.get(keras.saving.serialize_keras_object(loss))
+    assert type(again) is kind and again.get_config() == loss.get_config()
+    inputs = keras.Input((4,))
+    model = keraslip.LocalLipschitzModel(inputs, keraslip.layers.MaskedLipschitzDense(3)(inputs))
+    model.compile("sgd", epsilon=0.1, loss=name)
+    assert type(model.robust_loss) is kind
+
+
+@pytest.mark.parametrize("bad", ["hinge", keras.losses.Hinge(), keras.losses.Hinge, 3, sum])
+def test_what_is_no_loss_on_pairs_of_logits_is_refused(bad):
+    with pytest.raises(ValueError, match="one of gloro, bcp, trades.*Received: loss="):
+        losses.get(bad)
+    assert losses.get(None) is None

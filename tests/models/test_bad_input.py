@@ -157,7 +157,7 @@ BAD_OPTIONS = {
     "power_iterations 0": ({"power_iterations": 0}, ">= 1"),
     "power_iterations True": ({"power_iterations": True}, ">= 1"),
     "power_iterations 1.5": ({"power_iterations": 1.5}, ">= 1"),
-    "loss by name": ({"loss": "bcp"}, "GloRoLoss.*bcp"),
+    "loss by an unknown name": ({"loss": "hinge"}, "gloro, bcp, trades.*GloRoLoss.*hinge"),
     "loss of Keras": (
         {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
         "worst-case logits",
