@@ -18,22 +18,6 @@ nox.needs_version = ">=2025.5"
 BACKENDS = {"tensorflow": "tensorflow==2.21.0", "jax": "jax==0.10.2", "torch": "torch==2.13.0"}
 # Test processes in one session, 0 for none besides pytest itself: KERASLIP_TEST_PROCESSES=2 nox.
 PROCESSES = os.environ.get("KERASLIP_TEST_PROCESSES", "2")
-# Plain NumPy, matplotlib or packaging: no backend has a part in these, so one session runs them.
-BACKEND_FREE = (
-    *("certify/norms", "certify/test_slopes.py", "certify/test_sum_error.py"),
-    *("certify/test_certificates.py", "cli/test_page.py", "plots", "test_packaging.py"),
-)
-WITH_A_BACKEND = [f"--ignore=tests/{name}" for name in BACKEND_FREE]
-# NumPy on many small networks, whose numbers are the same on every backend (tests/certify/test_parity.py):
-# PyTorch builds them quickest. `nox -s slow` has them on the others.
-BUILDS_MANY = [
-    f"tests/certify/test_{name}.py"
-    for name in (
-        *("sound_pass", "composite", "rounding", "check"),
-        *("dropped_terms", "radius_search", "graphs"),
-    )
-]
-WITHOUT_MANY = [f"--ignore={name}" for name in BUILDS_MANY]
 # What writes with TensorFlow, whatever the backend: run where all of them are installed.
 EXPORT = "tests/export"
 
@@ -67,19 +51,19 @@ def run_pytest(session: nox.Session, backend: str, *options: str) -> None:
 
 @nox.session(name="tests-tensorflow")
 def tests_tensorflow(session: nox.Session) -> None:
-    """All tests that have to do with a backend, but the slow ones, on TensorFlow."""
-    run_pytest(session, "tensorflow", *WITH_A_BACKEND, *WITHOUT_MANY)
+    """All tests but the slow ones and those marked `any_backend`, on TensorFlow."""
+    run_pytest(session, "tensorflow")
 
 
 @nox.session(name="tests-jax")
 def tests_jax(session: nox.Session) -> None:
-    """All tests that have to do with a backend, but the slow ones, on JAX."""
-    run_pytest(session, "jax", *WITH_A_BACKEND, *WITHOUT_MANY)
+    """All tests but the slow ones and those marked `any_backend`, on JAX."""
+    run_pytest(session, "jax")
 
 
 @nox.session(name="tests-torch")
 def tests_torch(session: nox.Session) -> None:
-    """All tests but the slow ones, on PyTorch."""
+    """All tests but the slow ones, on PyTorch: those marked `any_backend` run here."""
     run_pytest(session, "torch")
 
 
@@ -95,10 +79,8 @@ def tests_export(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("backend", list(BACKENDS), ids=list(BACKENDS))
 def slow(session: nox.Session, backend: str) -> None:
-    """The slow tests, on request: nox -s slow."""
-    run_pytest(session, backend, "-m", "slow")
-    if backend != "torch":
-        session.run("pytest", *BUILDS_MANY, env=variables_of(session, backend))
+    """The slow tests, and everything on every backend, on request: nox -s slow."""
+    run_pytest(session, backend, "-m", "slow" if backend == "torch" else "slow or any_backend")
 
 
 @nox.session

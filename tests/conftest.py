@@ -22,6 +22,28 @@ hypothesis.settings.register_profile("keraslip", deadline=None, derandomize=True
 hypothesis.settings.load_profile("keraslip")
 
 
+#: Runs the tests marked `any_backend`: on the others, they run when asked for with `-m any_backend`.
+FASTEST = "torch"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Leaves what says the same on every backend to one of them."""
+    if keras.backend.backend() == FASTEST or "any_backend" in config.option.markexpr:
+        return
+    left = [item for item in items if item.get_closest_marker("any_backend")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("any_backend")]
+
+
+def pytest_itemcollected(item):
+    """A marker that leaves a test to one backend says why."""
+    for marker in item.iter_markers("any_backend"):
+        if not marker.args:
+            raise pytest.UsageError(f"{item.nodeid}: any_backend needs a reason")
+
+
 @pytest.fixture(autouse=True)
 def _fresh_keras():
     """Start every test from the same seed, with Keras' settings as they were."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_backend("wheels and source archives")
+
 ROOT = Path(__file__).resolve().parent.parent
 APPLICATIONS = sorted(path.name for path in (ROOT / "applications").glob("*.py"))
 

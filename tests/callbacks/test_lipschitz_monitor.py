@@ -13,6 +13,7 @@ from keraslip.callbacks.csv_table import CsvTable, read_rows
 from keraslip.callbacks.event_file import EventFile
 from keraslip.callbacks.probe import Probe
 
+files_alone = pytest.mark.any_backend("what is written to files, and messages")
 EPSILON = 0.3
 LAYERS = ["clipped", "logits"]
 
@@ -113,6 +114,7 @@ def test_training_does_not_notice_it(data, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@files_alone
 def test_a_run_goes_on_in_the_same_files(model, data, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -138,6 +140,7 @@ def test_a_run_goes_on_in_the_same_files(model, data, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@files_alone
 def test_columns_of_another_network_are_refused(tmp_path):
     CsvTable(tmp_path / "monitor.csv", 0).add({"epoch": 1, "varying/a": 0.5})
     again = CsvTable(tmp_path / "monitor.csv", 1)
@@ -178,6 +181,7 @@ def shown(found, tag):
     return [float(numbers(event)) for event in found.Tensors(tag)]
 
 
+@files_alone
 def test_a_second_file_replaces_the_steps_that_are_run_again(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
@@ -190,6 +194,7 @@ def test_a_second_file_replaces_the_steps_that_are_run_again(tmp_path):
     assert shown(EventAccumulator(str(tmp_path)).Reload(), "a/b") == [1.0, 2.0, 9.0]
 
 
+@files_alone
 def test_event_files_need_no_tensorflow(tmp_path):
     pytest.importorskip("tensorboard")
     code = (
@@ -206,6 +211,7 @@ def test_event_files_need_no_tensorflow(tmp_path):
     assert file.stat().st_size > 100
 
 
+@files_alone
 def test_a_missing_tensorboard_is_named_with_its_extra(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
@@ -214,6 +220,7 @@ def test_a_missing_tensorboard_is_named_with_its_extra(data, tmp_path, monkeypat
     monitor(tmp_path, data)
 
 
+@files_alone
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 import keraslip
@@ -18,6 +19,9 @@ from tests.cases import CASES, ClippedReLU
 from tests.cases import NETS as NETS
 from tests.reference.paper_numpy import points_in_ball
 
+#: For tests of what is computed in NumPy: on every backend, tests/certify/test_cases.py and test_executed.py
+#: hold that against what runs.
+weights_alone = pytest.mark.any_backend("float64 NumPy from weights")
 EXACT, FLOAT32 = Execution.of("float64"), Execution.of("float32")
 #: Where norms come from, by name.
 NORMS = {

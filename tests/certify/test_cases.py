@@ -6,7 +6,7 @@ import pytest
 
 from keraslip.certify import check
 from tests.cases import CASES
-from tests.certify.nets import evaluated, forward, network
+from tests.certify.nets import evaluated, forward, network, weights_alone
 from tests.certify.test_sound_pass import Sampled, assert_balls, assert_boxes, assert_logits
 from tests.certify.test_sound_pass import sound_pass as passed
 from tests.harness import bound
@@ -31,6 +31,7 @@ def test_the_certifier_knows_the_network_that_runs(name):
     np.testing.assert_allclose(forward(net, x)[net.logits.index], executed, rtol=1e-5, atol=1e-5)
 
 
+@weights_alone
 def test_no_point_of_the_ball_leaves_a_bound(name):
     net, x = network(name), CASES[name].inputs()
     points = Sampled(net, x, EPSILON)
@@ -42,6 +43,7 @@ def test_no_point_of_the_ball_leaves_a_bound(name):
             assert_logits(evaluated(net, x, label, EPSILON, norms), points, label)
 
 
+@weights_alone
 def test_lipschitz_bounds_are_no_looser_than_those_of_training(name):
     """Two codes for one network: they differ by the slack of proved norms."""
     case, net = CASES[name], network(name)
@@ -54,6 +56,7 @@ def test_lipschitz_bounds_are_no_looser_than_those_of_training(name):
         ).all()
 
 
+@weights_alone
 def test_the_independent_checker_confirms(name, tmp_path, capsys):
     case = CASES[name]
     x = case.inputs(4)
@@ -67,6 +70,7 @@ def test_the_independent_checker_confirms(name, tmp_path, capsys):
     assert confirmed > 0 and unsure == 0, said
 
 
+@weights_alone
 def test_as_many_samples_as_columns():
     """Of a dense layer's norms on images, whose axes could be taken for the batch."""
     case, net = CASES["dense of images"], network("dense of images")

@@ -7,8 +7,10 @@ from keraslip.certify.bound.center import center_error
 from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import Execution
-from tests.certify.nets import FLOAT32, NETS, evaluated, forward, inputs, network
+from tests.certify.nets import FLOAT32, NETS, evaluated, forward, inputs, network, weights_alone
 from tests.certify.test_rounding import emulated, rounded
+
+pytestmark = weights_alone
 
 
 def a_pass(name, epsilon, execution, bits=24):

@@ -9,6 +9,8 @@ from keraslip.certify import Certificates
 from keraslip.certify.result.table import as_text
 from keraslip.certify.run.findings import CERTIFIED_BY, STATUSES
 
+pytestmark = pytest.mark.any_backend("arrays and files")
+
 
 def certificates(status=("global", "attacked", "unknown", "dense"), radius=(0.5, 0.0, 0.1, 0.3)):
     status = np.array(status, "U16")

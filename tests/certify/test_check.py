@@ -14,6 +14,9 @@ import keraslip
 from keraslip.certify import check
 from keraslip.certify.bound.network import Network
 from keraslip.certify.result import evidence
+from tests.certify.nets import weights_alone
+
+pytestmark = weights_alone
 
 EPSILON = 0.03
 

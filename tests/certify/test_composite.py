@@ -12,7 +12,17 @@ from keraslip.certify.bound.composite import composite
 from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.sound_pass import SoundPass
-from tests.certify.nets import EXACT, dense_model, evaluated, forward, inputs, network
+from tests.certify.nets import (
+    EXACT,
+    dense_model,
+    evaluated,
+    forward,
+    inputs,
+    network,
+    weights_alone,
+)
+
+pytestmark = weights_alone
 
 
 def passed(net, x, epsilon):

@@ -20,8 +20,10 @@ from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import Execution
 from tests.certify import test_composite
-from tests.certify.nets import dense_model, forward
+from tests.certify.nets import dense_model, forward, weights_alone
 from tests.certify.test_rounding import emulated, rounded
+
+pytestmark = weights_alone
 
 #: Small numbers in every sum.
 COUNT = 24

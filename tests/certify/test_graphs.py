@@ -11,8 +11,10 @@ from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator
 from keraslip.rules import UnsupportedLayerError
 from tests.cases import FLAT, IMAGE
-from tests.certify.nets import evaluated
+from tests.certify.nets import evaluated, weights_alone
 from tests.rules.test_graphs import conv
+
+pytestmark = weights_alone
 
 
 def norm_of(build, shape=FLAT, kernel=None):

@@ -8,6 +8,8 @@ import pytest
 from keraslip.certify import Certificates
 from tests.certify.test_certificates import assert_equal, certificates
 
+pytestmark = pytest.mark.any_backend("arrays and files")
+
 
 def part(seed=1, **details):
     found = certificates()

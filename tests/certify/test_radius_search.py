@@ -16,7 +16,10 @@ from tests.certify.nets import (
     forward,
     inputs,
     network,
+    weights_alone,
 )
+
+pytestmark = weights_alone
 
 
 def radii(net, x, label, start, execution=EXACT, thorough="dense"):

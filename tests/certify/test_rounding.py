@@ -17,7 +17,10 @@ from tests.certify.nets import (
     forward,
     inputs,
     network,
+    weights_alone,
 )
+
+pytestmark = weights_alone
 
 
 def rounded(x, bits):

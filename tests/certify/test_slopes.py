@@ -14,6 +14,8 @@ from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin, proved_acti
 from keraslip.rules import UnsupportedLayerError
 from tests.harness import tensor
 
+pytestmark = pytest.mark.any_backend("NumPy alone")
+
 #: Of the tests' own differences, relative to the numbers that are subtracted.
 NOISE = 1e-15
 numbers = st.one_of(

@@ -22,7 +22,10 @@ from tests.certify.nets import (
     forward,
     inputs,
     network,
+    weights_alone,
 )
+
+pytestmark = weights_alone
 
 #: Of the sums that the tests themselves make, in float64.
 NOISE = 1e-12

@@ -12,6 +12,8 @@ from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator
 from tests.certify.test_rounding import rounded
 
+pytestmark = pytest.mark.any_backend("NumPy alone")
+
 
 def computed(terms, bits):
     total = 0.0

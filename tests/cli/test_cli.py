@@ -31,6 +31,7 @@ from keraslip.cli.training import Settings, train
 from tests.cli.page_reader import PageReader
 
 GIVEN = {"application": "digits_2c2f", "epochs": 3, "batch_size": 32, "activation": "maxmin"}
+options_alone = pytest.mark.any_backend("options, folders and messages")
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +85,14 @@ def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not(data, tmp_path, monk
     assert 0 < before == first and stopped.seconds() == pytest.approx(first + sum(rest))
 
 
+@pytest.mark.any_backend("a table in a file")
 def test_a_log_without_seconds_goes_on_and_says_of_none(tmp_path):
     folder = RunFolder(tmp_path)
     folder.write_history([{"epoch": 1.0, "loss": 2.0}, {"epoch": 2.0, "loss": 1.0, "seconds": 3.0}])
     assert [row["epoch"] for row in folder.history()] == [1.0, 2.0] and folder.seconds() is None
 
 
+@options_alone
 def test_resume_refuses_changed_settings():
     stored = Settings.resolve(GIVEN).__dict__
     assert Settings.resolve({"epochs": 3, "seed": None}, stored) == Settings(**stored)
@@ -97,6 +100,7 @@ def test_resume_refuses_changed_settings():
         Settings.resolve({"epochs": 4}, stored)
 
 
+@options_alone
 def test_where_norms_are_local_is_a_setting():
     stored = Settings.resolve({**GIVEN, "local": "conv2d, dense"}).__dict__
     assert stored["local"] == ["conv2d", "dense"]
@@ -108,6 +112,7 @@ def test_where_norms_are_local_is_a_setting():
     assert Settings.resolve({}, stored).local == "auto"
 
 
+@options_alone
 def test_a_folder_with_results_is_not_overwritten(tmp_path):
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(FileExistsError, match="--resume.*--overwrite"):
@@ -116,6 +121,7 @@ def test_a_folder_with_results_is_not_overwritten(tmp_path):
     assert not (tmp_path / "report.json").exists()
 
 
+@options_alone
 @pytest.mark.parametrize(
     "given, message",
     [
@@ -170,6 +176,9 @@ def read_page(path):
     return reader
 
 
+@pytest.mark.any_backend(
+    "which files are written; tests/callbacks has the monitor on every backend"
+)
 def test_train_monitors_the_run(data, tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     out = tmp_path / "run"
@@ -210,6 +219,7 @@ def test_a_process_of_its_own_knows_what_a_saved_model_holds_and_logs_nothing(tm
     assert done.stderr == ""
 
 
+@options_alone
 @pytest.mark.parametrize(
     "arguments, words",
     [
@@ -230,6 +240,7 @@ def test_an_error_is_one_line_and_exit_code_2(arguments, words, tmp_path):
     assert not (tmp_path / "never").exists()
 
 
+@options_alone
 def test_a_backend_that_is_not_installed_is_named_with_its_extra(tmp_path):
     hide = (
         "import importlib.util as u, sys\n"

@@ -13,6 +13,8 @@ from keraslip.cli.page import load_runs, page
 from keraslip.cli.page.document import duration
 from tests.cli.page_reader import PageReader
 
+pytestmark = pytest.mark.any_backend("HTML from figures and tables")
+
 NASTY = "<script>alert('1')</script> & \"$x^$\" "
 LAYER = {
     "layer": "activation_1", "proved_norms": [1.25, 0.5], "global_norm": 1.21, "local_norm": 1.1,

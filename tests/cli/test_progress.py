@@ -14,6 +14,7 @@ from keraslip.certify.run.progress import Told
 from keraslip.cli.progress import EpochBar
 from keraslip.progress import Stages, stages
 
+pytestmark = pytest.mark.any_backend("what a terminal shows")
 LOGS = {
     "loss": 11.047,
     "epsilon": 0.238,

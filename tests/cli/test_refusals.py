@@ -13,6 +13,7 @@ from keraslip.cli.run_folder import RunFolder
 from keraslip.cli.training import Settings
 from keraslip.datasets import prepared
 
+pytestmark = pytest.mark.any_backend("options, places and messages")
 NET = ["--application", "digits_2c2f"]
 COMMANDS = {
     "train": [*NET, "--out", "{new}"],

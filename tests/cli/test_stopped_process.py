@@ -16,6 +16,9 @@ from keraslip.cli.run_folder import BEST, LAST, STATE, RunFolder
 from keraslip.cli.training import Settings, train
 from tests.cli.few_digits import few_digits
 
+#: On every backend a run goes on exactly in tests/cli/test_cli.py, and in another process in
+#: tests/models/test_saving.py.
+pytestmark = pytest.mark.any_backend("signals and what is left in the folder")
 ROOT = Path(__file__).parents[2]
 OPTIONS = ["--application", "digits_2c2f", "--epochs", "3", "--batch-size", "20"]
 

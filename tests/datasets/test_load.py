@@ -10,6 +10,7 @@ import pytest
 import keraslip
 from keraslip.datasets import Dataset, load
 
+pytestmark = pytest.mark.any_backend("NumPy arrays")
 PARTS = ("train", "val", "test")
 CHECKSUM = 2853748815  # of the labels of the test digits, in their order
 

@@ -7,6 +7,8 @@ import keraslip
 from keraslip.datasets import ShuffledBatches
 from keraslip.distribution import ProcessBatches
 
+pytestmark = pytest.mark.any_backend("NumPy arrays")
+
 
 def batches(samples=21, **kwargs):
     x = np.arange(samples, dtype="float32")[:, None]

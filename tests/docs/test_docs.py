@@ -10,10 +10,21 @@ import pytest
 from tests.docs.markdown import PAGES, ROOT, Block, blocks, links, names
 
 RUN = [page for page in PAGES if any(block.run for block in blocks(page, "python"))]
+words_alone = pytest.mark.any_backend("words, names and files")
+#: Every page on one backend, the first steps on all: what they call is tested on all of them elsewhere.
+ON_ALL = {"docs/quickstart.md"}
 
 
 def identify(page: Any) -> str:
     return page.relative_to(ROOT).as_posix()
+
+
+def pages_to_run() -> list[Any]:
+    once = pytest.mark.any_backend("the page calls what other tests call on every backend")
+    return [
+        pytest.param(page, id=identify(page), marks=[] if identify(page) in ON_ALL else once)
+        for page in RUN
+    ]
 
 
 def execute(block: Block, page: str, namespace: dict[str, Any]) -> None:
@@ -22,7 +33,7 @@ def execute(block: Block, page: str, namespace: dict[str, Any]) -> None:
     exec(code, namespace)
 
 
-@pytest.mark.parametrize("page", RUN, ids=identify)
+@pytest.mark.parametrize("page", pages_to_run())
 def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "documentation"}
@@ -32,12 +43,14 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
     keras.backend.clear_session()
 
 
+@words_alone
 @pytest.mark.parametrize("page", PAGES, ids=identify)
 def test_links_lead_to_files(page):
     missing = [link for link in links(page) if not (page.parent / link).exists()]
     assert not missing
 
 
+@words_alone
 @pytest.mark.parametrize("page", PAGES, ids=identify)
 def test_names_exist(page):
     assert [name for name in names(page) if not exists_or_is_extra(name)] == []
@@ -78,6 +91,7 @@ def command_lines() -> list[str]:
     return sorted(set(found))
 
 
+@words_alone
 @pytest.mark.parametrize("line", command_lines())
 def test_command_lines_have_these_options(line):
     import typer

@@ -10,6 +10,8 @@ from keraslip.plots import accuracy_curve, image_grid, pareto_front, training_cu
 from keraslip.plots.accuracy_curve import spread
 from keraslip.plots.pareto_front import front
 
+pytestmark = pytest.mark.any_backend("pictures of arrays")
+
 matplotlib = pytest.importorskip("matplotlib")
 
 EPSILONS = [0.0, 0.125, 0.25, 0.5]

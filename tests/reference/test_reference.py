@@ -16,6 +16,8 @@ from .paper_numpy import (
     spectral_norm,
 )
 
+pytestmark = pytest.mark.any_backend("NumPy alone")
+
 KINDS = {
     "relu": lambda rng, n: ("relu",),
     "clipped_relu": lambda rng, n: ("clipped_relu", rng.uniform(0, 0.6, n)),

@@ -39,10 +39,5 @@ def few():
 JAX = keras.backend.backend() == "jax"
 #: Compiling costs more than these few steps; JAX compiles every operation if it may not compile the whole.
 UNCOMPILED = {"compile_options": {"run_eagerly": not JAX}, "seed": 0}
-#: JAX compiles for a quarter of a minute in every trial.
-SLOW_ON_JAX = [pytest.mark.slow] if JAX else []
-
-
-def slow_on_jax(test):
-    """A test that is run on request where it is slow."""
-    return pytest.mark.slow(test) if JAX else test
+#: On every backend test_search.py has one whole search, and tests/models what trials call.
+searches_alone = pytest.mark.any_backend("keras-tuner, files and messages")

@@ -9,6 +9,8 @@ import pytest
 
 import keraslip
 
+pytestmark = pytest.mark.any_backend("packages and messages")
+
 
 @pytest.mark.parametrize("missing", ["keras_tuner", "tensorboard"])
 def test_a_missing_package_is_an_import_error_that_names_the_extra(missing, monkeypatch):

@@ -11,6 +11,7 @@ from tests.tuning.nets import tiny
 tuning = pytest.importorskip("keraslip.tuning", exc_type=ImportError)
 import keras_tuner  # noqa: E402
 
+pytestmark = pytest.mark.any_backend("spaces and messages")
 ALL = {"width", "loss", "sparsity", "epsilon_factor", "learning_rate", "kappa", "epsilon"}
 
 

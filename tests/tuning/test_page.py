@@ -3,11 +3,11 @@
 import pytest
 
 from tests.docs.markdown import ROOT, blocks
-from tests.tuning.nets import SLOW_ON_JAX, THEIR_WARNINGS
+from tests.tuning.nets import THEIR_WARNINGS, searches_alone
 
 pytest.importorskip("keraslip.tuning", exc_type=ImportError)
 
-pytestmark = THEIR_WARNINGS + SLOW_ON_JAX
+pytestmark = [*THEIR_WARNINGS, searches_alone]
 #: What the page searches, and what a test has time for.
 SHORTER = {
     "max_trials=20": "max_trials=1",

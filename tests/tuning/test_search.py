@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.tuning.nets import SLOW_ON_JAX, THEIR_WARNINGS, UNCOMPILED, few, tiny
+from tests.tuning.nets import THEIR_WARNINGS, UNCOMPILED, few, searches_alone, tiny
 
 tuning = pytest.importorskip("keraslip.tuning", exc_type=ImportError)
 import keras_tuner  # noqa: E402
@@ -46,11 +46,13 @@ def make(kind, hypermodel, folder, **options):
 @pytest.mark.parametrize(
     "kind, options",
     [
-        pytest.param(keras_tuner.RandomSearch, {"max_trials": 2}, marks=SLOW_ON_JAX, id="random"),
+        pytest.param(
+            keras_tuner.RandomSearch, {"max_trials": 2}, marks=searches_alone, id="random"
+        ),
         pytest.param(
             keras_tuner.BayesianOptimization,
             {"max_trials": 3, "num_initial_points": 2},
-            marks=SLOW_ON_JAX,
+            marks=searches_alone,
             id="bayesian",
         ),
         pytest.param(keras_tuner.Hyperband, {"max_epochs": 2, "factor": 2}, id="hyperband"),
@@ -78,6 +80,7 @@ def test_every_trial_completes(kind, options, tmp_path):
     assert found["accuracy"] == pytest.approx(rows[0]["clean_accuracy"])
 
 
+@searches_alone
 def test_a_stopped_search_goes_on_with_the_same_trial(tmp_path, capsys):
     def stop(trained):
         if trained == 1:
@@ -103,6 +106,7 @@ def test_a_stopped_search_goes_on_with_the_same_trial(tmp_path, capsys):
         other.search(**few(), epochs=1)
 
 
+@searches_alone
 def test_failed_trials_are_told_with_their_reason(tmp_path):
     def stop(trained):
         if not stop.done:
@@ -126,6 +130,7 @@ def test_failed_trials_are_told_with_their_reason(tmp_path):
     assert len(lines) == 3 and lines[0].startswith("trial,status,clean_accuracy,certified_accuracy")
 
 
+@searches_alone
 def test_a_search_without_validation_data_is_refused(tmp_path):
     tuner = make(keras_tuner.RandomSearch, Watched(tiny, 0.25), tmp_path, max_trials=1)
     arguments = {**few(), "validation_data": None}
@@ -133,6 +138,7 @@ def test_a_search_without_validation_data_is_refused(tmp_path):
         tuner.search(**arguments, epochs=1)
 
 
+@searches_alone
 def test_a_folder_without_trials_and_a_file_cut_off_are_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="Received: "):
         tuning.trial_rows(tmp_path)

@@ -14,11 +14,11 @@ from keraslip import datasets
 from keraslip.cli.app import app
 from keraslip.cli.search_files import drop_unrecorded, whole_files
 from keraslip.cli.search_settings import SearchSettings, parse_space
-from tests.tuning.nets import THEIR_WARNINGS, UNCOMPILED, slow_on_jax
+from tests.tuning.nets import THEIR_WARNINGS, UNCOMPILED, searches_alone
 
 tuning = pytest.importorskip("keraslip.tuning", exc_type=ImportError)
 
-pytestmark = THEIR_WARNINGS
+pytestmark = [*THEIR_WARNINGS, searches_alone]
 BEGIN = ["tune", "--application", "digits_2c2f", "--trials", "2", "--epochs", "1"]
 BEGIN += ["--batch-size", "16", "--space", "width=0.1", "--space", "loss=gloro", "--seed", "4"]
 
@@ -61,7 +61,6 @@ def written(out):
     return sorted(file.name for file in out.iterdir())
 
 
-@slow_on_jax
 def test_a_stopped_search_goes_on_and_only_a_finished_one_has_results(
     digits, tmp_path, monkeypatch
 ):

@@ -12,6 +12,8 @@ from keraslip.certify.norms import convolution as module
 from keraslip.certify.norms import symbol as symbol_module
 from tests.certify.norms.convolutions import Convolution, convolution, true_norm
 
+pytestmark = pytest.mark.any_backend("norms of NumPy arrays")
+
 pair = st.tuples(st.integers(1, 7), st.integers(1, 7))
 small = st.tuples(st.integers(1, 3), st.integers(1, 3))
 padding = st.tuples(st.integers(0, 7), st.integers(0, 7))

@@ -10,6 +10,8 @@ from keraslip.certify.norms import dense as dense_module
 from keraslip.certify.norms import dense_norm, gram_norm
 from tests.certify.norms.convolutions import true_norm
 
+pytestmark = pytest.mark.any_backend("norms of NumPy arrays")
+
 TIGHT = 1.003
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from keraslip.certify.norms import conv_matrix
 from tests.certify.norms.convolutions import Convolution, convolution, matrix_by_loops
 
+pytestmark = pytest.mark.any_backend("norms of NumPy arrays")
+
 pair = st.tuples(st.integers(1, 6), st.integers(1, 6))
 small = st.tuples(st.integers(1, 3), st.integers(1, 3))
 padding = st.tuples(st.integers(0, 6), st.integers(0, 6))

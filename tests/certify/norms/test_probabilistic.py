@@ -8,6 +8,8 @@ from keraslip.certify.norms import conv_matrix, probabilistic_norm
 from keraslip.certify.norms import probabilistic as module
 from tests.certify.norms.convolutions import convolution, true_norm
 
+pytestmark = pytest.mark.any_backend("norms of NumPy arrays")
+
 
 def norm_of(matrix, delta=1e-9, seed=0, steps=60):
     def forward(x):

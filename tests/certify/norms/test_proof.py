@@ -10,6 +10,8 @@ from scipy.linalg import lapack
 from keraslip.certify.norms import proof, prove_below
 from keraslip.certify.norms.proof import prove_band_below
 
+pytestmark = pytest.mark.any_backend("norms of NumPy arrays")
+
 
 def gram_matrix(rng: np.random.Generator, size: int, complex_numbers: bool = False) -> np.ndarray:
     a = rng.standard_normal((size, size + 3))

@@ -8,6 +8,8 @@ import pytest
 from keraslip.certify.norms.rounding import FLOAT64, gamma
 from keraslip.certify.norms.scaling import times_power, unscaled
 
+pytestmark = pytest.mark.any_backend("norms of NumPy arrays")
+
 
 @pytest.mark.parametrize("terms", [1, 2, 3, 100, 12345, 10**9, 10**15])
 def test_gamma_is_rounded_up(terms):

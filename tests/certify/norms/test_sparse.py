@@ -10,6 +10,8 @@ from keraslip.certify.norms import conv_matrix, sparse_gram, sparse_norm
 from keraslip.certify.norms import sparse as module
 from tests.certify.norms.convolutions import convolution, true_norm
 
+pytestmark = pytest.mark.any_backend("norms of NumPy arrays")
+
 TIGHT = 1.003
 
 
