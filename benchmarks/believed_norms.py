@@ -20,9 +20,9 @@ from rich.table import Table
 from keraslip import applications, backend, datasets
 from keraslip.bounds.spectral import masked_norm
 from keraslip.layers.masked import random_unit_vector
-from keraslip.models.kept import kept
 from keraslip.models.options import uniform_iterations
 from keraslip.rules import Propagation
+from keraslip.rules.kept import kept
 from keraslip.rules.walk import propagate
 from keraslip.schedules import at_progress, current
 

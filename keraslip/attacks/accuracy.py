@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keraslip.attacks.pgd import pgd_l2
-from keraslip.models.kept import fresh_predictions
+from keraslip.backend.calls import fresh_predictions
 
 
 def accuracy_under_attack(

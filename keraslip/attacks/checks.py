@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keraslip.models.validation import pair_of_numbers
+from keraslip.checks import pair_of_numbers
 
 Range = tuple[float, float] | None
 

@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from keraslip.backend import input_gradient
-from keraslip.models.kept import fresh_predictions, kept
+from keraslip.backend.calls import fresh_predictions
+from keraslip.rules.kept import kept
 
 
 def margin(logits: Any, labels: Any, rival: Any, sign: Any) -> Any:

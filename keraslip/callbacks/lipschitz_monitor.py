@@ -10,7 +10,7 @@ import numpy as np
 from keraslip.callbacks.csv_table import CsvTable
 from keraslip.callbacks.event_file import EventFile, require_tensorboard
 from keraslip.callbacks.probe import Probe
-from keraslip.models.validation import (
+from keraslip.checks import (
     check_count,
     check_epsilon,
     check_images,

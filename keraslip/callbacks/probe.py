@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from keraslip import backend
+from keraslip.backend.calls import compiled_once
 from keraslip.models.explain import explain
-from keraslip.models.kept import kept
 from keraslip.models.robust_step import bound_pass
 from keraslip.models.state import RefreshedStarts
 from keraslip.rules import Propagation
@@ -95,4 +94,4 @@ class Probe:
             return [bound_pass(model, x, y, context).margin]
 
         key = ("margins", bound, iterations)
-        return kept(model, key, lambda: backend.compiled(model, margins))
+        return compiled_once(model, key, margins)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from keraslip.checks import check_epsilon
 from keraslip.cli.output import check_folder
 from keraslip.cli.saved import load_bounded
 from keraslip.export import FORMATS, export_model
 from keraslip.export.working_folder import check_free
-from keraslip.models.validation import check_epsilon
 
 
 def run_export(

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from keraslip import datasets
+from keraslip.checks import check_epsilon
 from keraslip.cli.data import load_data
 from keraslip.cli.run_folder import CONFIG, RunFolder
 from keraslip.cli.saved import load_bounded, model_file
 from keraslip.models import LocalLipschitzModel
-from keraslip.models.validation import check_epsilon
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 

@@ -9,11 +9,11 @@ import keras
 from rich.console import Console
 
 from keraslip import applications, losses, registered  # noqa: F401 - what a checkpoint may hold
+from keraslip.checks import check_epsilon
 from keraslip.cli.progress import EpochBar
 from keraslip.cli.recipes import RECIPES
 from keraslip.cli.run_folder import CONFIG, LAST, STATE, Checkpoint, EpochLog, RunFolder
 from keraslip.datasets import Dataset, ShuffledBatches
-from keraslip.models.validation import check_epsilon
 from keraslip.rules import BOUNDS
 from keraslip.rules.locality import CHOICES
 from keraslip.schedules import LinearRamp

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.models.signature import settings
+from keraslip.rules.signature import settings
 
 #: Errors that the process hands back as they are.
 ERRORS = (ValueError, NotImplementedError, ImportError, RuntimeError)

@@ -4,10 +4,9 @@ from typing import Any
 
 from keras import ops
 
-from keraslip.backend.structure import packed, unpacked
+from keraslip.backend.structure import only_input, only_target, packed, unpacked
 from keraslip.models.data import check_batch
 from keraslip.models.labels import is_one_hot, rows_of
-from keraslip.models.structure import only_input, only_target
 
 
 class Batches:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keraslip.models.validation import check_epsilon
+from keraslip.checks import check_epsilon
 
 if TYPE_CHECKING:
     from keraslip.certify import Certificates

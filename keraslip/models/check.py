@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from keraslip.models.bounded import problems
 from keraslip.rules import rule_for
+from keraslip.rules.bounded import problems
 from keraslip.rules.walk import visits
 
 

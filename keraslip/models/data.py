@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keraslip.models.structure import only_input, only_target
-from keraslip.models.validation import check_images, check_labels
+from keraslip.backend.structure import only_input, only_target
+from keraslip.checks import check_images, check_labels
 
 
 def check_data(model: Any, x: Any, y: Any, look: Callable[[Any], None] | None = None) -> Any:

@@ -6,14 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keraslip import backend
-from keraslip.models.bounded import check_bounded
-from keraslip.models.kept import kept
+from keraslip.backend.calls import compiled_once, in_batches
+from keraslip.backend.structure import only_input, only_target
+from keraslip.checks import check_count, check_inputs, check_labels
 from keraslip.models.robust_step import bound_pass
 from keraslip.models.state import RefreshedStarts
-from keraslip.models.structure import only_input, only_target
-from keraslip.models.validation import check_count, check_inputs, check_labels
 from keraslip.rules import BOUNDS, Propagation
+from keraslip.rules.bounded import check_bounded
 from keraslip.rules.locality import Locality
 
 
@@ -93,23 +92,11 @@ def estimate(
         y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
     call = _bound_function(model, bound, power_iterations, locality)
     arguments = (x,) if y is None else (x, y.astype("int32"))
-    size = min(batch_size, len(x))
-    batches = [
-        _one_batch(call, [part[i : i + size] for part in arguments], size, epsilon)
-        for i in range(0, len(x), size)
-    ]
-    logits, worst, margin, lipschitz = (np.concatenate(part) for part in zip(*batches, strict=True))
+    logits, worst, margin, lipschitz = in_batches(
+        lambda x, *y: call(x, np.float32(epsilon), *y), arguments, min(batch_size, len(x))
+    )
     label = logits.argmax(axis=-1) if y is None else y
     return Estimate(logits, worst, margin, lipschitz, label, epsilon, bound, power_iterations)
-
-
-def _one_batch(
-    call: Any, arguments: list[np.ndarray], size: int, epsilon: float
-) -> list[np.ndarray]:
-    """A batch filled up to the size of the others, so that nothing is traced again."""
-    count = len(arguments[0])
-    x, *rest = (np.concatenate([part, part[-1:].repeat(size - count, 0)]) for part in arguments)
-    return [out[:count] for out in call(x, np.float32(epsilon), *rest)]
 
 
 def _bound_function(model: Any, bound: str, power_iterations: int, locality: Locality) -> Any:
@@ -122,4 +109,4 @@ def _bound_function(model: Any, bound: str, power_iterations: int, locality: Loc
         return [outcome.logits, outcome.worst, outcome.margin, outcome.lipschitz]
 
     key = ("estimate", bound, power_iterations, locality)
-    return kept(model, key, lambda: backend.compiled(model, function))
+    return compiled_once(model, key, function)

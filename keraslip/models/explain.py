@@ -7,10 +7,10 @@ import numpy as np
 from keras import ops
 
 from keraslip import backend
-from keraslip.models.kept import kept
 from keraslip.models.robust_step import Outcome, bound_pass
 from keraslip.models.state import RefreshedStarts
 from keraslip.rules import Propagation
+from keraslip.rules.kept import kept
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from keraslip.models.bounded import check_bounded
-from keraslip.models.kept import is_stale
+from keraslip.rules.bounded import check_bounded
+from keraslip.rules.kept import is_stale
 
 
 class FreshFunctions:

@@ -7,9 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keraslip import backend
+from keraslip.backend.calls import compiled_once
 from keraslip.models.callbacks import TrainingWarning
-from keraslip.models.kept import kept
 from keraslip.models.robust_step import bound_pass, step_pass
 from keraslip.models.state import RefreshedStarts
 from keraslip.rules import Propagation
@@ -89,4 +88,4 @@ def _function(model: Any) -> Any:
         return [believed.lipschitz, converged.lipschitz, *model.warm_starts.all(long.next_starts)]
 
     key = ("gap", model.bound, model.locality, model.power_iterations)
-    return kept(model, key, lambda: backend.compiled(model, function))
+    return compiled_once(model, key, function)

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 
 from keraslip.backend import place_among_processes
+from keraslip.backend.structure import only_input
+from keraslip.checks import check_count, check_epsilon, check_inputs
 from keraslip.losses import RobustLoss
 from keraslip.models.batches import Batches
-from keraslip.models.bounded import check_bounded
 from keraslip.models.callbacks import RunProgress, StuckWarning, sample_of
 from keraslip.models.certification import Certification
 from keraslip.models.data import check_data, check_validation
@@ -18,14 +19,13 @@ from keraslip.models.estimate import Estimate, estimate
 from keraslip.models.explain import LayerBound, explain, print_table
 from keraslip.models.fresh import FreshFunctions
 from keraslip.models.gap import LipschitzGap
-from keraslip.models.kept import forget
 from keraslip.models.labels import InvalidLabels, metric_form
 from keraslip.models.options import POWER_ITERATIONS, RobustOptions
 from keraslip.models.saving import Saving, check_checkpoints, guard_hdf5
 from keraslip.models.state import RunState, WarmStarts
-from keraslip.models.structure import only_input
 from keraslip.models.train_step import RobustTrainStep
-from keraslip.models.validation import check_count, check_epsilon, check_inputs
+from keraslip.rules.bounded import check_bounded
+from keraslip.rules.kept import forget
 from keraslip.rules.locality import Locality, check_local
 from keraslip.schedules import Schedule
 

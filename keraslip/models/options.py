@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from keraslip import losses
-from keraslip.models.validation import check_count, check_epsilon, check_range
+from keraslip.checks import check_count, check_epsilon, check_range
 from keraslip.rules import BOUNDS
 from keraslip.rules.locality import check_local
 from keraslip.schedules import Constant, LinearRamp, Schedule

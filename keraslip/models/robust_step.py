@@ -6,14 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keraslip.backend.structure import only_input, only_target
 from keraslip.bounds.ball import AffineForm
 from keraslip.bounds.margins import label_margin, worst_case_logits
-from keraslip.models.bounded import check_graph
 from keraslip.models.labels import Labels
 from keraslip.models.options import EVALUATION_ITERATIONS, uniform_iterations
-from keraslip.models.state import logits_lipschitz
-from keraslip.models.structure import only_input, only_target
 from keraslip.rules import Propagation
+from keraslip.rules.bounded import check_graph
+from keraslip.rules.norm_shapes import logits_lipschitz
 from keraslip.rules.propagation import LayerRecord, varying_share
 from keraslip.rules.walk import propagate
 from keraslip.schedules import at_progress, current

@@ -7,10 +7,10 @@ from keras import ops
 
 from keraslip.bounds.maps import LinearMap
 from keraslip.layers.masked import random_unit_vector
-from keraslip.models.signature import signature
-from keraslip.rules import Propagation, UnsupportedLayerError
+from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.locality import Closing
-from keraslip.rules.walk import propagate
+from keraslip.rules.norm_shapes import norm_shapes
+from keraslip.rules.signature import signature
 
 Tensor = Any
 
@@ -188,62 +188,3 @@ class _Fixed(keras.initializers.Initializer):
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Tensor:
         return ops.convert_to_tensor(random_unit_vector(self.name, tuple(shape[1:])), dtype)
-
-
-class _Recorder:
-    """Stands in for the vectors while their shapes are found out."""
-
-    def __init__(self) -> None:
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.ends_linear = False
-        self.closings: list[Closing] = []
-
-    def start(self, key: str, linear_map: LinearMap) -> Tensor:
-        self.shapes[key] = linear_map.out_shape
-        return ops.ones((1, *linear_map.out_shape))
-
-
-def norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool, list[Closing]]:
-    """Every norm the bound takes, whether the end is linear, and the closings; symbolic."""
-    recorder = _Recorder()
-
-    class Pass(keras.Operation):
-        def call(self, x: Tensor) -> Tensor:
-            context = Propagation(ops.ones(()), recorder)
-            form = propagate(model, x, context)
-            recorder.ends_linear = form.ball is None
-            lipschitz = logits_lipschitz(form, context)
-            closed = [Closing.of(record.key, record.form) for record in context.records]
-            recorder.closings = [*closed, *context.announced, Closing.of(context.key, form)]
-            return lipschitz
-
-    shape = single_input_shape(model)
-    Pass().compute_output_spec(keras.KerasTensor((2, *shape), "float32"))
-    return recorder.shapes, recorder.ends_linear, recorder.closings
-
-
-def logits_lipschitz(form: Any, context: Propagation) -> Tensor:
-    """Bound on the Lipschitz constant of the logits."""
-    # No layer has such a path, "logits" may be one.
-    context.key = "/logits"
-    return context.lipschitz(form)
-
-
-def single_input_shape(model: Any) -> tuple[int, ...]:
-    """Shape of one input of a model.
-
-    Raises:
-        UnsupportedLayerError: if there are several inputs or outputs, or a size is unknown.
-    """
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise UnsupportedLayerError(
-            "A model with one input and one output is needed. "
-            f"Received: {len(model.inputs)} inputs, {len(model.outputs)} outputs"
-        )
-    shape = tuple(model.inputs[0].shape[1:])
-    if None in shape:
-        raise UnsupportedLayerError(
-            "Norms of convolutions depend on the size of the image, so every size but the batch's must "
-            f"be given to keras.Input. Received: input shape {(None, *shape)}"
-        )
-    return shape

@@ -7,8 +7,8 @@ import keras
 import keras_tuner
 
 from keraslip import losses
+from keraslip.checks import check_epsilon
 from keraslip.models import LocalLipschitzModel
-from keraslip.models.validation import check_epsilon
 from keraslip.schedules import LinearRamp
 from keraslip.tuning.builder import builder_names
 from keraslip.tuning.space import BUILDER, checked_space, choose

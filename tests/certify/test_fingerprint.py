@@ -10,7 +10,7 @@ from keraslip.certify import Certificates
 from keraslip.certify.execution.content import content
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.run import cascade
-from keraslip.models.signature import signature
+from keraslip.rules.signature import signature
 from tests.certify.nets import dense_model
 
 X = np.random.default_rng(0).uniform(size=(3, 4, 4, 2)).astype("float32")

@@ -18,8 +18,8 @@ from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.execution.executed import Executed
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.norms.rounding import Execution
-from keraslip.models.signature import signature
 from keraslip.rules import LinearRule
+from keraslip.rules.signature import signature
 
 SETTING = types.SimpleNamespace(scale=1.0)
 VARIABLE = "KERASLIP_TEST_GAIN"

@@ -10,13 +10,14 @@ import keras
 import numpy as np
 
 from keraslip import backend
+from keraslip.backend.calls import in_batches
 from keraslip.backend.structure import logits_of
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution.emulation import Emulation, emulate, rows_of
 from keraslip.certify.execution.precision import REMEDY, ReducedPrecisionError, check_backend
 from keraslip.certify.execution.violation import violated
 from keraslip.certify.run.inputs import probes
-from keraslip.models.kept import kept
+from keraslip.rules.kept import kept
 
 #: Batches of fewer samples are filled up to this number: few are run apart from the many.
 FEW = 32
@@ -84,12 +85,9 @@ class Executed:
         return logits[: len(x)]
 
     def _logits(self, x: np.ndarray, size: int) -> np.ndarray:
-        parts = [np.zeros((0, self._model.outputs[0].shape[-1]), "float32")]
-        for first in range(0, len(x), size):
-            rows = x[first : first + size]
-            filled = np.concatenate([rows, rows[-1:].repeat(size - len(rows), 0)])
-            parts.append(self._call(filled)[0][: len(rows)])
-        return np.concatenate(parts)
+        if not len(x):
+            return np.zeros((0, self._model.outputs[0].shape[-1]), "float32")
+        return in_batches(self._call, [x], size)[0]
 
 
 def _is_near(found: np.ndarray, known: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ import keras
 
 from keraslip.certify.bound.network import Network, Node
 from keraslip.certify.execution.content import content
-from keraslip.models.signature import settings
+from keraslip.rules.signature import settings
 from keraslip.rules.walk import Call, fold
 
 #: Arguments of layers that say nothing of what they compute; the type they compute in is looked up.

@@ -12,9 +12,9 @@ from keraslip.certify.execution.content import raw
 from keraslip.certify.execution.fingerprint import fingerprint
 from keraslip.certify.execution.precision import check_precision, check_weights
 from keraslip.certify.execution.probe import probe
-from keraslip.models.bounded import check_bounded
-from keraslip.models.kept import NETWORK, PROBED
-from keraslip.models.signature import Signature, signature
+from keraslip.rules.bounded import check_bounded
+from keraslip.rules.kept import NETWORK, PROBED
+from keraslip.rules.signature import Signature, signature
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from keraslip.certify.run.findings import CERTIFIED_BY, Findings, Report
 from keraslip.certify.run.inputs import Block, blocks, empty, wrong_count
 from keraslip.certify.run.progress import Told, progress
 from keraslip.certify.run.settings import Settings
-from keraslip.models.bounded import check_bounded
+from keraslip.rules.bounded import check_bounded
 from keraslip.version import __version__
 
 #: Samples that go through the whole cascade before the next ones are read.

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keraslip.backend.structure import only_input, only_target
 from keraslip.certify.norms.rounding import FLOAT32, LARGEST, SMALLEST, l2
 from keraslip.certify.run.streams import batches_of
-from keraslip.models.structure import only_input, only_target
-from keraslip.models.validation import check_array, check_count, check_labels
+from keraslip.checks import check_array, check_count, check_labels
 
 
 class Block(NamedTuple):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from keraslip.models.validation import check_count
+from keraslip.checks import check_count
 
 GUARANTEES = ("proved", "probabilistic", "estimate")
 ARITHMETICS = ("float32", "float64")

@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from keraslip.models.kept import kept
-from keraslip.models.signature import signature
-from keraslip.models.state import norm_shapes, single_input_shape
-from keraslip.rules import UnsupportedLayerError
+from keraslip.rules.kept import kept
+from keraslip.rules.norm_shapes import norm_shapes, single_input_shape
+from keraslip.rules.rule import UnsupportedLayerError
+from keraslip.rules.signature import signature
 from keraslip.rules.walk import is_graph, visits
 
 

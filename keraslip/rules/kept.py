@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from keraslip.backend.structure import packed, unpacked
-from keraslip.models.signature import Signature, signature
+from keraslip.rules.signature import Signature, signature
 
 #: Where it is kept: in `__dict__`, past the attributes that Keras saves.
 NETWORK = "_keraslip_network"
@@ -53,20 +52,6 @@ def is_stale(
         check(model)
     traced[function] = now
     return stale
-
-
-def fresh_predictions(model: Any, x: Any, batch_size: int) -> Any:
-    """What `model.predict` says of the model as it is now.
-
-    Args:
-        model: Any Keras model.
-        x: Inputs.
-        batch_size: Samples at a time.
-    """
-    # A model of our own sees to it itself.
-    if not hasattr(model, "warm_starts") and is_stale(model, "predict"):
-        model.make_predict_function(force=True)
-    return unpacked(model.predict(packed(model, x), batch_size=batch_size, verbose=0))
 
 
 def forget(model: Any) -> None:
