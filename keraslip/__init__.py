@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keraslip import datasets as datasets
     from keraslip import distribution as distribution
     from keraslip import layers as layers
+    from keraslip import linear as linear
     from keraslip import losses as losses
     from keraslip import plots as plots
     from keraslip import rules as rules
@@ -44,6 +45,7 @@ else:
         "distribution",
         "export",
         "layers",
+        "linear",
         "losses",
         "models",
         "plots",

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from keraslip.arithmetic.geometry import ConvGeometry, PoolGeometry, Shape
+
 Tensor = Any
 
 
@@ -111,4 +113,49 @@ class Arithmetic(Protocol):
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Matrix products of the last two axes; b is a matrix, or has the leading axes of a."""
+        ...
+
+    def eye(self, size: int) -> Tensor:
+        """The identity matrix."""
+        ...
+
+    def einsum(self, subscripts: str, *parts: Tensor) -> Tensor:
+        """Sums of products, by Einstein's convention."""
+        ...
+
+    def conv_kernel(self, kernel: Tensor, geometry: ConvGeometry, channels: int) -> Tensor:
+        """The kernel `(height, width, channels / groups, filters)` in the form that `conv` takes."""
+        ...
+
+    def conv(self, x: Tensor, kernel: Tensor, geometry: ConvGeometry) -> Tensor:
+        """A convolution in channels-last layout, all groups at once."""
+        ...
+
+    def adjoint_kernel(self, kernel: Tensor, geometry: ConvGeometry, channels: int) -> Tensor:
+        """The same kernel in the form that `conv_adjoint` takes."""
+        ...
+
+    def conv_adjoint(
+        self, y: Tensor, kernel: Tensor, geometry: ConvGeometry, in_shape: Shape, left: Shape
+    ) -> Tensor:
+        """The transposed convolution, exactly.
+
+        Args:
+            y: `(batch, out_height, out_width, filters)`.
+            kernel: What `adjoint_kernel` made.
+            geometry: Of the convolution.
+            in_shape: `(height, width, channels)` of its input.
+            left: Rows above and columns left of the image that are padding.
+        """
+        ...
+
+    def average_pool(self, x: Tensor, sides: Any, pool: PoolGeometry) -> Tensor:
+        """Means over windows.
+
+        Args:
+            x: `(batch, height, width, channels)`.
+            sides: Shares of every pixel, `(height, out_height)` and `(width, out_width)`; a
+                backend knows its own.
+            pool: The windows.
+        """
         ...

@@ -6,6 +6,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keraslip.arithmetic.float64_windows import adjoint_kernel as adjoint_kernel
+from keraslip.arithmetic.float64_windows import average_pool as average_pool
+from keraslip.arithmetic.float64_windows import conv as conv
+from keraslip.arithmetic.float64_windows import conv_adjoint as conv_adjoint
+from keraslip.arithmetic.float64_windows import conv_kernel as conv_kernel
+
 Array = np.ndarray
 
 abs = np.abs
@@ -23,6 +29,7 @@ broadcast_to = np.broadcast_to
 pad = np.pad
 flip = np.flip
 matmul = np.matmul
+eye = np.eye
 
 
 def constant(array: Any) -> Array:
@@ -76,3 +83,8 @@ def concatenate(parts: Sequence[Array], axis: int) -> Array:
 def take(x: Array, places: Any, axis: int) -> Array:
     """See `Arithmetic.take`."""
     return np.take(x, places, axis=axis)
+
+
+def einsum(subscripts: str, *parts: Array) -> Array:
+    """See `Arithmetic.einsum`."""
+    return np.asarray(np.einsum(subscripts, *parts, optimize=True))

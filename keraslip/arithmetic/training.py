@@ -5,6 +5,12 @@ from typing import Any
 
 from keras import ops
 
+from keraslip.arithmetic.training_windows import adjoint_kernel as adjoint_kernel
+from keraslip.arithmetic.training_windows import average_pool as average_pool
+from keraslip.arithmetic.training_windows import conv as conv
+from keraslip.arithmetic.training_windows import conv_adjoint as conv_adjoint
+from keraslip.arithmetic.training_windows import conv_kernel as conv_kernel
+
 Tensor = Any
 
 stop_gradient = ops.stop_gradient
@@ -26,6 +32,8 @@ broadcast_to = ops.broadcast_to
 pad = ops.pad
 flip = ops.flip
 matmul = ops.matmul
+eye = ops.eye
+einsum = ops.einsum
 
 
 def constant(array: Any) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from keras import ops
 
-from keraslip.bounds.maps import Identity, LinearMap, Sum, compose
+from keraslip.linear import Identity, LinearMap, Sum, compose
 
 Tensor = Any
 

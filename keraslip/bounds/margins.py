@@ -6,8 +6,8 @@ from typing import Any
 from keras import ops
 
 from keraslip.bounds.ball import AffineForm, Ball
-from keraslip.bounds.maps import LinearMap
 from keraslip.bounds.numerics import l2_norm, per_sample, safe_sqrt
+from keraslip.linear import LinearMap
 
 Tensor = Any
 

@@ -4,6 +4,9 @@ from typing import Any
 
 from keras import ops
 
+from keraslip.arithmetic import training
+from keraslip.linear import magnitudes
+
 Tensor = Any
 
 
@@ -68,9 +71,7 @@ def normalize(x: Tensor) -> Tensor:
 
 def safe_sqrt(x: Tensor) -> Tensor:
     """Square root of non-negative numbers with gradient zero (not infinite) at zero."""
-    zero = x <= 0.0
-    root = ops.sqrt(ops.where(zero, ops.ones_like(x), x))
-    return ops.where(zero, ops.zeros_like(x), root)
+    return magnitudes.safe_sqrt(training, x)
 
 
 def per_sample(x: Tensor, rank: int) -> Tensor:
@@ -84,9 +85,3 @@ def per_sample(x: Tensor, rank: int) -> Tensor:
         Tensor of shape `(batch, 1, ..., 1)`.
     """
     return ops.reshape(x, (-1,) + (1,) * (rank - 1))
-
-
-def max_abs(x: Tensor) -> Tensor:
-    """Largest magnitude with no gradient, 1 where all is zero: a scale to divide by."""
-    scale = ops.stop_gradient(ops.max(ops.abs(x)))
-    return ops.where(scale <= 0.0, ops.ones_like(scale), scale)

@@ -5,8 +5,8 @@ from typing import Any
 from keras import ops
 
 from keraslip.bounds.krylov import largest_input
-from keraslip.bounds.maps import LinearMap
 from keraslip.bounds.numerics import euclidean, normalize, per_sample
+from keraslip.linear import LinearMap
 
 Tensor = Any
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keraslip.bounds.maps import LinearMap
 from keraslip.bounds.spectral import masked_norm
+from keraslip.linear import LinearMap
 
 Tensor = Any
 

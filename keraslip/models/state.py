@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keraslip.bounds.maps import LinearMap
 from keraslip.layers.masked import random_unit_vector
+from keraslip.linear import LinearMap
 from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.locality import Closing
 from keraslip.rules.norm_shapes import norm_shapes

@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from keraslip.bounds.activation_kinds import Activation
-from keraslip.bounds.maps import LinearMap
+from keraslip.linear import LinearMap
 
 Tensor = Any
 #: A tensor on its way through the network; all that a rule may read of it is `shape`, without the batch.

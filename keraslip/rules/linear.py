@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keraslip.bounds.maps import (
+from keraslip.linear import (
     AveragePoolMap,
     ConvGeometry,
     ConvMap,

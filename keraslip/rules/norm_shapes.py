@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keraslip.bounds.maps import LinearMap
+from keraslip.linear import LinearMap
 from keraslip.rules.locality import Closing
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.rule import UnsupportedLayerError

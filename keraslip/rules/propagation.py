@@ -10,9 +10,9 @@ from keras.backend import standardize_dtype
 from keraslip.bounds.activation_kinds import Activation
 from keraslip.bounds.activations import ActivationBounds
 from keraslip.bounds.ball import AffineForm, Ball, add_forms, dropped, moved
-from keraslip.bounds.maps import LinearMap
 from keraslip.bounds.numerics import per_sample
 from keraslip.bounds.spectral import masked_norm
+from keraslip.linear import LinearMap
 from keraslip.rules.locality import Closing, Locality
 
 Tensor = Any

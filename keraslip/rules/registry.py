@@ -29,7 +29,7 @@ def register_rule(*operations: type) -> Callable[[R], R]:
     @keraslip.register_rule(Negate)
     class NegateRule(keraslip.rules.LinearRule):
         def linear_map(self, layer, in_shape):
-            return keraslip.bounds.maps.DiagonalMap(keras.ops.full((1,), -1.0), in_shape)
+            return keraslip.linear.DiagonalMap(keras.ops.full((1,), -1.0), in_shape)
     ```
     """
 

@@ -7,7 +7,7 @@ import keras
 
 from keraslip.bounds.activation_kinds import Activation, ActivationKind, ClippedReLUKind
 from keraslip.bounds.activations import ActivationBounds
-from keraslip.bounds.maps import LinearMap
+from keraslip.linear import LinearMap
 from keraslip.rules.interpreter import Form, Interpreter
 
 Tensor = Any

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keraslip.bounds.maps import LinearMap, PermuteMap, ReshapeMap, ZeroPadMap, compose
+from keraslip.linear import LinearMap, PermuteMap, ReshapeMap, ZeroPadMap, compose
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import LinearRule, Rule

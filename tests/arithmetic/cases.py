@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keraslip.arithmetic import Arithmetic
+from tests.arithmetic import windows
 
 A = np.array([[[-2.0, 0.5, 3.0], [4.0, -0.25, 1.5]]])
 B = np.array([[[1.0, 0.0, -3.0], [4.0, 2.0, -1.5]]])
@@ -36,6 +37,9 @@ CALLS: dict[str, tuple[tuple[Any, ...], np.ndarray]] = {
     "concatenate": (([A, B], -1), np.concatenate([A, B], axis=-1)),
     "take": ((A, [2, 0], 2), A[..., [2, 0]]),
     "matmul": ((A, B[0].T), A @ B[0].T),
+    "eye": ((3,), np.eye(3)),
+    "einsum": (("bij,kj->bik", A, B[0]), A @ B[0].T),
+    **windows.CALLS,
 }
 FUNCTIONS = [
     name for name, _ in inspect.getmembers(Arithmetic, inspect.isfunction) if name[0] != "_"
@@ -51,7 +55,13 @@ def called(arithmetic: Any, name: str, tensor: Any, numpy: Any) -> tuple[np.ndar
             return [tensor(one) for one in part]
         return tensor(part) if isinstance(part, np.ndarray) and name != "constant" else part
 
-    found = getattr(arithmetic, name)(*map(given, arguments))
+    arguments = tuple(map(given, arguments))
+    if name == "conv_adjoint":
+        y, kernel, *rest = arguments
+        arguments = (y, arithmetic.adjoint_kernel(kernel, rest[0], rest[1][2]), *rest)
+    if name == "adjoint_kernel":
+        return expected, expected
+    found = getattr(arithmetic, name)(*arguments)
     found = np.stack([numpy(part) for part in found]) if name == "split" else numpy(found)
     if name == "divide":
         found = np.where(B == 0.0, 7.0, found)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keraslip.bounds.maps import (
+from keraslip.linear import (
     AveragePoolMap,
     Composition,
     ConvGeometry,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keraslip.bounds.ball import AffineForm, Ball
-from keraslip.bounds.maps import DenseMap
 from keraslip.bounds.margins import label_margin, worst_case_logits
+from keraslip.linear import DenseMap
 from tests.examples import examples
 from tests.harness import gradient, numpy, tensor
 from tests.reference.paper_numpy import maximum_over_ball_and_box, maximum_over_box

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keraslip.bounds.maps import (
+from keraslip.bounds.spectral import masked_norm
+from keraslip.linear import (
     AveragePoolMap,
     ConvGeometry,
     ConvMap,
@@ -17,7 +18,6 @@ from keraslip.bounds.maps import (
     Sum,
     compose,
 )
-from keraslip.bounds.spectral import masked_norm
 from tests.examples import examples
 from tests.harness import gradient, matrix_of, numpy, tensor
 

@@ -6,11 +6,10 @@ import pytest
 from keras import layers
 
 import keraslip
-from keraslip.bounds.maps import DenseMap, DiagonalMap
-from keraslip.bounds.maps.algebra import Composition, Sum
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution.executed import Executed, check_rounding
 from keraslip.certify.operators import operator_of
+from keraslip.linear import Composition, DenseMap, DiagonalMap, Sum
 from tests.certify.nets import FLOAT32, evaluated, forward
 from tests.harness import tensor
 

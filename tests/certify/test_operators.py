@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 from keras import layers
 
 from keraslip import LocalLipschitzModel
-from keraslip.bounds.maps import ConvGeometry, ConvMap, DenseMap, DiagonalMap, Identity, ReshapeMap
-from keraslip.bounds.maps.algebra import Composition, Sum
 from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.network import Network
 from keraslip.certify.operators import add, compose, operator_of, register_operator, simplified
@@ -17,6 +15,16 @@ from keraslip.certify.operators.algebra import Chain, Total
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator, DiagonalOperator
 from keraslip.certify.operators.moving import MovingOperator
+from keraslip.linear import (
+    Composition,
+    ConvGeometry,
+    ConvMap,
+    DenseMap,
+    DiagonalMap,
+    Identity,
+    ReshapeMap,
+    Sum,
+)
 from keraslip.rules import rule_for
 from tests.cases import NETS
 from tests.certify.nets import network

@@ -7,13 +7,12 @@ from keras import layers, ops
 
 import keraslip
 from keraslip.bounds.activation_kinds import ClippedReLUKind, MaxMinKind
-from keraslip.bounds.maps import DenseMap, DiagonalMap, Identity, PermuteMap, ZeroPadMap
-from keraslip.bounds.maps.linear_map import LinearMap
 from keraslip.certify import register_operator
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution.probe import probe
 from keraslip.certify.operators import Operator
 from keraslip.certify.operators.dense import DiagonalOperator
+from keraslip.linear import DenseMap, DiagonalMap, Identity, LinearMap, PermuteMap, ZeroPadMap
 from keraslip.rules import ActivationRule, LinearRule, MismatchError, UnsupportedLayerError
 from tests.certify.nets import NETS, ClippedReLU, model, network
 from tests.harness import model_of, numpy

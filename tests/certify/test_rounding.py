@@ -168,9 +168,8 @@ def test_numbers_that_may_be_flushed_are_counted():
 
 def test_rounding_of_a_map_that_a_rule_composes():
     """The second of two maps rounds what the first one made: magnitudes multiply, not norms."""
-    from keraslip.bounds.maps import DenseMap
-    from keraslip.bounds.maps.algebra import Composition
     from keraslip.certify.operators import operator_of
+    from keraslip.linear import Composition, DenseMap
     from tests.harness import tensor
 
     signs = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2.0

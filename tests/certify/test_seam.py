@@ -8,10 +8,10 @@ import pytest
 from keras import layers, ops
 
 import keraslip
-from keraslip.bounds.maps import Identity
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution.executed import Executed
 from keraslip.certify.execution.probe import probe
+from keraslip.linear import Identity
 from keraslip.rules import LinearRule, MismatchError, UnsupportedLayerError
 from tests.certify.nets import FLOAT32, evaluated, forward
 from tests.harness import model_of, numpy, randomise

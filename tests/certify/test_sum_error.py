@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from keraslip.bounds.maps import ConvGeometry
 from keraslip.certify.bound.margins import _difference_norms
 from keraslip.certify.norms.rounding import gamma, inner, l2, sum_error
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator
+from keraslip.linear import ConvGeometry
 from tests.certify.test_rounding import rounded
 
 pytestmark = pytest.mark.any_backend("NumPy alone")

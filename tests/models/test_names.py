@@ -107,7 +107,7 @@ class Two(keras.layers.Layer):
 class TwoRule(Rule):
     def propagate(self, operation, context, *args, **kwargs):
         from keraslip.bounds.activation_kinds import Activation, ClippedReLUKind
-        from keraslip.bounds.maps import DenseMap
+        from keraslip.linear import DenseMap
 
         relu = Activation.of(ClippedReLUKind(), operation.name)
         form = context.activate(args[0], relu)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import keraslip
-from keraslip.bounds.maps import DenseMap
 from keraslip.cli.run_folder import BEST, Checkpoint, RunFolder
+from keraslip.linear import DenseMap
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.walk import propagate
 from tests.models.nets import CLASSES, FEATURES, compiled, dense_net, samples, weights_of

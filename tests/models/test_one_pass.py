@@ -29,7 +29,7 @@ class CountedRule(LinearRule):
         return super().propagate(operation, context, *args, **kwargs)
 
     def linear_map(self, layer, in_shape):
-        return keraslip.bounds.maps.DenseMap(layer.kernel, in_shape)
+        return keraslip.linear.DenseMap(layer.kernel, in_shape)
 
     def bias(self, layer):
         return layer.bias

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import keraslip
-from keraslip.bounds.maps import DiagonalMap
+from keraslip.linear import DiagonalMap
 from keraslip.rules import LinearRule, Rule, UnsupportedLayerError, register_rule, rule_for
 from tests.harness import bound, run_rule_test
 

@@ -9,7 +9,6 @@ import numpy as np
 from keras import tree
 
 from keraslip.bounds.activation_kinds import Activation
-from keraslip.bounds.maps import LinearMap
 from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.operators import (
     MovingOperator,
@@ -22,6 +21,7 @@ from keraslip.certify.operators import (
     simplified,
 )
 from keraslip.certify.slopes import ProvedActivation, proved_activation
+from keraslip.linear import LinearMap
 from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.walk import Call, carried, fold
 

@@ -4,13 +4,13 @@ from functools import cached_property
 
 import numpy as np
 
-from keraslip.bounds.maps.algebra import Composition, Sum
 from keraslip.certify.norms import dense_norm
 from keraslip.certify.norms.rounding import FLOAT64, TINY, gamma, inflation, raised, times, up
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator, DiagonalOperator
 from keraslip.certify.operators.moving import MovingOperator
 from keraslip.certify.operators.operator import Operator, operator_of, register_operator
+from keraslip.linear import Composition, Sum
 
 #: A chain or sum of operators is written out for its norm up to this many coefficients.
 _WRITTEN_OUT = 2_000_000

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.bounds.maps import ConvGeometry, ConvMap
 from keraslip.certify.norms import conv_matrix, conv_norm, sparse_norm
 from keraslip.certify.norms.rounding import TINY, scaled_squares, times, up
 from keraslip.certify.operators.dense import as_float64, mixed_norm
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
 from keraslip.certify.operators.stored import StoredOperator
+from keraslip.linear import ConvGeometry, ConvMap
 
 #: Above this many coefficients the operator is not written out to sharpen its global norm.
 _WRITTEN_OUT = 4_000_000

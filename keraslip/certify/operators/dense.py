@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keraslip.bounds.maps import DenseMap, DiagonalMap
 from keraslip.certify.norms import dense_norm
 from keraslip.certify.norms.rounding import (
     FLOAT32,
@@ -20,6 +19,7 @@ from keraslip.certify.norms.rounding import (
 )
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
 from keraslip.certify.operators.stored import StoredOperator
+from keraslip.linear import DenseMap, DiagonalMap
 
 
 def as_float64(tensor: Any) -> np.ndarray:

@@ -4,10 +4,9 @@ from functools import cached_property
 
 import numpy as np
 
-from keraslip.bounds.maps import Identity, PermuteMap, ReshapeMap, ZeroPadMap
-from keraslip.bounds.maps.linear_map import LinearMap
 from keraslip.certify.operators.dense import as_float64
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
+from keraslip.linear import Identity, LinearMap, PermuteMap, ReshapeMap, ZeroPadMap
 
 
 class MovingOperator(Operator):

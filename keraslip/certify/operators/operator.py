@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.bounds.maps import LinearMap
 from keraslip.certify.norms.rounding import INFLATION, TINY, raised, times, up
+from keraslip.linear import LinearMap
 
 Shape = tuple[int, ...]
 

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from keraslip.bounds.maps import AveragePoolMap, MeanMap
 from keraslip.certify.norms import dense_norm
 from keraslip.certify.norms.rounding import FLOAT32, INFLATION, up
 from keraslip.certify.operators.dense import as_float64
 from keraslip.certify.operators.operator import Operator, Shape, register_operator
+from keraslip.linear import AveragePoolMap, MeanMap
 
 
 class PoolOperator(Operator):
@@ -96,7 +96,7 @@ class MeanOperator(Operator):
 
 @register_operator(AveragePoolMap)
 def _pool(linear_map: AveragePoolMap) -> Operator:
-    high, wide = as_float64(linear_map.along_height), as_float64(linear_map.along_width)
+    high, wide = (as_float64(side) for side in linear_map._both)
     return PoolOperator(high, wide, linear_map.in_shape[-1], linear_map.window)
 
 

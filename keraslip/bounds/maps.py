@@ -1,0 +1,3 @@
+"""Where linear maps were before: `keraslip.linear`."""
+
+from keraslip.linear import *  # noqa: F403

@@ -1,0 +1,161 @@
+"""Identity, composition and sum of linear maps."""
+
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import Any, ClassVar
+
+from keraslip.linear.dense import DiagonalMap
+from keraslip.linear.linear_map import LinearMap, Shape
+from keraslip.linear.moving import MovingMap
+
+Tensor = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Identity(MovingMap):
+    """The map that changes nothing.
+
+    Args:
+        in_shape: Shape of input and output, without the batch axis.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y
+
+
+@dataclass(frozen=True, eq=False)
+class Composition(LinearMap):
+    """`outer` after `inner`; use `compose`, which simplifies.
+
+    Args:
+        outer: The map applied last.
+        inner: The map applied first.
+    """
+
+    roundings: ClassVar[int] = 0
+
+    outer: LinearMap
+    inner: LinearMap
+    in_shape: Shape = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_shape", self.inner.in_shape)
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.outer.out_shape
+
+    @property
+    def isometry(self) -> bool:  # type: ignore[override]
+        """See `LinearMap`."""
+        return self.outer.isometry and self.inner.isometry
+
+    @property
+    def convolves(self) -> bool:  # type: ignore[override]
+        """See `LinearMap`."""
+        return self.outer.convolves or self.inner.convolves
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer.forward(self.inner.forward(x))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.inner.adjoint(self.outer.adjoint(y))
+
+    def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:
+        if self.outer.isometry:  # rows are only moved (or dropped)
+            norms, shape = self.inner.row_norms(varying, tight), self.inner.out_shape
+            if tuple(norms.shape[1:]) != shape:
+                norms = norms * self.arithmetic.ones((1, *shape))
+            return self.outer.forward(norms)
+        if self.inner.isometry:  # columns are only moved
+            moved = None if varying is None else self.inner.forward(varying)
+            return self.outer.row_norms(moved, tight)
+        # ||e_j^T A B|| <= ||e_j^T A|| ||B||
+        return self.outer.row_norms(None, tight) * self.inner.norm_bound()
+
+    def norm_bound(self) -> Tensor:
+        return self.outer.norm_bound() * self.inner.norm_bound()
+
+    def unit(self) -> Tensor:
+        return self.outer.unit() * self.inner.unit()
+
+    def prepared(self) -> LinearMap:
+        return Composition(self.outer.prepared(), self.inner.prepared(), arithmetic=self.arithmetic)
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(LinearMap):
+    """Sum of maps with the same input and output, such as `x + conv(x)`.
+
+    Args:
+        maps: The summands.
+    """
+
+    roundings: ClassVar[int] = 0
+
+    maps: tuple[LinearMap, ...]
+    in_shape: Shape = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_shape", self.maps[0].in_shape)
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.maps[0].out_shape
+
+    @property
+    def convolves(self) -> bool:  # type: ignore[override]
+        """See `LinearMap`."""
+        return any(m.convolves for m in self.maps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return reduce(add, [m.forward(x) for m in self.maps])
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return reduce(add, [m.adjoint(y) for m in self.maps])
+
+    def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:
+        return reduce(add, [m.row_norms(varying, tight) for m in self.maps])
+
+    def norm_bound(self) -> Tensor:
+        return reduce(add, [m.norm_bound() for m in self.maps])
+
+    def unit(self) -> Tensor:
+        return reduce(add, [m.unit() for m in self.maps])
+
+    def prepared(self) -> LinearMap:
+        return Sum(tuple(m.prepared() for m in self.maps), arithmetic=self.arithmetic)
+
+
+def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:
+    """`outer` after `inner`, simplified where that makes the bounds tighter.
+
+    A scale of each channel (input normalisation) before or after a dense layer or a convolution is folded
+    into the kernel, so that its row norms are exact.
+
+    Args:
+        outer: The map applied last.
+        inner: The map applied first.
+
+    Returns:
+        The composed map.
+    """
+    if isinstance(inner, Identity):
+        return outer
+    if isinstance(outer, Identity):
+        return inner
+    one = folded(outer, inner)
+    return Composition(outer, inner, arithmetic=outer.arithmetic) if one is None else one
+
+
+def folded(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
+    """Both as one map, where one of them is a scale that the other's coefficients can take; else `None`."""
+    if isinstance(inner, DiagonalMap):
+        return outer.scaled_in(inner.scale)
+    if isinstance(outer, DiagonalMap):
+        return inner.scaled_out(outer.scale)
+    return None

@@ -1,0 +1,32 @@
+"""Scales and roots that neither overflow, underflow nor give NaN gradients at zero, in any arithmetic."""
+
+from typing import Any
+
+Tensor = Any
+
+
+def safe_sqrt(arithmetic: Any, x: Tensor) -> Tensor:
+    """Square root of non-negative numbers with gradient zero (not infinite) at zero."""
+    zero = x <= 0.0
+    root = arithmetic.sqrt(arithmetic.where(zero, arithmetic.ones_like(x), x))
+    return arithmetic.where(zero, arithmetic.zeros_like(x), root)
+
+
+def max_abs(arithmetic: Any, x: Tensor) -> Tensor:
+    """Largest magnitude with no gradient, 1 where all is zero: a scale to divide by."""
+    scale = arithmetic.stop_gradient(arithmetic.max(arithmetic.abs(x)))
+    return arithmetic.where(scale <= 0.0, arithmetic.ones_like(scale), scale)
+
+
+def mixed_norm(arithmetic: Any, column_sum: Tensor, row_sum: Tensor) -> Tensor:
+    """`sqrt(||W||_1 ||W||_inf) >= ||W||_2`, without overflow of the product.
+
+    Args:
+        arithmetic: Of the sums.
+        column_sum: Largest absolute column sum, a scalar.
+        row_sum: Largest absolute row sum, a scalar.
+
+    Returns:
+        A scalar upper bound of the spectral norm.
+    """
+    return safe_sqrt(arithmetic, column_sum) * safe_sqrt(arithmetic, row_sum)
