@@ -1,6 +1,8 @@
 """Base of the losses on clean and worst-case logits."""
 
+import math
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import Any
 
 import keras
@@ -19,6 +21,9 @@ class RobustLoss(keras.losses.Loss, ABC):
         name: Name of the loss.
         **kwargs: Arguments of `keras.losses.Loss`.
     """
+
+    #: Whether the worst-case logits that it reads are those for the predicted class, not for the label.
+    of_prediction = False
 
     def call(self, y_true: Tensor, y_pred: tuple[Tensor, Tensor]) -> Tensor:
         logits, worst = y_pred
@@ -53,3 +58,45 @@ def one_hot_labels(y: Tensor, classes: int) -> Tensor:
 def cross_entropy(y: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy of each sample, from logits; `(batch,)`."""
     return ops.logsumexp(logits, axis=-1) - ops.sum(y * logits, axis=-1)
+
+
+def growth(y: Tensor, logits: Tensor, worst: Tensor) -> tuple[Tensor, Tensor]:
+    """How far every class lies behind the label, and what it can gain on it in the ball.
+
+    Args:
+        y: One-hot labels `(batch, K)`.
+        logits: Clean logits z, `(batch, K)`.
+        worst: Worst-case logits, `(batch, K)`.
+
+    Returns:
+        `z_y - z_j` and `worst_j - z_j`, `(batch, K)`; both 0 for the label.
+    """
+    return ops.sum(y * logits, axis=-1, keepdims=True) - logits, worst - logits
+
+
+def number(
+    name: str,
+    value: Any,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> float:
+    """An argument of a loss as a float.
+
+    Args:
+        name: What the argument is called.
+        value: The value that was given.
+        least: The smallest number that is allowed.
+        above: The number has to be larger.
+        below: The number has to be smaller.
+
+    Raises:
+        ValueError: if it is no such number.
+    """
+    real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if real and value >= least and above < value < below:
+        return float(value)
+    bounds = (f">= {least:g}" if least > -math.inf else "", f"> {above:g}" if above > -math.inf else "",
+              f"< {below:g}" if below < math.inf else "")  # fmt: skip
+    limits = " and ".join(bound for bound in bounds if bound)
+    raise ValueError(f"{name} must be a finite number {limits}. Received: {name}={value!r}")

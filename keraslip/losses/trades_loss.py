@@ -1,14 +1,12 @@
 """Clean cross-entropy plus a divergence to the worst case."""
 
-import math
-from numbers import Real
 from typing import Any
 
 import keras
 from keras import ops
 
 from keraslip.losses.gloro_loss import uncertified_logit
-from keraslip.losses.robust_loss import RobustLoss, cross_entropy
+from keraslip.losses.robust_loss import RobustLoss, cross_entropy, number
 
 Tensor = Any
 
@@ -23,6 +21,8 @@ class TradesLoss(RobustLoss):
     Args:
         beta: Weight of the divergence, >= 0.
         name: Name of the loss.
+        predicted: Take the worst case against the class that the network predicts, as the published code
+            does, instead of against the label: the second part then asks for robustness alone.
         **kwargs: Arguments of `keras.losses.Loss`.
 
     Example:
@@ -37,17 +37,24 @@ class TradesLoss(RobustLoss):
     - Leino, Wang, Fredrikson, 2021, arXiv 2102.08452, section 5 (its use with a bound).
     """
 
-    def __init__(self, beta: float = 1.0, name: str = "trades_loss", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        beta: float = 1.0,
+        name: str = "trades_loss",
+        predicted: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
-        number = isinstance(beta, Real) and not isinstance(beta, bool)
-        if not number or not 0.0 <= beta < math.inf:
-            raise ValueError(f"beta must be a finite number >= 0. Received: beta={beta!r}")
-        self.beta = float(beta)
+        self.beta = number("beta", beta, least=0.0)
+        self.of_prediction = bool(predicted)
 
     def per_sample(self, y: Tensor, logits: Tensor, worst: Tensor) -> Tensor:
-        extended = ops.concatenate([logits, uncertified_logit(y, worst)], axis=-1)
+        top = y
+        if self.of_prediction:
+            top = ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1], dtype="float32")
+        extended = ops.concatenate([logits, uncertified_logit(top, worst)], axis=-1)
         divergence = ops.logsumexp(extended, axis=-1) - ops.logsumexp(logits, axis=-1)
         return cross_entropy(y, logits) + self.beta * divergence
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "beta": self.beta}
+        return {**super().get_config(), "beta": self.beta, "predicted": self.of_prediction}

@@ -158,7 +158,11 @@ def robust_step(
         outcome = bound_pass(model, x, y, context)
         given = outcome.labels.given
         weights = outcome.labels.weights(only_target(model, sample_weight))
-        loss = model.robust_loss(given, (outcome.logits, outcome.worst), sample_weight=weights)
+        worst = outcome.worst
+        if getattr(model.robust_loss, "of_prediction", False):
+            predicted = Labels.of(None, outcome.logits).one_hot
+            worst = worst_case_logits(outcome.last, predicted, epsilon)
+        loss = model.robust_loss(given, (outcome.logits, worst), sample_weight=weights)
     if model.sparsity:
         # As a Keras loss, so that sample weights and several replicas are accounted for.
         loss = loss + model.sparsity * _PENALTY(given, outcome.penalty, sample_weight=weights)

@@ -7,8 +7,19 @@ from scipy.special import log_softmax, logsumexp
 
 import keraslip
 from keraslip import losses
-from keraslip.losses import BCPLoss, GloRoLoss, RobustLoss, TradesLoss
+from keraslip.losses import (
+    BCPLoss,
+    CalibratedLipschitzMarginLoss,
+    CertifiedRadiusLoss,
+    EMMALoss,
+    GloRoLoss,
+    LogitAnnealingLoss,
+    OffsetCrossEntropyLoss,
+    RobustLoss,
+    TradesLoss,
+)
 from keraslip.schedules import LinearRamp, at_progress
+from tests.harness import gradient
 
 N, K = 7, 4
 RNG = np.random.default_rng(0)
@@ -39,7 +50,47 @@ def trades(beta):
     return cross_entropy(LOGITS) + beta * (p * np.log(p / q)).sum(axis=1)
 
 
+def emma():
+    """Equation by equation: t, u, and the cross-entropy of u."""
+    ahead = LOGITS[range(N), Y][:, None] - LOGITS.astype("float64")
+    gain = WORST.astype("float64") - LOGITS
+    t = np.clip(ahead / np.maximum(gain, 1e-8), 0.01, 1.0)
+    return -log_softmax(-ahead + t * gain, axis=1)[range(N), Y]
+
+
+def radii():
+    """R_j in units of epsilon, infinite for the label."""
+    ahead = LOGITS[range(N), Y][:, None] - LOGITS.astype("float64")
+    gain = WORST.astype("float64") - LOGITS
+    return np.where(np.eye(K)[Y] == 1, np.inf, ahead / np.where(gain == 0, 1, gain))
+
+
+def certified_radius(weight, radius, t):
+    least = radii().min(axis=1)
+    added = logsumexp(-t * radii(), axis=1) / t
+    return cross_entropy(LOGITS) + weight * np.where((0 < least) & (least < radius), added, 0.0)
+
+
+def annealed(xi, temperature, gamma):
+    c = cross_entropy((LOGITS - xi * np.eye(K)[Y]) / temperature)
+    return temperature * (1 - np.exp(-c)) ** gamma * c
+
+
+def calibrated(p, weight):
+    quantile = 2 * (np.log(1 - p / 2) - np.log(p / 2))
+    scores = np.where(np.eye(K)[Y] == 1, 0.0, quantile * (1 - radii()))
+    return logsumexp(scores, axis=1) + weight * np.square((WORST - LOGITS).max(axis=1))
+
+
 FORMS = {
+    "emma": (EMMALoss(), emma),
+    "radius": (CertifiedRadiusLoss(), lambda: certified_radius(1.0, 1.5, 10.0)),
+    "radius 3": (CertifiedRadiusLoss(0.5, 3.0, 2.0), lambda: certified_radius(0.5, 3.0, 2.0)),
+    "calibrated": (CalibratedLipschitzMarginLoss(), lambda: calibrated(0.3, 1e-3)),
+    "calibrated hard": (CalibratedLipschitzMarginLoss(0.01, 0.1), lambda: calibrated(0.01, 0.1)),
+    "offset": (OffsetCrossEntropyLoss(), lambda: annealed(2**0.5, 0.25, 0.0)),
+    "annealing": (LogitAnnealingLoss(), lambda: annealed(2.0, 0.75, 5.0)),
+    "annealing 0": (LogitAnnealingLoss(1.0, 0.5, 0.0), lambda: annealed(1.0, 0.5, 0.0)),
     "bcp 0.3": (BCPLoss(0.3), lambda: 0.3 * cross_entropy(LOGITS) + 0.7 * cross_entropy(WORST)),
     "bcp 0": (BCPLoss(0), lambda: cross_entropy(WORST)),
     "bcp 1": (BCPLoss(1.0), lambda: cross_entropy(LOGITS)),
@@ -132,7 +183,7 @@ def test_large_logits_give_no_nan(case, scale):
 @pytest.mark.parametrize("case", FORMS)
 def test_nan_in_the_worst_case_is_not_hidden(case):
     loss, _ = FORMS[case]
-    if case in ("bcp 1", "trades 0"):
+    if case in ("bcp 1", "trades 0", "offset", "annealing", "annealing 0"):
         pytest.skip("does not read the worst case")
     worst = WORST.copy()
     worst[2, (Y[2] + 1) % K] = np.nan
@@ -159,6 +210,47 @@ def test_a_schedule_in_a_loss_is_serialised():
     assert (again.name, again.reduction) == ("mine", "sum")
 
 
+def test_the_certified_radius_is_asked_for_only_where_there_is_some_and_too_little():
+    radius = CertifiedRadiusLoss(weight=2.0, radius=1.0, reduction="none")
+    y = np.eye(K)[Y]
+    for ahead, expected in [(-0.5, False), (0.5, True), (1.5, False)]:
+        logits = (ahead * y).astype("float32")
+        worst = (logits + 1.0 - y).astype("float32")
+        tensors = tuple(keras.ops.convert_to_tensor(a) for a in (logits, worst))
+        loss = keras.ops.convert_to_numpy(radius(keras.ops.convert_to_tensor(Y), tensors))
+        plain = -log_softmax(logits, axis=1)[range(N), Y]
+        assert (np.abs(loss - plain) > 1e-3).all() == expected
+
+
+def by_worst(loss):
+    """Gradients of each sample's loss by its worst-case logits."""
+    y, logits = keras.ops.convert_to_tensor(Y), keras.ops.convert_to_tensor(LOGITS)
+    return gradient(lambda worst: keras.ops.sum(loss(y, (logits, worst))), WORST)
+
+
+def test_the_calibrated_margin_moves_the_bound_by_its_penalty_alone():
+    loss = CalibratedLipschitzMarginLoss(penalty=0.5, reduction="none")
+    largest = (WORST - LOGITS) == (WORST - LOGITS).max(axis=1, keepdims=True)
+    np.testing.assert_allclose(by_worst(loss), np.where(largest, WORST - LOGITS, 0.0), rtol=1e-5)
+
+
+def test_emma_holds_the_share_of_the_radius_constant():
+    ahead = LOGITS[range(N), Y][:, None] - LOGITS
+    t = np.clip(ahead / np.maximum(WORST - LOGITS, 1e-8), 0.01, 1.0)
+    p = np.exp(log_softmax(t * (WORST - LOGITS) - ahead, axis=1))
+    np.testing.assert_allclose(by_worst(EMMALoss(reduction="none")), t * p, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", FORMS)
+@pytest.mark.parametrize("worst", [LOGITS, LOGITS * 1e10, WORST], ids=["0", "large", "some"])
+def test_gradients_are_finite(case, worst):
+    loss, _ = FORMS[case]
+    y = keras.ops.convert_to_tensor(Y)
+    shift = keras.ops.convert_to_tensor(worst - LOGITS)
+    found = gradient(lambda z: loss(y, (z, z + shift)), LOGITS)
+    assert np.isfinite(found).all()
+
+
 @pytest.mark.parametrize("kappa", [-0.1, 1.5, float("nan"), "half"], ids=repr)
 def test_kappa_must_be_a_share(kappa):
     with pytest.raises(ValueError, match="kappa"):
@@ -169,6 +261,25 @@ def test_kappa_must_be_a_share(kappa):
 def test_beta_must_not_be_negative(beta):
     with pytest.raises(ValueError, match="beta"):
         TradesLoss(beta=beta)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: CalibratedLipschitzMarginLoss(slack=0.0),
+        lambda: CalibratedLipschitzMarginLoss(slack=1.0),
+        lambda: CalibratedLipschitzMarginLoss(penalty=-1.0),
+        lambda: CertifiedRadiusLoss(radius=0.0),
+        lambda: CertifiedRadiusLoss(weight=float("nan")),
+        lambda: CertifiedRadiusLoss(sharpness=True),
+        lambda: OffsetCrossEntropyLoss(offset=-1.0),
+        lambda: OffsetCrossEntropyLoss(temperature=0.0),
+        lambda: LogitAnnealingLoss(gamma="five"),
+    ],
+)
+def test_arguments_must_be_what_they_are_said_to_be(build):
+    with pytest.raises(ValueError, match="must be a finite number .*Received"):
+        build()
 
 
 def test_a_loss_of_ones_own_overrides_one_method():

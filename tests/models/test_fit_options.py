@@ -3,9 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 import keraslip
 from tests.models.nets import (
+    CLASSES,
+    FEATURES,
     FIT_LOGS,
     LOGS,
     assert_same,
@@ -159,18 +162,48 @@ def test_callbacks_see_every_log_and_may_stop_the_run():
 
 
 @pytest.mark.parametrize(
-    "loss",
-    [keraslip.losses.GloRoLoss(), keraslip.losses.TradesLoss(beta=2.0)],
-    ids=lambda v: v.name,
+    ("loss", "bound"),
+    [
+        (keraslip.losses.GloRoLoss(), "paper"),
+        (keraslip.losses.TradesLoss(beta=2.0), "paper"),
+        (keraslip.losses.TradesLoss(beta=2.0, predicted=True), "global"),
+        (keraslip.losses.EMMALoss(), "global"),
+        (keraslip.losses.CertifiedRadiusLoss(), "global"),
+        (keraslip.losses.CalibratedLipschitzMarginLoss(), "global"),
+        (keraslip.losses.LogitAnnealingLoss(offset=0.5), "global"),
+    ],
+    ids=lambda v: getattr(v, "name", v),
 )
-@pytest.mark.parametrize("bound", ["global", "paper"])
 def test_every_loss_and_bound_trains(loss, bound):
     x, y = samples()
     optimizer = keras.optimizers.Adam(0.02)
     options = {"loss": loss, "bound": bound, "optimizer": optimizer, "train_epsilon": 0.02}
-    _, history = trained(x, y, {"epochs": 15}, **options)
+    _, history = trained(x, y, {"epochs": 30}, **options)
     assert set(history) == FIT_LOGS
     assert history["loss"][-1] < 0.9 * history["loss"][0]
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_trades_takes_the_worst_case_against_the_class_that_it_says(predicted):
+    inputs = keras.Input((FEATURES,))
+    model = keraslip.LocalLipschitzModel(inputs, keras.layers.Dense(CLASSES)(inputs))
+    x, _ = samples()
+    # The labels are not what is predicted.
+    weights = np.outer(np.arange(1.0, FEATURES + 1.0), [0.3, -0.2, 0.5]).astype("float32")
+    model.layers[-1].set_weights([weights, np.zeros(CLASSES, "float32")])
+    logits = x @ weights
+    y = (logits.argmax(axis=1) + 1) % CLASSES
+    loss = keraslip.losses.TradesLoss(beta=3.0, predicted=predicted)
+    compiled(model, epsilon=0.1, loss=loss)
+    top = logits.argmax(axis=1) if predicted else y
+    pairs = np.linalg.norm(weights[:, :, None] - weights[:, None, :], axis=0)
+    worst = logits + 0.1 * pairs[top]
+    worst[np.arange(len(y)), top] = -np.inf
+    extended = np.concatenate([logits, worst.max(axis=1, keepdims=True)], axis=1)
+    clean = logsumexp(logits, axis=1)
+    expected = clean - logits[np.arange(len(y)), y] + 3.0 * (logsumexp(extended, axis=1) - clean)
+    found = model.evaluate(x, y, verbose=0, return_dict=True)["loss"]
+    assert found == pytest.approx(expected.mean(), rel=1e-4)
 
 
 def test_positional_arguments_are_those_of_keras():
