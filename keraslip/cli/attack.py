@@ -1,102 +1,110 @@
 """`keraslip attack`: accuracy of a saved model under projected gradient descent."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import keras
-import numpy as np
+import typer
 from rich.console import Console
 
-from keraslip import __version__, plots
-from keraslip.attacks import pgd_l2
-from keraslip.attacks.accuracy import correct
-from keraslip.attacks.ball import norms
-from keraslip.cli.measure import say_attack
-from keraslip.cli.output import check_file
-from keraslip.cli.run_folder import as_json, write_text
-from keraslip.cli.subject import Subject
-from keraslip.cli.tables import percent
+from keraslip.cli.options import BatchSize, DataDir, DatasetName, Epsilon, Limit, Model, Seed, Split
 
 SHOWN = 8
 #: How a picture's name may end.
 PICTURES = (".png", ".pdf", ".svg")
 
 
-def run_attack(
-    load: dict[str, Any],
-    options: dict[str, Any],
-    out: Path | None,
-    picture: Path | None,
-    console: Console,
+def attack(
+    model: Model,
+    dataset: DatasetName = None,
+    epsilon: Epsilon = None,
+    split: Split = "test",
+    limit: Limit = None,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps of a run.")] = 100,
+    restarts: Annotated[int, typer.Option(min=1, help="Runs for each image.")] = 1,
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    batch_size: BatchSize = 256,
+    out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Picture of images that fool the model: .png, .pdf, .svg.")
+    ] = None,
 ) -> None:
-    """Attacks, prints the accuracy, and writes JSON and a picture if asked for.
+    """Attack the images of a data set by projected gradient descent in the L2 ball."""
+    from keraslip.attacks import pgd_l2
+    from keraslip.cli.measure import say_attack
+    from keraslip.cli.output import check_file
+    from keraslip.cli.run_folder import as_json, write_text
+    from keraslip.cli.subject import Subject
+    from keraslip.cli.tables import percent
 
-    Args:
-        load: Arguments of `Subject.load`.
-        options: Steps, restarts, seed and batch size of `pgd_l2`.
-        out: The JSON file, or `None`.
-        picture: The picture of images that fool the model, or `None`.
-        console: Where to print.
-
-    Raises:
-        ValueError: for a bad option.
-        OSError: if there is no such model, or a file cannot be written.
-    """
+    console = Console()
     if out is not None:
         check_file(out)
     if picture is not None:
         check_file(picture, PICTURES, "--picture")
-    subject = Subject.load(**load)
+    subject = Subject.load(model, dataset, split, epsilon, limit, data_dir)
     console.print(str(subject), soft_wrap=True)
-    say_attack(console, len(subject.x), options["steps"], options["restarts"])
+    say_attack(console, len(subject.x), steps, restarts)
+    options: dict[str, Any] = {
+        "steps": steps,
+        "restarts": restarts,
+        "seed": seed,
+        "batch_size": batch_size,
+    }
+    ball = subject.model, subject.x, subject.y, subject.epsilon
     try:
-        points = pgd_l2(
-            subject.model,
-            subject.x,
-            subject.y,
-            subject.epsilon,
-            verbose=console.is_terminal,
-            **options,
-        )
+        points = pgd_l2(*ball, verbose=console.is_terminal, **options)
     except KeyboardInterrupt:
         console.print("\nStopped; nothing was written.")
         raise SystemExit(130) from None
-    clean, _ = correct(subject.model, subject.x, subject.y, options["batch_size"])
-    stays, predicted = correct(subject.model, points, subject.y, options["batch_size"])
-    fooled = clean & ~stays
-    report = subject.describe() | {
-        "clean_accuracy": float(np.mean(clean)),
-        "pgd_accuracy": float(np.mean(stays)),
-        "fooled": int(fooled.sum()),
-        "perturbation": float(norms(points - subject.x)[fooled].mean()) if fooled.any() else None,
-        "guarantee": "measured; an upper bound of the robust accuracy",
-        **options,
-        "input_range": subject.model.input_range if subject.model.compiled else (0.0, 1.0),
-        "backend": keras.backend.backend(),
-        "versions": {"keraslip": __version__, "keras": keras.__version__},
-    }
+    result, predicted, fooled = _outcome(subject, points, options)
     console.print(
-        f"accuracy {percent(report['clean_accuracy'])} % clean, "
-        f"{percent(report['pgd_accuracy'])} % under PGD ({options['steps']} steps, "
-        f"{options['restarts']} runs): an upper bound of the robust accuracy",
+        f"accuracy {percent(result['clean_accuracy'])} % clean, "
+        f"{percent(result['pgd_accuracy'])} % under PGD ({steps} steps, {restarts} runs): an upper bound of "
+        "the robust accuracy",
         soft_wrap=True,
     )
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, as_json(report))
+        write_text(out, as_json(result))
     if picture is not None:
         _draw(subject, points, predicted, fooled, picture, console)
 
 
+def _outcome(subject: Any, points: Any, options: dict[str, int]) -> tuple[dict[str, Any], Any, Any]:
+    """What the JSON file says, the classes predicted at the points, and which of them fool the model."""
+    import keras
+    import numpy as np
+
+    from keraslip import __version__
+    from keraslip.attacks.accuracy import correct
+    from keraslip.attacks.ball import norms
+
+    model, batch_size = subject.model, options["batch_size"]
+    clean, _ = correct(model, subject.x, subject.y, batch_size)
+    stays, predicted = correct(model, points, subject.y, batch_size)
+    fooled = clean & ~stays
+    moved = norms(points - subject.x)[fooled]
+    result = subject.describe() | {
+        "clean_accuracy": float(np.mean(clean)),
+        "pgd_accuracy": float(np.mean(stays)),
+        "fooled": int(fooled.sum()),
+        "perturbation": float(moved.mean()) if len(moved) else None,
+        "guarantee": "measured; an upper bound of the robust accuracy",
+        **options,
+        "input_range": model.input_range if model.compiled else (0.0, 1.0),
+        "backend": keras.backend.backend(),
+        "versions": {"keraslip": __version__, "keras": keras.__version__},
+    }
+    return result, predicted, fooled
+
+
 def _draw(
-    subject: Subject,
-    points: np.ndarray,
-    predicted: np.ndarray,
-    fooled: np.ndarray,
-    picture: Path,
-    console: Console,
+    subject: Any, points: Any, predicted: Any, fooled: Any, picture: Path, console: Console
 ) -> None:
-    rows = np.flatnonzero(fooled)[:SHOWN]
+    from keraslip import plots
+
+    rows = fooled.nonzero()[0][:SHOWN]
     if not len(rows):
         console.print("No image fools the model, so there is no picture to draw.")
         return

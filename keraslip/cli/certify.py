@@ -1,71 +1,83 @@
 """`keraslip certify`: certificates of the images of a data set."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+import typer
 from rich.console import Console
 
-from keraslip.certify import Certificates
-from keraslip.certify.result.table import build_table
-from keraslip.certify.run.settings import Settings
-from keraslip.cli.output import check_file
-from keraslip.cli.run_folder import as_json, read_json, write_text
-from keraslip.cli.saved import model_file
-from keraslip.cli.subject import Subject
-from keraslip.cli.summary import promise, settled, summarize
-from keraslip.cli.tables import percent
+from keraslip.cli.options import (
+    BatchSize,
+    DataDir,
+    DatasetName,
+    Epsilon,
+    Limit,
+    Model,
+    Overwrite,
+    Split,
+)
 
 #: What the file of an interrupted run must have in common with the run that goes on.
 _SAME = ("dataset", "split", "epsilon")
 
 
-def run_certify(
-    load: dict[str, Any],
-    options: dict[str, Any],
-    out: Path | None,
-    evidence: bool,
-    resume: bool,
-    overwrite: bool,
-    console: Console,
+def certify(
+    model: Model,
+    dataset: DatasetName = None,
+    epsilon: Epsilon = None,
+    split: Split = "test",
+    limit: Limit = None,
+    guarantee: Annotated[str, typer.Option(help="proved, probabilistic or estimate.")] = "proved",
+    arithmetic: Annotated[
+        str, typer.Option(help="float32: the network as executed; float64: the ideal one.")
+    ] = "float32",
+    effort: Annotated[str, typer.Option(help="full, or frozen: global norms only.")] = "full",
+    conv: Annotated[
+        str, typer.Option(help="Local norms of convolutions: auto, local (always) or global.")
+    ] = "auto",
+    radius: Annotated[bool, typer.Option(help="Also find every image's certified radius.")] = False,
+    delta: Annotated[
+        float, typer.Option(help="Probability of a wrong certificate, if probabilistic.")
+    ] = 1e-9,
+    data_dir: DataDir = None,
+    batch_size: BatchSize = 256,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Images at once; default: one a core.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="An .npz file; default: beside the model.")
+    ] = None,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Include what the independent checker needs.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the certificates in --out.")
+    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Certifies, prints the table and saves certificates and their summary.
+    """Certify the images of a data set: how many labels no perturbation up to epsilon changes.
 
-    Args:
-        load: Arguments of `Subject.load`.
-        options: Options of `LocalLipschitzModel.certify`.
-        out: The `.npz` file; beside the model if `None`.
-        evidence: Whether the file shall hold what the independent checker needs.
-        resume: Whether to go on with the certificates in it.
-        overwrite: Whether to replace them.
-        console: Where to print.
-
-    Raises:
-        SystemExit: with status 130, after Ctrl-C.
-        ValueError: for a bad option, and for certificates that cannot be resumed.
-        FileExistsError: if there are certificates already.
-        FileNotFoundError: if there are none to resume, or no model.
+    Saves the certificates (.npz) and a summary (.json). Ctrl-C keeps what is done for --resume.
     """
-    Settings(**options)
-    if options["guarantee"] == "estimate" and (evidence or options["radius"]):
+    from keraslip.certify.run.settings import Settings
+    from keraslip.cli.saved import model_file
+    from keraslip.cli.subject import Subject
+
+    console = Console()
+    settings = Settings(guarantee, arithmetic, effort, conv, radius, delta, workers, batch_size)
+    if guarantee == "estimate" and (evidence or radius):
         raise ValueError(
             "--guarantee estimate proves nothing: it has no certified radii and no evidence. Leave out "
             "--radius and --evidence, or ask for --guarantee proved."
         )
-    out = out or model_file(load["model"]).with_suffix(".certificates.npz")
+    out = out or model_file(model).with_suffix(".certificates.npz")
     _check_out(out, resume, overwrite)
-    subject = Subject.load(**load)
+    subject = Subject.load(model, dataset, split, epsilon, limit, data_dir)
     before = _before(out, subject) if resume else None
     console.print(str(subject), soft_wrap=True)
+    ball = subject.x, subject.y, subject.epsilon
     try:
-        found = subject.model.certify(
-            subject.x,
-            subject.y,
-            subject.epsilon,
-            verbose=True,
-            resume=before,
-            **options,
-        )
+        found = subject.model.certify(*ball, verbose=True, resume=before, **vars(settings))
     except KeyboardInterrupt:
         console.print("\nStopped before there was anything to save.")
         raise SystemExit(130) from None
@@ -76,7 +88,11 @@ def run_certify(
         console.print(f"Check them with: python -m keraslip.certify.check {out}", soft_wrap=True)
 
 
-def _save(found: Certificates, subject: Subject, out: Path, console: Console) -> None:
+def _save(found: Any, subject: Any, out: Path, console: Console) -> None:
+    from keraslip.certify.result.table import build_table
+    from keraslip.cli.run_folder import as_json, write_text
+    from keraslip.cli.summary import summarize, verdict
+
     y = subject.y[: len(found)]
     summary = {**subject.describe(), **summarize(found, y)}
     summary["complete"] = found.complete and len(found) == len(subject.x)
@@ -84,38 +100,16 @@ def _save(found: Certificates, subject: Subject, out: Path, console: Console) ->
     found.save(out)
     write_text(_summary_file(out), as_json(summary))
     console.print(build_table(found))
-    for line in (*_verdict(found, y, subject), f"{out} and {_summary_file(out).name} are written."):
+    for line in (*verdict(found, y, subject), f"{out} and {_summary_file(out).name} are written."):
         console.print(line, soft_wrap=True, highlight=False)
     if not summary["complete"]:
         console.print("\nStopped. Go on with the same command and --resume.", soft_wrap=True)
         raise SystemExit(130)
 
 
-def _verdict(found: Certificates, y: np.ndarray, subject: Subject) -> list[str]:
-    """What was found, in one line or two; of a run that was stopped what is known of how many images."""
-    summary, done, images = summarize(found, y), settled(found), len(subject.x)
-    epsilon = f"at epsilon {subject.epsilon:.4g}"
-    if done == images:
-        accuracy = f"{percent(summary['certified_accuracy'])} % {epsilon}"
-        lines = [
-            f"certified accuracy {accuracy} on {images} {subject.split} images: {promise(found)}"
-        ]
-    else:
-        right = int((found.certified & (found.label == y)).sum())
-        lines = [
-            f"partial: {done} of {images} images are settled, {right} of them certified with the right "
-            f"label {epsilon}; {images - done} are pending: {promise(found)}"
-        ]
-    if found.radius is not None and (radius := summary["radius"]) is not None:
-        known = int((~np.isnan(found.radius)).sum())
-        of = "the images" if known == images else f"the {known} images with a radius"
-        lines.append(
-            f"certified radius: half of {of} reach {radius['0.5']:.4g}, a tenth reach {radius['0.9']:.4g}"
-        )
-    return lines
-
-
 def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
+    from keraslip.cli.output import check_file
+
     check_file(out, (".npz",))
     if resume and not out.exists():
         raise FileNotFoundError(f"There are no certificates to resume in {out}.")
@@ -126,8 +120,11 @@ def _check_out(out: Path, resume: bool, overwrite: bool) -> None:
         )
 
 
-def _before(out: Path, subject: Subject) -> Certificates:
+def _before(out: Path, subject: Any) -> Any:
     """Certificates to go on with, held against what is asked for now."""
+    from keraslip.certify import Certificates
+    from keraslip.cli.run_folder import read_json
+
     stored, asked = read_json(_summary_file(out)) or {}, subject.describe()
     changed = [key for key in _SAME if key in stored and stored[key] != asked[key]]
     if changed:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from keraslip.cli.settings import LARGEST_SEED
+
 Model = Annotated[
     Path, typer.Argument(help="A .keras file or the folder of a run.", show_default=False)
 ]
@@ -29,10 +31,8 @@ AttackSamples = Annotated[
 CertifySamples = Annotated[
     int, typer.Option(min=0, help="Test images to certify in the report; 0 for all.")
 ]
-#: The largest seed of NumPy's older generator, which Keras seeds too.
-LARGEST_SEED = 2**32 - 1
 Seed = Annotated[
     int,
     typer.Option(min=0, max=LARGEST_SEED, help="Seed of weights, order of the data and attacks."),
 ]
-SeedOfRun = Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Default: 0.")]
+SeedOfRun = Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Default: the run's.")]

@@ -45,3 +45,20 @@ def check_file(path: Path, endings: Sequence[str] = (), option: str = "--out") -
     if path.is_dir():
         raise ValueError(f"{option} must be a file. Received: the folder {path}")
     check_folder(path.parent, option)
+
+
+def check_new(path: Path, overwrite: bool, other: str) -> None:
+    """Raises where something is there already that must not be replaced.
+
+    Args:
+        path: The file or folder.
+        overwrite: Whether it may be replaced.
+        other: What else the user can choose.
+
+    Raises:
+        FileExistsError: naming it.
+    """
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"{path} exists. Replace it with --overwrite, or choose {other} with --out."
+        )

@@ -1,54 +1,76 @@
-"""`keraslip report RUN`, and the report at the end of `keraslip train` and `keraslip demo`."""
+"""`keraslip report`: one run measured, or several compared by what their reports hold."""
 
-import json
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
-from keraslip.certify.result.table import build_table
-from keraslip.cli.compare import check_out
-from keraslip.cli.data import load_data
-from keraslip.cli.measure import measure
-from keraslip.cli.output import check_folder
-from keraslip.cli.page import load_runs, page
-from keraslip.cli.pictures import PICTURES, draw
-from keraslip.cli.run_folder import CERTIFICATES, CONFIG, PAGE, RunFolder, as_json, write_text
-from keraslip.cli.saved import load_bounded
-from keraslip.cli.tables import accuracy_table, as_text, layer_table
-from keraslip.cli.wording import command
-from keraslip.datasets import Dataset
+from keraslip.cli.options import AttackSamples, CertifySamples, DataDir, SeedOfRun
+
+#: Options that say how to measure.
+MEASURING = ("data_dir", "seed", "attack_samples", "certify_samples")
 
 
-def run_report(
-    path: Path,
-    data_dir: Path | None,
-    seed: int | None,
-    attack_samples: int,
-    certify_samples: int,
-    console: Console,
-    out: Path | None = None,
-    overwrite: bool = False,
+def report(
+    context: typer.Context,
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; default: RUN/report.html, or comparison.html for several."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the page given with --out.")
+    ] = False,
+    data_dir: DataDir = None,
+    seed: SeedOfRun = None,
+    attack_samples: AttackSamples = 200,
+    certify_samples: CertifySamples = 1000,
 ) -> None:
-    """Measures the best model of a run and writes the report into its folder.
+    """Measure the best model of a run: tables, curve, images with their certified radii, JSON, a page.
 
-    Args:
-        path: The run's folder.
-        data_dir: Folder of tensorflow_datasets.
-        seed: Seed of the attack; the run's if `None`.
-        attack_samples: Test images to attack.
-        certify_samples: Test images to certify; 0 for all.
-        console: Where to print.
-        out: Another place for the page.
-        overwrite: Whether to replace what is there.
-
-    Raises:
-        FileExistsError: if `out` exists and `overwrite` is not set.
-        FileNotFoundError: if the folder holds no run.
+    Several runs are compared in one page, by what their reports hold: nothing is measured then.
     """
+    from keraslip.cli.output import check_file, check_new
+
+    if len(runs) > 1:
+        _refuse_measuring(context)
+        out = out or Path("comparison.html")
     if out is not None:
-        check_out(out, overwrite)
+        check_file(out)
+        check_new(out, overwrite, "another file")
+    if len(runs) == 1:
+        _measure(runs[0], data_dir, seed, attack_samples, certify_samples)
+    if out is not None:
+        _write_page(runs, out)
+
+
+def _refuse_measuring(context: typer.Context) -> None:
+    """Raises if options were given that say how to measure: with several runs nothing is measured."""
+    sources = {name: context.get_parameter_source(name) for name in MEASURING}
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise ValueError(
+            "Several runs are compared by the reports they have; measure each one first with "
+            f"keraslip report RUN. Received: {len(context.params['runs'])} runs and {', '.join(given)}"
+        )
+
+
+def _measure(
+    path: Path, data_dir: Path | None, seed: int | None, attack_samples: int, certify_samples: int
+) -> None:
+    """Measures the best model of a run and writes the report into its folder."""
+    from keraslip.cli.data import load_data
+    from keraslip.cli.output import check_folder
+    from keraslip.cli.report_files import write_report
+    from keraslip.cli.run_folder import CONFIG, RunFolder
+    from keraslip.cli.saved import load_bounded
+
     folder = RunFolder(path)
     settings = folder.read_json(CONFIG) if path.is_dir() else None
     if settings is None:
@@ -63,67 +85,23 @@ def run_report(
     known = {"epochs": settings.get("epochs"), "seconds_trained": folder.seconds()}
     kept = {k: before.get(k) if value is None else value for k, value in known.items()}
     samples = attack_samples, certify_samples
-    write_report(model, data, folder, seed, console, *samples, kept, data_dir)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, page(load_runs([path])))
+    write_report(model, data, folder, seed, Console(), *samples, kept, data_dir)
 
 
-def write_report(
-    model: Any,
-    data: Dataset,
-    folder: RunFolder,
-    seed: int,
-    console: Console,
-    attack_samples: int | None = None,
-    certify_samples: int | None = None,
-    more: dict[str, Any] | None = None,
-    data_dir: Path | None = None,
-) -> None:
-    """Measures a model, draws, prints the tables and writes all of it into a run's folder.
+def _write_page(paths: Sequence[Path], out: Path) -> None:
+    """The page of runs by what their folders hold; no data are read and nothing is measured."""
+    from keraslip.cli.page import load_runs, page
+    from keraslip.cli.run_folder import write_text
+    from keraslip.cli.wording import command
 
-    Args:
-        model: A compiled `LocalLipschitzModel`.
-        data: The data set; only its test part is used.
-        folder: The run's folder.
-        seed: Seed of the attacks.
-        console: Where to print.
-        attack_samples: Test images to attack; all that are certified if `None`.
-        certify_samples: Test images to certify; all if `None` or 0.
-        more: Further entries of report.json.
-        data_dir: Folder of tensorflow_datasets, if the user gave it.
-
-    Raises:
-        SystemExit: with status 130, after Ctrl-C.
-    """
-    try:
-        found = measure(model, data, seed, attack_samples, certify_samples, console)
-        draw(model, data, folder, found, seed, console)
-    except KeyboardInterrupt:
-        console.print(
-            "\nStopped. The model is saved; make its report with: "
-            + command("report", folder.path, data_dir=data_dir),
-            soft_wrap=True,
-        )
-        raise SystemExit(130) from None
-    report = found.report | (more or {})
-    tables = accuracy_table(report), build_table(found.certificates), layer_table(report)
-    found.certificates.save(folder.path / CERTIFICATES)
-    write_text(folder.path / "report.md", _markdown(as_text(*tables), folder.path))
-    (run,) = load_runs([folder.path])
-    shown = replace(run, report=json.loads(as_json(report)))
-    write_text(folder.path / PAGE, page([shown]))
-    # Last of all: with it the report is whole.
-    folder.write_json("report.json", report)
-    for table in reversed(tables):
-        console.print(table)
-    console.print(
-        f"report.json, report.md, {PAGE}, {CERTIFICATES} and pictures are in {folder.path}.",
-        soft_wrap=True,
-    )
-
-
-def _markdown(tables: str, folder: Path) -> str:
-    drawn = [name for name in PICTURES if (folder / name).exists()]
-    pictures = "\n\n".join(f"![{Path(name).stem}]({name})" for name in drawn)
-    return f"# Report\n\n```text\n{tables}\n```\n\n{pictures}\n"
+    console, runs = Console(), load_runs(paths)
+    text = page(runs)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, text)
+    if len(runs) == 1:
+        return
+    for run in runs:
+        if run.report is None:
+            measure = command("report", run.path)
+            console.print(f"Not measured yet: {measure}", soft_wrap=True, markup=False)
+    console.print(f"{out} compares {len(runs)} runs.", soft_wrap=True, markup=False)

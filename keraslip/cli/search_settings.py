@@ -1,63 +1,39 @@
 """All that decides a search, and how the command line writes a search space."""
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-from keraslip.cli.recipes import RECIPES
+import typer
+
+from keraslip.cli.settings import CommonSettings, any_of, check_choice
+
+#: Names of tuners, and of their classes in keras-tuner.
+TUNERS = {
+    "random": "RandomSearch",
+    "hyperband": "Hyperband",
+    "bayesian": "BayesianOptimization",
+}
 
 
-@dataclass(frozen=True)
-class SearchSettings:
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings(CommonSettings):
     """Settings of a search; written to search.json and compared on resume."""
 
-    application: str
-    dataset: str
-    epsilon: float
-    tuner: str
-    epochs: int
-    batch_size: int
-    activation: str
-    power_iterations: int
-    augment: str | None
-    seed: int
-    space: list[str]
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Length of a trial; hyperband: of the longest.")
+    ]
+    tuner: Annotated[str, typer.Option(help=f"{any_of(TUNERS)}.")] = "random"
+    space: Annotated[
+        list[str],
+        typer.Option(help="NAME=LOW:HIGH, NAME=A,B,C, NAME=VALUE or NAME=none; may be repeated."),
+    ] = field(default_factory=list)
+
+    _KIND = "search", "; only --trials can grow"
 
     @classmethod
-    def resolve(
-        cls, given: dict[str, Any], stored: dict[str, Any] | None = None
-    ) -> "SearchSettings":
-        """Settings from what the user gave, what the folder holds and the network's recipe.
-
-        Raises:
-            ValueError: for an unknown network, or where given and stored settings differ.
-        """
-        given = {key: value for key, value in given.items() if value not in (None, [])}
-        if stored is not None:
-            if changed := {k: v for k, v in given.items() if stored.get(k) != v}:
-                raise ValueError(
-                    "A search goes on with the settings it began with; only --trials can grow. Leave them "
-                    "out, or begin another search with another --out. "
-                    f"Received: {changed}, the search has { {k: stored.get(k) for k in changed} }"
-                )
-            if set(stored) != {f.name for f in fields(cls)}:
-                raise ValueError(
-                    "The folder holds no settings of this keraslip's searches, so the search cannot be "
-                    f"resumed. Received: {', '.join(stored)}"
-                )
-            return cls(**stored)
-        name = given.get("application", "mnist_4c3f")
-        if name not in RECIPES:
-            raise ValueError(
-                f"--application must be one of {', '.join(sorted(RECIPES))}. Received: {name!r}"
-            )
-        usual = {"tuner": "random", "activation": "clipped_relu", "seed": 0, "space": []}
-        known = {f.name for f in fields(cls)}
-        recipe = {k: v for k, v in asdict(RECIPES[name]).items() if k in known}
-        return cls(**{**usual, **recipe, **given, "application": name})
-
-    def as_dict(self) -> dict[str, Any]:
-        """The settings by name."""
-        return asdict(self)
+    def _check(cls, given: dict[str, Any]) -> None:
+        super()._check(given)
+        check_choice("tuner", given.get("tuner", "random"), list(TUNERS))
 
 
 def parse_space(entries: list[str]) -> dict[str, Any]:

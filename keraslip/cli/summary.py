@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from keraslip.certify import Certificates
+from keraslip.cli.subject import Subject
+from keraslip.cli.tables import percent
 
 #: Quantiles of the certified radius in a summary.
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -39,6 +41,30 @@ def summarize(found: Certificates, y: np.ndarray) -> dict[str, Any]:
         "radius": radius_quantiles(found),
         "details": found.details,
     }
+
+
+def verdict(found: Certificates, y: np.ndarray, subject: Subject) -> list[str]:
+    """What was found, in one line or two; of a run that was stopped what is known of how many images."""
+    summary, done, images = summarize(found, y), settled(found), len(subject.x)
+    epsilon = f"at epsilon {subject.epsilon:.4g}"
+    if done == images:
+        accuracy = f"{percent(summary['certified_accuracy'])} % {epsilon}"
+        lines = [
+            f"certified accuracy {accuracy} on {images} {subject.split} images: {promise(found)}"
+        ]
+    else:
+        right = int((found.certified & (found.label == y)).sum())
+        lines = [
+            f"partial: {done} of {images} images are settled, {right} of them certified with the right "
+            f"label {epsilon}; {images - done} are pending: {promise(found)}"
+        ]
+    if found.radius is not None and (radius := summary["radius"]) is not None:
+        known = int((~np.isnan(found.radius)).sum())
+        of = "the images" if known == images else f"the {known} images with a radius"
+        lines.append(
+            f"certified radius: half of {of} reach {radius['0.5']:.4g}, a tenth reach {radius['0.9']:.4g}"
+        )
+    return lines
 
 
 def promise(found: Certificates) -> str:

@@ -1,48 +1,46 @@
 """`keraslip train`: a run with checkpoints, and its report."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import keras
+import typer
 from rich.console import Console
 
-from keraslip.callbacks import LipschitzMonitor
-from keraslip.cli.data import load_data
-from keraslip.cli.report import write_report
-from keraslip.cli.run_folder import BEST, CONFIG, RunFolder
-from keraslip.cli.training import Settings, advice, begin, train
-from keraslip.cli.warned import training_warnings
-from keraslip.cli.wording import command
-from keraslip.datasets import Dataset
+from keraslip.cli.options import AttackSamples, CertifySamples, DataDir, Out, Overwrite
+from keraslip.cli.settings import Settings, with_settings
 
 
-def run_train(
+@with_settings(Settings)
+def train(
+    out: Out,
     given: dict[str, Any],
-    out: Path,
-    data_dir: Path | None,
-    attack_samples: int,
-    certify_samples: int,
-    resume: bool,
-    overwrite: bool,
-    console: Console,
-    monitor: bool = False,
-    tensorboard: bool = False,
+    data_dir: DataDir = None,
+    attack_samples: AttackSamples = 200,
+    certify_samples: CertifySamples = 1000,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")
+    ] = False,
+    overwrite: Overwrite = False,
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="Write norms and radii of each epoch to monitor.csv.")
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="The same, and event files for TensorBoard.")
+    ] = False,
 ) -> None:
-    """Trains or continues a run and reports on its best model.
+    """Train a network on a data set, with checkpoints, and report on the test data.
 
-    Args:
-        given: Settings the user gave, `None` for those left out.
-        out: The run's folder.
-        data_dir: Folder of tensorflow_datasets.
-        attack_samples: Test images to attack at the end.
-        certify_samples: Test images to certify at the end; 0 for all.
-        resume: Whether to continue what is in the folder.
-        overwrite: Whether to replace it.
-        console: Where to print.
-        monitor: Whether to write norms and radii of validation images after each epoch.
-        tensorboard: Whether to write them for TensorBoard as well.
+    Options that are left out come from the network's recipe, or with --resume from the run itself.
     """
-    folder = RunFolder(out)
+    import keras
+
+    from keraslip.cli import report_files, training
+    from keraslip.cli.data import load_data
+    from keraslip.cli.run_folder import BEST, CONFIG, RunFolder
+    from keraslip.cli.warned import training_warnings
+    from keraslip.cli.wording import command
+
+    console, folder = Console(), RunFolder(out)
     stored = folder.read_json(CONFIG) if resume and out.is_dir() else None
     if resume and stored is None and folder.exists and not overwrite:
         raise FileNotFoundError(
@@ -55,12 +53,14 @@ def run_train(
     watch = [_monitor(out, data, tensorboard)] if monitor or tensorboard else []
     model = None
     if stored is None:
-        model = begin(settings, data)
+        model = training.begin(settings, data)
         folder.create(overwrite)
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
     try:
-        with training_warnings(console, advice(settings)):
-            _, seconds = train(settings, data, folder, console, callbacks=watch, model=model)
+        with training_warnings(console, training.advice(settings)):
+            _, seconds = training.train(
+                settings, data, folder, console, callbacks=watch, model=model
+            )
     except KeyboardInterrupt:
         watching = ["--monitor"] * monitor + ["--tensorboard"] * tensorboard
         console.print(
@@ -73,10 +73,12 @@ def run_train(
     best = keras.models.load_model(folder.path / BEST)
     more = {"epochs": settings.epochs, "seconds_trained": seconds}
     samples = attack_samples, certify_samples
-    write_report(best, data, folder, settings.seed, console, *samples, more, data_dir)
+    report_files.write_report(best, data, folder, settings.seed, console, *samples, more, data_dir)
 
 
-def _monitor(out: Path, data: Dataset, tensorboard: bool) -> LipschitzMonitor:
+def _monitor(out: Path, data: Any, tensorboard: bool) -> Any:
+    from keraslip.callbacks import LipschitzMonitor
+
     try:
         return LipschitzMonitor(out, data.x_val, data.y_val, tensorboard=tensorboard)
     except ImportError as error:

@@ -1,98 +1,17 @@
 """The training run behind `keraslip train` and `keraslip demo`."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import keras
 from rich.console import Console
 
-from keraslip import applications, losses, registered  # noqa: F401 - what a checkpoint may hold
-from keraslip.checks import check_epsilon
+from keraslip import applications, registered  # noqa: F401 - what a checkpoint may hold
 from keraslip.cli.progress import EpochBar
-from keraslip.cli.recipes import RECIPES
 from keraslip.cli.run_folder import CONFIG, LAST, STATE, Checkpoint, EpochLog, RunFolder
+from keraslip.cli.settings import CommonSettings, Settings
 from keraslip.datasets import Dataset, ShuffledBatches
-from keraslip.rules import BOUNDS
-from keraslip.rules.locality import CHOICES
 from keraslip.schedules import LinearRamp
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that decides a run; written to config.json and compared on resume."""
-
-    application: str
-    dataset: str
-    activation: str
-    threshold: float | None
-    epsilon: float
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    final_learning_rate: float
-    loss: str
-    bound: str
-    local: Any
-    sparsity: float
-    power_iterations: int
-    train_epsilon_factor: float
-    augment: str | None
-    seed: int
-
-    @classmethod
-    def resolve(cls, given: dict[str, Any], stored: dict[str, Any] | None = None) -> "Settings":
-        """Settings from what the user gave, what the folder holds and the network's recipe.
-
-        Raises:
-            ValueError: for unknown names, numbers out of range, or where given and stored settings differ.
-        """
-        given = {key: value for key, value in given.items() if value is not None}
-        if "local" in given:
-            given["local"] = _choice(given["local"])
-        if stored is not None:
-            # Runs of before there was a choice.
-            stored = {"local": "auto", **stored}
-            if set(stored) != {f.name for f in fields(cls)}:
-                raise ValueError(
-                    f"{CONFIG} holds no settings of this keraslip's runs, so the run cannot be resumed. "
-                    f"Received: {', '.join(stored)}"
-                )
-            changed = {k: v for k, v in given.items() if stored.get(k) != v}
-            if changed:
-                was = {k: stored.get(k) for k in changed}
-                raise ValueError(
-                    "A resumed run continues exactly, so its settings cannot change. Leave them out, or "
-                    f"start another run with another --out. Received: {changed}, the run has {was}"
-                )
-            return cls(**stored)
-        given = {"application": "mnist_4c3f", **given}
-        _check(given)
-        name = given["application"]
-        fallback = {"activation": "clipped_relu", "threshold": None, "bound": "local", "seed": 0}
-        known = {f.name for f in fields(cls)}
-        recipe = {k: v for k, v in asdict(RECIPES[name]).items() if k in known}
-        return cls(**{**fallback, **recipe, **given})
-
-
-def _choice(local: str) -> Any:
-    """A choice by its name, or the names of layers."""
-    return local if local in CHOICES else [name.strip() for name in local.split(",")]
-
-
-def _check(given: dict[str, Any]) -> None:
-    """Checks what needs no data; the rest is seen when the model is built."""
-    names = {"application": sorted(RECIPES), "loss": losses.names(), "bound": BOUNDS}
-    for option, known in names.items():
-        if option in given and given[option] not in known:
-            raise ValueError(
-                f"--{option} must be one of {', '.join(known)}. Received: {given[option]!r}"
-            )
-    check_epsilon(given.get("epsilon", 0.0), "--epsilon")
-    rate = given.get("learning_rate", 1.0)
-    if not 0.0 < rate < math.inf:
-        raise ValueError(f"--learning-rate must be a finite number > 0. Received: {rate}")
 
 
 def advice(settings: Settings) -> str:
@@ -144,7 +63,9 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
     return model
 
 
-def training_batches(settings: Any, data: Dataset, start_epoch: int = 0) -> ShuffledBatches:
+def training_batches(
+    settings: CommonSettings, data: Dataset, start_epoch: int = 0
+) -> ShuffledBatches:
     """Batches of the training images, in the order that the seed decides.
 
     Args:
@@ -157,7 +78,7 @@ def training_batches(settings: Any, data: Dataset, start_epoch: int = 0) -> Shuf
         data.y_train,
         settings.batch_size,
         settings.seed,
-        settings.augment,
+        settings.augment,  # type: ignore[arg-type] # checked with the settings
         start_epoch=start_epoch,
     )
 
@@ -207,7 +128,7 @@ def train(
         model = keras.models.load_model(folder.path / LAST)
     elif model is None:
         model = begin(settings, data)
-    folder.write_json(CONFIG, asdict(settings))
+    folder.write_json(CONFIG, settings.as_dict())
     bar = EpochBar(console)
     keeper = Checkpoint(folder) if keep_best else EpochLog(folder)
     try:

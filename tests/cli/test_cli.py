@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import keras
 import numpy as np
@@ -27,7 +27,9 @@ from keraslip.cli.run_folder import (
     Checkpoint,
     RunFolder,
 )
-from keraslip.cli.training import Settings, train
+from keraslip.cli.search_settings import SearchSettings
+from keraslip.cli.settings import Settings
+from keraslip.cli.training import train
 from tests.cli.page_reader import PageReader
 
 GIVEN = {"application": "digits_2c2f", "epochs": 3, "batch_size": 32, "activation": "maxmin"}
@@ -122,10 +124,25 @@ def test_a_folder_with_results_is_not_overwritten(tmp_path):
 
 
 @options_alone
+def test_every_setting_has_an_option_and_a_recipe_can_be_undone():
+    for command, kind in (("train", Settings), ("tune", SearchSettings)):
+        words = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "120"}).output
+        for name in (field.name for field in fields(kind)):
+            assert f"--{name.replace('_', '-')}" in words
+    recipe = {"application": "cifar_4c3f"}
+    assert Settings.resolve(recipe).augment == "crop_flip"
+    plain = Settings.resolve({**recipe, "augment": "none"})
+    assert plain.augment is None and Settings.resolve({"augment": "none"}, plain.as_dict()) == plain
+
+
+@options_alone
 @pytest.mark.parametrize(
     "given, message",
     [
         ({"application": "resnet"}, "mnist_4c3f"),
+        ({"augment": "mixup"}, "--augment must be one of none, crop_flip"),
+        ({"train_epsilon_factor": -1.0}, "--train-epsilon-factor must be"),
+        ({"final_learning_rate": float("nan")}, "--final-learning-rate must be"),
         ({"application": "digits_2c2f", "loss": "hinge"}, "gloro"),
     ],
 )
@@ -183,7 +200,7 @@ def test_train_monitors_the_run(data, tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     out = tmp_path / "run"
     monkeypatch.setattr(datasets, "load", lambda *_: data)
-    monkeypatch.setattr("keraslip.cli.train.write_report", lambda *_: None)
+    monkeypatch.setattr("keraslip.cli.report_files.write_report", lambda *_: None)
     start = ["train", "--application", "digits_2c2f", "--epochs", "1", "--out", str(out)]
     done = CliRunner().invoke(app, [*start, "--tensorboard"])
     assert done.exit_code == 0, done.output

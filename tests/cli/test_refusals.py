@@ -10,7 +10,7 @@ import keraslip
 import keraslip.cli
 from keraslip.cli import output
 from keraslip.cli.run_folder import RunFolder
-from keraslip.cli.training import Settings
+from keraslip.cli.settings import Settings
 from keraslip.datasets import prepared
 
 pytestmark = pytest.mark.any_backend("options, places and messages")

@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from keraslip.cli.run_folder import BEST, LAST, STATE, RunFolder
-from keraslip.cli.training import Settings, train
+from keraslip.cli.settings import Settings
+from keraslip.cli.training import train
 from tests.cli.few_digits import few_digits
 
 #: On every backend a run goes on exactly in tests/cli/test_cli.py, and in another process in

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from keraslip.cli.demo import _advice
-from keraslip.cli.training import Settings, advice
+from keraslip.cli.settings import Settings
+from keraslip.cli.training import advice
 from keraslip.cli.warned import training_warnings
 from keraslip.cli.wording import command
 from keraslip.models.callbacks import TrainingWarning

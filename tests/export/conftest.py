@@ -9,9 +9,8 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from rich.console import Console
 
-from keraslip.cli.export import run_export
+from keraslip.cli.export import export
 from tests.export.nets import ACTIVATIONS, EPSILON, build, images
 
 
@@ -27,8 +26,7 @@ def exported(tmp_path_factory):
     models[first].save(folder / "model.keras")
     out = folder / first
     out.mkdir()
-    console = Console(quiet=True)
-    run_export(folder / "model.keras", out, "tf_saved_model", None, True, console)
+    export(folder / "model.keras", out, overwrite=True)
     if keras.backend.backend() == "tensorflow":
         for name in others:
             models[name] = build(name)

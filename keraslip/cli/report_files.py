@@ -1,0 +1,77 @@
+"""What a report consists of: tables, pictures, a page, certificates and report.json."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from keraslip.certify.result.table import build_table
+from keraslip.cli.measure import measure
+from keraslip.cli.page import load_runs, page
+from keraslip.cli.pictures import PICTURES, draw
+from keraslip.cli.run_folder import CERTIFICATES, PAGE, RunFolder, as_json, write_text
+from keraslip.cli.tables import accuracy_table, as_text, layer_table
+from keraslip.cli.wording import command
+from keraslip.datasets import Dataset
+
+
+def write_report(
+    model: Any,
+    data: Dataset,
+    folder: RunFolder,
+    seed: int,
+    console: Console,
+    attack_samples: int | None = None,
+    certify_samples: int | None = None,
+    more: dict[str, Any] | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Measures a model, draws, prints the tables and writes all of it into a run's folder.
+
+    Args:
+        model: A compiled `LocalLipschitzModel`.
+        data: The data set; only its test part is used.
+        folder: The run's folder.
+        seed: Seed of the attacks.
+        console: Where to print.
+        attack_samples: Test images to attack; all that are certified if `None`.
+        certify_samples: Test images to certify; all if `None` or 0.
+        more: Further entries of report.json.
+        data_dir: Folder of tensorflow_datasets, if the user gave it.
+
+    Raises:
+        SystemExit: with status 130, after Ctrl-C.
+    """
+    try:
+        found = measure(model, data, seed, attack_samples, certify_samples, console)
+        draw(model, data, folder, found, seed, console)
+    except KeyboardInterrupt:
+        console.print(
+            "\nStopped. The model is saved; make its report with: "
+            + command("report", folder.path, data_dir=data_dir),
+            soft_wrap=True,
+        )
+        raise SystemExit(130) from None
+    report = found.report | (more or {})
+    tables = accuracy_table(report), build_table(found.certificates), layer_table(report)
+    found.certificates.save(folder.path / CERTIFICATES)
+    write_text(folder.path / "report.md", _markdown(as_text(*tables), folder.path))
+    (run,) = load_runs([folder.path])
+    shown = replace(run, report=json.loads(as_json(report)))
+    write_text(folder.path / PAGE, page([shown]))
+    # Last of all: with it the report is whole.
+    folder.write_json("report.json", report)
+    for table in reversed(tables):
+        console.print(table)
+    console.print(
+        f"report.json, report.md, {PAGE}, {CERTIFICATES} and pictures are in {folder.path}.",
+        soft_wrap=True,
+    )
+
+
+def _markdown(tables: str, folder: Path) -> str:
+    drawn = [name for name in PICTURES if (folder / name).exists()]
+    pictures = "\n\n".join(f"![{Path(name).stem}]({name})" for name in drawn)
+    return f"# Report\n\n```text\n{tables}\n```\n\n{pictures}\n"

@@ -1,0 +1,206 @@
+"""What decides a run or a search: for each setting its name, type, default and help, once.
+
+The commands' options are made from it, so nothing here imports Keras: words of help do without.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, ClassVar, Self, get_type_hints
+
+import typer
+
+from keraslip.loss_names import LOSSES
+
+#: The largest seed of NumPy's older generator, which Keras seeds too.
+LARGEST_SEED = 2**32 - 1
+
+
+def _power_iterations() -> int:
+    from keraslip.models.options import POWER_ITERATIONS
+
+    return POWER_ITERATIONS
+
+
+def any_of(names: Iterable[str]) -> str:
+    """Names as words of help list them."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
+
+def _option(help: str | None = None, **limits: Any) -> Any:
+    return typer.Option(help=help, show_default=False, **limits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonSettings:
+    """What decides a run and a search; a recipe says what each network is trained with."""
+
+    application: Annotated[str, _option("Network, such as mnist_4c3f or cifar_6c2f.")]
+    dataset: Annotated[str, _option("digits, mnist, fashion_mnist, cifar10 or tiny_imagenet.")]
+    epsilon: Annotated[float, _option("L2 radius to certify, in [0, 1] pixel units.")]
+    epochs: Annotated[int, _option("Length of the run.", min=1)]
+    activation: Annotated[str, _option("clipped_relu, maxmin, clipped_maxmin or relu.")] = (
+        "clipped_relu"
+    )
+    batch_size: Annotated[int, _option("Images in a step.", min=1)] = 256
+    power_iterations: Annotated[int, _option("For each norm in a step.", min=1)] = field(
+        default_factory=_power_iterations
+    )
+    augment: Annotated[str | None, _option("Of training images: crop_flip or none.")] = None
+    seed: Annotated[int, _option("Default: 0.", min=0, max=LARGEST_SEED)] = 0
+
+    #: What goes on, and why its settings cannot change.
+    _KIND: ClassVar[tuple[str, str]]
+
+    @classmethod
+    def resolve(cls, given: dict[str, Any], stored: dict[str, Any] | None = None) -> Self:
+        """Settings from what the user gave, what the folder holds and the network's recipe.
+
+        Raises:
+            ValueError: for unknown names, numbers out of range, or where given and stored settings differ.
+        """
+        from keraslip.cli.recipes import RECIPES
+
+        given = cls._read({k: v for k, v in given.items() if v is not None and v != []})
+        if stored is not None:
+            return cls._resumed(given, stored)
+        name = given.get("application", "mnist_4c3f")
+        check_choice("application", name, sorted(RECIPES))
+        cls._check(given)
+        known = {f.name for f in fields(cls)}
+        recipe = {k: v for k, v in asdict(RECIPES[name]).items() if k in known}
+        return cls(**recipe | given)
+
+    @classmethod
+    def _read(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """What the command line says in words, as values."""
+        if given.get("augment") == "none":
+            given["augment"] = None
+        return given
+
+    @classmethod
+    def _resumed(cls, given: dict[str, Any], stored: dict[str, Any]) -> Self:
+        what, remedy = cls._KIND
+        if set(stored) != {f.name for f in fields(cls)}:
+            raise ValueError(
+                f"The folder holds no settings of this keraslip's {what}s, so it cannot be resumed. "
+                f"Received: {', '.join(stored)}"
+            )
+        if changed := {k: v for k, v in given.items() if stored[k] != v}:
+            was = {k: stored[k] for k in changed}
+            raise ValueError(
+                f"A resumed {what} continues exactly, so its settings cannot change{remedy}. Leave them out, "
+                f"or begin another {what} with another --out. Received: {changed}, the {what} has {was}"
+            )
+        return cls(**stored)
+
+    @classmethod
+    def _check(cls, given: dict[str, Any]) -> None:
+        """Checks what needs no data; the rest is seen when the model is built."""
+        check_choice("augment", given.get("augment"), [None, "crop_flip"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(CommonSettings):
+    """All that decides a run; written to config.json and compared on resume."""
+
+    threshold: Annotated[float | None, _option("Initial threshold.")] = None
+    learning_rate: Annotated[float, _option("Adam's learning rate.")] = 1e-3
+    final_learning_rate: Annotated[
+        float, _option("Of the last step, as a share of --learning-rate, which half the run has.")
+    ] = 0.02
+    loss: Annotated[str, _option(f"{any_of(LOSSES)}.")] = "bcp"
+    bound: Annotated[str, _option("local, global or paper.")] = "local"
+    local: Annotated[
+        Any, _option("Norms that leave constant units out: auto, dense, all, or NAME,NAME.")
+    ] = "auto"
+    sparsity: Annotated[float, _option("Weight of the sparsity loss.")] = 0.0
+    train_epsilon_factor: Annotated[
+        float, _option("Epsilon at the end of training, as a multiple of --epsilon.")
+    ] = 1.1
+
+    _KIND = "run", ""
+
+    @classmethod
+    def _read(cls, given: dict[str, Any]) -> dict[str, Any]:
+        from keraslip.rules.locality import CHOICES
+
+        local = given.get("local")
+        if isinstance(local, str) and local not in CHOICES:
+            given["local"] = [name.strip() for name in local.split(",")]
+        return super()._read(given)
+
+    @classmethod
+    def _resumed(cls, given: dict[str, Any], stored: dict[str, Any]) -> Self:
+        # Runs of before there was a choice.
+        return super()._resumed(given, {"local": "auto", **stored})
+
+    @classmethod
+    def _check(cls, given: dict[str, Any]) -> None:
+        from keraslip.checks import check_epsilon
+        from keraslip.rules import BOUNDS
+
+        super()._check(given)
+        check_choice("loss", given.get("loss", "bcp"), list(LOSSES))
+        check_choice("bound", given.get("bound", "local"), list(BOUNDS))
+        for name in ("epsilon", "train_epsilon_factor", "final_learning_rate"):
+            check_epsilon(given.get(name, 0.0), _flag(name))
+        rate = given.get("learning_rate", 1.0)
+        if not 0.0 < rate < math.inf:
+            raise ValueError(f"--learning-rate must be a finite number > 0. Received: {rate}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def check_choice(name: str, value: Any, known: list[Any]) -> None:
+    """Raises unless the value of a setting is among those there are."""
+    if value not in known:
+        listed = ", ".join(str(choice).lower() for choice in known)
+        raise ValueError(f"{_flag(name)} must be one of {listed}. Received: {value!r}")
+
+
+def with_settings(kind: type[CommonSettings]) -> Callable[..., Any]:
+    """Gives a command an option for each setting, in place of its parameter `given`.
+
+    Args:
+        kind: The settings. What a user leaves out is `None`: it comes from the recipe.
+
+    Returns:
+        A decorator; the command gets a dictionary of the settings by name.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    names = [f.name for f in fields(kind)]
+
+    def parameter(name: str) -> inspect.Parameter:
+        # What has several forms is written as text.
+        plain, option = hints[name].__origin__, hints[name].__metadata__[0]
+        annotation: Any = Annotated[(str if plain is Any else plain) | None, option]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(name, keyword, default=None, annotation=annotation)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def run(**values: Any) -> None:
+            command(given={name: values.pop(name) for name in names}, **values)
+
+        parameters: list[inspect.Parameter] = []
+        for own in inspect.signature(command).parameters.values():
+            settings = own.name == "given"
+            parameters += (
+                [parameter(name) for name in names]
+                if settings
+                else [own.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+            )
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
