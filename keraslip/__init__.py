@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keraslip import plots as plots
     from keraslip import rules as rules
     from keraslip import schedules as schedules
+    from keraslip import testing as testing
     from keraslip import tuning as tuning
     from keraslip.certify.execution.violation import CertificateViolation as CertificateViolation
     from keraslip.certify.result.certificates import Certificates as Certificates
@@ -51,6 +52,7 @@ else:
         "plots",
         "rules",
         "schedules",
+        "testing",
         "tuning",
     )
     __getattr__, __dir__ = _attach(
