@@ -110,8 +110,8 @@ def _check_adjoint(exact: LinearMap, matrix: Array) -> None:
             int(np.argmax(np.where(np.isnan(off), np.inf, off))), off.shape
         )
         raise AssertionError(
-            f"{what}: it is not the transpose of forward. From input {_index(into, exact.in_shape)} to output "
-            f"{_index(out, exact.out_shape)} forward has {matrix[out, into]:.6g}, adjoint "
+            f"{what}: it is not the transpose of forward. From input {_index(into, exact.in_shape)} to "
+            f"output {_index(out, exact.out_shape)} forward has {matrix[out, into]:.6g}, adjoint "
             f"{rows.reshape(matrix.shape)[out, into]:.6g}"
         )
 
@@ -175,8 +175,8 @@ def _check_whole(exact: LinearMap, matrix: Array) -> None:
     require(
         ~wrong,
         "absolute",
-        f"its matrix has to be at least the magnitudes of this one's; at output {where} it is not. A map with a "
-        "sign in none of its fields overrides it",
+        f"its matrix has to be at least the magnitudes of this one's; at output {where} it is not. A map "
+        "with a sign in none of its fields overrides it",
     )
     if exact.isometry:
         ones = (np.abs(matrix) > 0).sum(axis=0) == 1
