@@ -1,9 +1,9 @@
 """A CSV file with one row for each epoch, whole at every moment."""
 
-import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from keraslip.files import read_table, write_table
 
 
 class CsvTable:
@@ -17,7 +17,7 @@ class CsvTable:
     def __init__(self, path: Path, done: int) -> None:
         self.path = path
         # As text, so that rows stay as they were written.
-        self.rows = [row for row in _read(path) if float(row["epoch"]) <= done] if done else []
+        self.rows = [row for row in read_table(path) if float(row["epoch"]) <= done] if done else []
 
     def add(self, row: Mapping[str, float]) -> None:
         """Adds the row of an epoch.
@@ -31,22 +31,9 @@ class CsvTable:
                 f"Choose another folder. Received: {', '.join(row)}; it has {', '.join(self.rows[0])}"
             )
         self.rows.append({key: str(value) for key, value in row.items()})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        with partial.open("w", newline="", encoding="utf-8") as lines:
-            writer = csv.DictWriter(lines, fieldnames=list(row))
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(partial, self.path)
+        write_table(self.path, self.rows)
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
     """The rows of a CSV file of numbers; none if it is not there."""
-    return [{key: float(value) for key, value in row.items()} for row in _read(path)]
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
+    return [{key: float(value) for key, value in row.items()} for row in read_table(path)]

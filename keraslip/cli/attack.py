@@ -33,9 +33,10 @@ def attack(
     from keraslip.attacks import pgd_l2
     from keraslip.cli.measure import say_attack
     from keraslip.cli.output import check_file
-    from keraslip.cli.run_folder import as_json, write_text
+    from keraslip.cli.run_folder import as_json
     from keraslip.cli.subject import Subject
     from keraslip.cli.tables import percent
+    from keraslip.files import write_text
 
     console = Console()
     if out is not None:

@@ -19,6 +19,10 @@ from keraslip.cli.options import (
 
 #: What the file of an interrupted run must have in common with the run that goes on.
 _SAME = ("dataset", "split", "epsilon")
+_NO_PROOF = (
+    "--guarantee estimate proves nothing: it has no certified radii and no evidence. Leave out --radius and "
+    "--evidence, or ask for --guarantee proved."
+)
 
 
 def certify(
@@ -66,10 +70,7 @@ def certify(
     console = Console()
     settings = Settings(guarantee, arithmetic, effort, conv, radius, delta, workers, batch_size)
     if guarantee == "estimate" and (evidence or radius):
-        raise ValueError(
-            "--guarantee estimate proves nothing: it has no certified radii and no evidence. Leave out "
-            "--radius and --evidence, or ask for --guarantee proved."
-        )
+        raise ValueError(_NO_PROOF)
     out = out or model_file(model).with_suffix(".certificates.npz")
     _check_out(out, resume, overwrite)
     subject = Subject.load(model, dataset, split, epsilon, limit, data_dir)
@@ -90,8 +91,9 @@ def certify(
 
 def _save(found: Any, subject: Any, out: Path, console: Console) -> None:
     from keraslip.certify.result.table import build_table
-    from keraslip.cli.run_folder import as_json, write_text
+    from keraslip.cli.run_folder import as_json
     from keraslip.cli.summary import summarize, verdict
+    from keraslip.files import write_text
 
     y = subject.y[: len(found)]
     summary = {**subject.describe(), **summarize(found, y)}

@@ -91,8 +91,8 @@ def _measure(
 def _write_page(paths: Sequence[Path], out: Path) -> None:
     """The page of runs by what their folders hold; no data are read and nothing is measured."""
     from keraslip.cli.page import load_runs, page
-    from keraslip.cli.run_folder import write_text
     from keraslip.cli.wording import command
+    from keraslip.files import write_text
 
     console, runs = Console(), load_runs(paths)
     text = page(runs)

@@ -1,6 +1,5 @@
 """A folder with one training run: arguments, last and best model, one line for each epoch."""
 
-import csv
 import json
 import math
 import os
@@ -10,7 +9,9 @@ from typing import Any
 
 import keras
 
+from keraslip.callbacks.csv_table import read_rows
 from keraslip.cli.output import check_folder
+from keraslip.files import whole, write_table, write_text
 
 CONFIG, LOG, STATE = "config.json", "log.csv", "state.json"
 LAST, BEST, MODEL = "last.keras", "best.keras", "model.keras"
@@ -45,13 +46,6 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file in one go."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 class RunFolder:
@@ -106,19 +100,12 @@ class RunFolder:
 
     def save_model(self, name: str, model: keras.Model) -> None:
         """Saves a model in one go."""
-        temporary = self.path / f".partial.{name}"
-        model.save(temporary)
-        os.replace(temporary, self.path / name)
+        with whole(self.path / name) as partial:
+            model.save(partial)
 
     def history(self) -> list[dict[str, float]]:
         """The logs of the epochs that are done."""
-        file = self.path / LOG
-        if not file.exists():
-            return []
-        with file.open(newline="") as lines:
-            return [
-                {key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)
-            ]
+        return read_rows(self.path / LOG)
 
     def seconds(self) -> float | None:
         """What the epochs that are done took, in all sessions; `None` where the log does not say."""
@@ -127,13 +114,7 @@ class RunFolder:
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Writes the logs of all epochs as CSV."""
-        temporary = self.path / f".{LOG}.partial"
-        with temporary.open("w", newline="") as lines:
-            names = dict.fromkeys(name for row in rows for name in row)
-            writer = csv.DictWriter(lines, fieldnames=list(names), restval=math.nan)
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(temporary, self.path / LOG)
+        write_table(self.path / LOG, rows, missing=math.nan)
 
 
 class EpochLog(keras.callbacks.Callback):

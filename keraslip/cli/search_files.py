@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from keraslip.cli.run_folder import read_json, write_text
+from keraslip.cli.run_folder import read_json
+from keraslip.files import write_text
 
 
 @contextmanager

@@ -36,17 +36,12 @@ def train(
 
     from keraslip.cli import report_files, training
     from keraslip.cli.data import load_data
-    from keraslip.cli.run_folder import BEST, CONFIG, RunFolder
+    from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.warned import training_warnings
     from keraslip.cli.wording import command
 
     console, folder = Console(), RunFolder(out)
-    stored = folder.read_json(CONFIG) if resume and out.is_dir() else None
-    if resume and stored is None and folder.exists and not overwrite:
-        raise FileNotFoundError(
-            f"{out} holds no run to resume, and is not empty. Replace what is in it with --overwrite, or "
-            "choose another folder with --out."
-        )
+    stored = _stored(folder, overwrite) if resume else None
     settings = Settings.resolve(given, stored)
     folder.check(overwrite or stored is not None)
     data = load_data(settings.dataset, data_dir)
@@ -74,6 +69,19 @@ def train(
     more = {"epochs": settings.epochs, "seconds_trained": seconds}
     samples = attack_samples, certify_samples
     report_files.write_report(best, data, folder, settings.seed, console, *samples, more, data_dir)
+
+
+def _stored(folder: Any, overwrite: bool) -> Any:
+    """The settings of the run that goes on; `None` where there is nothing yet."""
+    from keraslip.cli.run_folder import CONFIG
+
+    stored = folder.read_json(CONFIG) if folder.path.is_dir() else None
+    if stored is None and folder.exists and not overwrite:
+        raise FileNotFoundError(
+            f"{folder.path} holds no run to resume, and is not empty. Replace what is in it with "
+            "--overwrite, or choose another folder with --out."
+        )
+    return stored
 
 
 def _monitor(out: Path, data: Any, tensorboard: bool) -> Any:

@@ -53,8 +53,7 @@ def tune(
     trials = trials or (stored and stored["trials"]) or search.usual_trials(settings)
     data = load_data(settings.dataset, data_dir)
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
-    hypermodel = search.hypermodel(settings, data)
-    batches = training_batches(settings, data)
+    hypermodel, batches = search.hypermodel(settings, data), training_batches(settings, data)
     if stored is None:
         # What no trial can be built with is refused here, before anything is written.
         hypermodel.build(keras_tuner.HyperParameters())

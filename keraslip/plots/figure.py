@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keraslip.files import whole
 from keraslip.plots.style import INK, MUTED, STYLE
 
 # Inches: around everything, height of a line of each kind, space above the small print.
@@ -97,10 +98,5 @@ def _save(figure: Any, path: Path) -> None:
     if image_format not in supported:
         endings = ", ".join(f".{name}" for name in sorted(supported))
         raise ValueError(f"`path` must end in one of {endings}. Received: path={str(path)!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole(path) as partial:
         figure.savefig(partial, format=image_format)
-        os.replace(partial, path)  # a killed run leaves no half picture under this name
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,7 +1,5 @@
 """What a search found: one row for each trial, as CSV, JSON and picture."""
 
-import csv
-import io
 import json
 import os
 import warnings
@@ -13,6 +11,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial
 
+from keraslip.files import write_table, write_text
 from keraslip.plots.pareto_front import front
 
 Row = dict[str, Any]
@@ -170,9 +169,9 @@ def write_results(
 def write_rows(rows: Sequence[Row], out: str | os.PathLike[str]) -> None:
     """Writes rows and their picture into a folder, see `write_results`."""
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / CSV, _as_csv(rows))
-    _write(folder / JSON, json.dumps(rows, indent=2) + "\n")
+    # Not every trial has every hyperparameter.
+    write_table(folder / CSV, rows)
+    write_text(folder / JSON, json.dumps(rows, indent=2) + "\n")
     draw(folder / PICTURE, rows)
 
 
@@ -192,19 +191,3 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
         footnote=f"{len(done)} of {len(rows)} trials, validation data. Certified accuracy is an estimate "
         "by power iteration; model.certify proves it.",
     )
-
-
-def _as_csv(rows: Sequence[Row]) -> str:
-    # Not every trial has every hyperparameter.
-    names = dict.fromkeys(name for row in rows for name in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -1,0 +1,54 @@
+"""Files that are whole or absent at every moment, however a run is stopped."""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place to write to that takes the name of the file when the block has ended well.
+
+    Args:
+        path: The file; its folder is made if it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # With the same ending: some writers choose their format by it.
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], missing: Any = "") -> None:
+    """Writes rows as CSV under a header with the names of all of them.
+
+    Args:
+        path: The file.
+        rows: Values by the names of their columns.
+        missing: What stands where a row has no value.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, names, restval=missing, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, as text; none if it is not there."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
