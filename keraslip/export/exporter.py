@@ -12,8 +12,8 @@ import numpy as np
 from keraslip.certify.execution.executed import EXCESS
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.execution.precision import REMEDY
+from keraslip.certify.execution.probe_inputs import probes
 from keraslip.certify.norms.rounding import FLOAT32, l2
-from keraslip.certify.run.inputs import probes
 from keraslip.certify.run.progress import prove_norms
 from keraslip.export.elsewhere import write_elsewhere
 from keraslip.export.working_folder import check_free, leftovers, put, working_folder

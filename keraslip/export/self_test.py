@@ -10,8 +10,8 @@ from keraslip.certify.bound.evaluate import Evaluator
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution.emulation import Emulation, emulate
 from keraslip.certify.execution.executed import EXCESS
+from keraslip.certify.execution.probe_inputs import probes
 from keraslip.certify.norms.rounding import Execution
-from keraslip.certify.run.inputs import probes
 
 FILE = "self_test.npz"
 #: Inputs in an artefact.

@@ -5,6 +5,7 @@ import pytest
 
 from keraslip.certify import CertificateViolation
 from keraslip.certify.bound.margins import Margins
+from keraslip.certify.execution import attack
 from keraslip.certify.run import alarm, cascade
 from tests.certify.nets import FLOAT32, dense_model, evaluated, inputs, model, network
 
@@ -56,14 +57,14 @@ def test_executions_are_held_against_the_rounding_at_the_center(arithmetic, x, m
 
 def attacks(monkeypatch):
     """What the alarm attacks: inputs, radii, points."""
-    seen, search = [], alarm.pgd_l2
+    seen, search = [], attack.pgd_l2
 
     def recorded(model, x, y, epsilon, **options):
         points = search(model, x, y, epsilon, **options)
         seen.append((x, epsilon, points, options))
         return points
 
-    monkeypatch.setattr(alarm, "pgd_l2", recorded)
+    monkeypatch.setattr(attack, "pgd_l2", recorded)
     return seen
 
 
@@ -90,7 +91,7 @@ def test_at_least_32_certified_samples_are_attacked_and_others_each_time(monkeyp
     found = model(NAME).certify(x, label, epsilon, **QUIET)
     x, label = x[found.certified], label[found.certified]
     assert len(x) >= 100
-    monkeypatch.setattr("keraslip.certify.run.certifier._BLOCK", 50)
+    monkeypatch.setattr("keraslip.certify.execution.block.SIZE", 50)
     seen = attacks(monkeypatch)
     chosen = []
     for _ in range(2):
@@ -166,9 +167,9 @@ def test_a_lipschitz_bound_that_is_a_little_too_small_is_seen(monkeypatch):
     assert made.certify(LINEAR_X, epsilon=0.01, **QUIET).certified.all()
     audit = alarm.audit
 
-    def doubted(executed, found, *args):
-        found.lipschitz *= 0.99
-        audit(executed, found, *args)
+    def doubted(executed, samples, *args):
+        samples.lipschitz *= 0.99
+        audit(executed, samples, *args)
 
     monkeypatch.setattr(alarm, "audit", doubted)
     with pytest.raises(CertificateViolation, match="moved further than the Lipschitz bound"):

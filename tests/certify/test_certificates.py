@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from keraslip.certify import Certificates
+from keraslip.certify.result.status import CERTIFIED_BY, STATUSES
 from keraslip.certify.result.table import as_text
-from keraslip.certify.run.findings import CERTIFIED_BY, STATUSES
 
 pytestmark = pytest.mark.any_backend("arrays and files")
 
 
-def certificates(status=("global", "attacked", "unknown", "dense"), radius=(0.5, 0.0, 0.1, 0.3)):
+def certificates(status=("slopes", "attacked", "unknown", "dense"), radius=(0.5, 0.0, 0.1, 0.3)):
     status = np.array(status, "U16")
     n = len(status)
     return Certificates(
@@ -53,6 +53,19 @@ def test_saved_and_loaded(tmp_path, radius):
     assert_equal(found, Certificates.load(path))
     assert_equal(found, Certificates.load(str(path)))
     assert [file.name for file in tmp_path.iterdir()] == ["certificates.npz"]
+
+
+def test_files_of_before_name_their_stage_as_today(tmp_path):
+    """In format 1 the first stage was called "global"."""
+    path, found = tmp_path / "old.npz", certificates()
+    found.save(path)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    assert json.loads(str(arrays["meta"]))["format"] == 2
+    arrays["meta"] = np.array(json.dumps({**json.loads(str(arrays["meta"])), "format": 1}))
+    arrays["status"] = np.where(arrays["status"] == "slopes", "global", arrays["status"])
+    np.savez_compressed(path, **arrays)
+    assert_equal(Certificates.load(path), found)
 
 
 def test_saving_again_replaces_the_file(tmp_path):
@@ -121,9 +134,9 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_a_newer_format_says_so(tmp_path):
     path = tmp_path / "file.npz"
-    meta = {"format": 2, "guarantee": "proved", "arithmetic": "float32", "details": {}}
+    meta = {"format": 3, "guarantee": "proved", "arithmetic": "float32", "details": {}}
     np.savez(path, meta=np.array(json.dumps(meta)), label=np.arange(3))
-    with pytest.raises(ValueError, match="format 2, newer than this keraslip reads"):
+    with pytest.raises(ValueError, match="format 3, newer than this keraslip reads"):
         Certificates.load(path)
 
 
@@ -152,17 +165,17 @@ def test_curve():
 
 
 def test_shares_add_up_to_one():
-    found = certificates(["global"] * 3 + list(STATUSES), None)
+    found = certificates(["slopes"] * 3 + list(STATUSES), None)
     assert list(found.shares) == list(STATUSES)
     assert abs(sum(found.shares.values()) - 1) < 1e-12
-    assert found.shares["global"] == 4 / 12
+    assert found.shares["slopes"] == 4 / 12
     assert certificates((), None).shares == {}
 
 
 def test_complete_and_estimated():
     assert certificates().complete and len(certificates()) == 4
-    assert not certificates(("global", "pending"), None).complete
-    found = certificates(("estimated", "not estimated", "global"), None)
+    assert not certificates(("slopes", "pending"), None).complete
+    found = certificates(("estimated", "not estimated", "slopes"), None)
     np.testing.assert_array_equal(found.estimated, [True, False, True])
     np.testing.assert_array_equal(found.certified, [False, False, True])
 

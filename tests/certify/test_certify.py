@@ -13,11 +13,11 @@ from keraslip.certify import Certificates, CertificateViolation
 from keraslip.certify.bound.expected_norms import expected_norms
 from keraslip.certify.bound.local_norms import LocalNorms, probabilistic
 from keraslip.certify.bound.network import Network
-from keraslip.certify.execution import executed
+from keraslip.certify.execution import block, executed
 from keraslip.certify.operators.convolution import ConvOperator
 from keraslip.certify.operators.dense import DenseOperator
+from keraslip.certify.result.status import CERTIFIED_BY
 from keraslip.certify.run import cascade, certifier
-from keraslip.certify.run.findings import CERTIFIED_BY
 from tests.certify.nets import dense_model, evaluated, forward, inputs, model, network
 from tests.certify.test_inputs import Batches
 
@@ -91,7 +91,7 @@ LINEAR_Y = np.array([0, 0, 1, 0, 0])
 
 def test_every_status_of_a_linear_net():
     found = linear().certify(LINEAR_X, LINEAR_Y, epsilon=0.1, **QUIET)
-    expected = ["global", "attacked", "misclassified", "tied", "nonfinite"]
+    expected = ["slopes", "attacked", "misclassified", "tied", "nonfinite"]
     assert found.status.tolist() == expected
     assert found.certified.tolist() == [True, False, False, False, False]
     np.testing.assert_allclose(
@@ -113,16 +113,16 @@ def test_every_status_of_a_linear_net():
 @pytest.mark.parametrize("kind", ["dense", "convolution"])
 def test_the_stage_that_settles_is_the_status(kind):
     made, x, label, (whole, local) = staged(kind)
-    for epsilon, status in ((whole * 0.9, "global"), ((whole * local) ** 0.5, kind)):
+    for epsilon, status in ((whole * 0.9, "slopes"), ((whole * local) ** 0.5, kind)):
         found = made.certify(x, label, epsilon=epsilon, **QUIET)
         assert found.certified.all() and status in found.status
-        assert set(found.status) <= set(CERTIFIED_BY) & {"global", kind}
+        assert set(found.status) <= set(CERTIFIED_BY) & {"slopes", kind}
         assert (found.margin > 0).all()
     found = made.certify(x, label, epsilon=local * 1.2, **QUIET)
     assert "unknown" in found.status and "misclassified" not in found.status
     assert np.isfinite(found.margin).all() and (found.margin[~found.certified] <= 0).all()
     frozen = made.certify(x, label, epsilon=(whole * local) ** 0.5, effort="frozen", **QUIET)
-    assert set(frozen.status) <= {"global", "unknown"} and not frozen.certified.all()
+    assert set(frozen.status) <= {"slopes", "unknown"} and not frozen.certified.all()
     assert not frozen.counterexamples
 
 
@@ -422,7 +422,7 @@ def test_interrupted_and_resumed(method, call, options, monkeypatch):
     made, x, label, (whole, local) = staged("dense")
     x = np.concatenate([x, x, x])[:8]
     label = np.concatenate([label, label, label])[:8]
-    monkeypatch.setattr(certifier, "_BLOCK", 3)
+    monkeypatch.setattr(block, "SIZE", 3)
     options = {"epsilon": (whole * local) ** 0.5, **options, **QUIET}
     whole_run = made.certify(x, label, **options)
     with monkeypatch.context() as patch:
@@ -447,7 +447,7 @@ def test_stopped_before_anything_is_done(monkeypatch):
 
 
 def test_finished_blocks_are_not_done_again(monkeypatch):
-    monkeypatch.setattr(certifier, "_BLOCK", 2)
+    monkeypatch.setattr(block, "SIZE", 2)
     found = linear().certify(LINEAR_X, LINEAR_Y, epsilon=0.1, **QUIET)
 
     def never(self, *args):

@@ -12,10 +12,9 @@ from keras import layers
 import keraslip
 from keraslip import backend
 from keraslip.certify.bound.network import ActivationNode, LinearNode, Network
-from keraslip.certify.execution import emulation, executed
+from keraslip.certify.execution import block, emulation, executed
 from keraslip.certify.execution.emulation import emulate
 from keraslip.certify.execution.executed import EXCESS, Executed
-from keraslip.certify.run import certifier
 from tests.certify.nets import NETS, dense_model, inputs, model, network
 from tests.harness import model_of
 
@@ -252,7 +251,7 @@ def test_fewer_digits_in_a_part_of_the_run_are_seen(monkeypatch, digits, from_ru
         runs.append(x)
         return honest(self, x) if len(runs) <= from_run else reduced(network("clipped"), x, digits)
 
-    monkeypatch.setattr(certifier, "_BLOCK", 4)
+    monkeypatch.setattr(block, "SIZE", 4)
     monkeypatch.setattr(Executed, "logits", logits)
     with pytest.raises(ValueError, match=REFUSED):
         made.certify(x, epsilon=0.0, effort="frozen", **QUIET)

@@ -10,10 +10,11 @@ import pytest
 import keraslip
 from keraslip.certify import CertificateViolation
 from keraslip.certify.execution import violation
+from keraslip.certify.execution.block import Block
 from keraslip.certify.execution.executed import Executed, self_check
 from keraslip.certify.execution.violation import check_folder, violated
 from keraslip.certify.run.alarm import audit
-from keraslip.certify.run.findings import Findings
+from keraslip.certify.run.samples import Samples
 from tests.certify.nets import dense_model
 
 
@@ -143,11 +144,10 @@ class Executes:
 
 def audited(points, lipschitz=1.5, epsilon=0.5, matrix=((1.0, 0.0), (0.0, 1.0))):
     x = np.array([[0.9, 0.5], [0.8, 0.3]])
-    found = Findings.empty(np.zeros(2, dtype="int64"))
-    found.lipschitz[:] = lipschitz
-    rows = np.array([1])
-    radii = np.full(2, epsilon)
-    audit(Executes(matrix), found, x, np.asarray(points), rows, radii)
+    executed, block = Executes(matrix), Block(x, np.zeros(2, dtype="int64"), np.zeros(2))
+    samples = Samples.begin(block, np.full(2, epsilon), executed.logits(x))
+    samples.lipschitz[:] = lipschitz
+    audit(executed, samples, np.asarray(points), np.array([1]))
 
 
 def test_points_that_keep_the_label_pass(folder):

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import keraslip
-from keraslip.certify.run import cascade, certifier
+from keraslip.certify.execution import block
+from keraslip.certify.run import cascade
 from keraslip.cli import measure, pictures
 from keraslip.cli.app import app
 
@@ -107,7 +108,7 @@ def test_an_estimate_is_called_one(run, tmp_path):
 
 
 def test_ctrl_c_saves_what_is_done_and_resume_goes_on(run, model, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(certifier, "_BLOCK", 16)
+    monkeypatch.setattr(block, "SIZE", 16)
     out = tmp_path / "c.npz"
     settle, calls = cascade.Cascade.run, []
 
@@ -138,7 +139,7 @@ def test_ctrl_c_saves_what_is_done_and_resume_goes_on(run, model, digits, tmp_pa
     monkeypatch.setattr(
         cascade.Cascade,
         "run",
-        lambda self, x, *rest: (blocks.append(len(x)), begin(self, x, *rest)),
+        lambda self, samples: (blocks.append(len(samples)), begin(self, samples)),
     )
     result = call("certify", run, "--limit", 40, "--out", out, "--resume")
     assert result.exit_code == 0, result.output

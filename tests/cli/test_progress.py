@@ -81,7 +81,7 @@ def test_certification_shows_the_layer_of_the_norms(width):
     with stages("certify", True, console) as shown:
         told = Told(shown)
         told.expect(10_000)
-        told("global", 5230)
+        told("slopes", 5230)
         told("global norms: layer 3 of 14, convolution_7", 0)
         shown.bar.refresh()
     first, second = screen(console)
@@ -95,13 +95,13 @@ def test_stages_in_a_log_file_are_plain_lines(monkeypatch):
     with stages("certify", True, console) as shown:
         told = Told(shown)
         told.expect(40)
-        told("global", 30)
-        told("global", 5)  # the same stage a moment later says nothing
+        told("slopes", 30)
+        told("slopes", 5)  # the same stage a moment later says nothing
         told("attack", 5)
         monkeypatch.setattr(progress, "PAUSE", 0.0)
         told("attack", 0)
     assert console.file.getvalue().splitlines() == [
-        "certify 30/40: global norms; 30 certified",
+        "certify 30/40: anchored slopes; 30 certified",
         "certify 40/40: attack on what is open; 35 certified",
         "certify 40/40: attack on what is open; 35 certified",
     ]

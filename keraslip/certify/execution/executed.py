@@ -15,8 +15,8 @@ from keraslip.backend.structure import logits_of
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution.emulation import Emulation, emulate, rows_of
 from keraslip.certify.execution.precision import REMEDY, ReducedPrecisionError, check_backend
+from keraslip.certify.execution.probe_inputs import probes
 from keraslip.certify.execution.violation import violated
-from keraslip.certify.run.inputs import probes
 from keraslip.rules.kept import kept
 
 #: Batches of fewer samples are filled up to this number: few are run apart from the many.

@@ -80,6 +80,21 @@ def fed_to_steps(
     return fed, found
 
 
+def probes(model: Any, count: int) -> np.ndarray:
+    """Dense random inputs in the range of the model's, the same at every call.
+
+    Args:
+        model: The model.
+        count: How many.
+
+    Returns:
+        Array `(count, *shape)`, float32.
+    """
+    low, high = (model.input_range if model.compiled else None) or (0.0, 1.0)
+    shape = (count, *model.inputs[0].shape[1:])
+    return np.random.default_rng(0).uniform(low, high, shape).astype("float32")
+
+
 def _dense(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Random tensors `(5, *shape)`, entries on both sides of kinks and thresholds, near and far."""
     plain, large = rng.standard_normal(shape), _LARGE * rng.standard_normal(shape)

@@ -1,20 +1,14 @@
 """What certification returns: one answer for every sample, and what it rests on."""
 
-import json
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
-from keraslip.certify.run.findings import STATUSES
-
-#: Version of the file format.
-FORMAT = 1
+from keraslip.certify.result.status import STATUSES
+from keraslip.certify.result.storage import read, write
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +25,7 @@ class Certificates:
         lipschitz: Bound on `||f(x') - f(x)|| / ||x' - x||` of the logits in the ball, `(n,)` float64.
         radius: Certified radius in raw input units, `(n,)` float64, or `None` if it was not asked for; NaN
             where Ctrl-C came before it.
-        status: What settled each sample, `(n,)`: the stage that certified it (`"global"`, `"dense"`,
+        status: What settled each sample, `(n,)`: the stage that certified it (`"slopes"`, `"dense"`,
             `"convolution"`), or `"attacked"` (a perturbation that changes the label was found),
             `"misclassified"`, `"tied"`, `"nonfinite"`, `"unknown"`, or `"pending"` after Ctrl-C.
         epsilon: L2 radius of each ball in raw input units, `(n,)` float64.
@@ -146,26 +140,13 @@ class Certificates:
             ValueError: if the model is too large for the checker, or model or inputs are not those that were
                 certified.
         """
-        extra = {} if model is None or x is None else self._evidence(model, x, samples)
-        arrays = {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
-        for index, x in self.counterexamples.items():
-            arrays[f"counterexample_{index}"] = x
-        meta = {"format": FORMAT, "guarantee": self.guarantee, "arithmetic": self.arithmetic}
-        arrays["meta"] = np.array(json.dumps({**meta, "details": self.details}))
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.partial.npz")
-        np.savez_compressed(partial, **arrays, **extra)  # type: ignore[arg-type]
-        os.replace(partial, target)
+        extra: dict[str, np.ndarray] = {}
+        if model is not None and x is not None:
+            from keraslip.certify.result.evidence import evidence
 
-    def _evidence(self, model: Any, x: np.ndarray, samples: int) -> dict[str, np.ndarray]:
-        from keraslip.certify.result.evidence import evidence
-
-        if len(x) != len(self):
-            raise ValueError(f"There are {len(self)} certificates. Received: {len(x)} inputs")
-        claimed = self.certified if self.radius is None else self.certified | (self.radius > 0.0)
-        rows = np.flatnonzero(claimed)
-        chosen = np.linspace(0, len(rows) - 1, min(samples, len(rows))).astype(int)
-        return evidence(model, x, rows[chosen], self)
+            extra = evidence(model, x, self, samples)
+        meta = {"guarantee": self.guarantee, "arithmetic": self.arithmetic, "details": self.details}
+        write(path, {**self._arrays(), **extra}, meta, self.counterexamples)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Certificates":
@@ -177,36 +158,7 @@ class Certificates:
         Raises:
             ValueError: if the file is none of certificates, or of a newer format.
         """
-        # Opened here: NumPy leaves the file open where it cannot read it.
-        with open(path, "rb") as file:
-            try:
-                return cls._read(file)
-            except _UNREADABLE as error:
-                raise ValueError(f"{path} holds no certificates: {error!r}") from None
-            except _NewerFormat as error:
-                raise ValueError(
-                    f"{path} has format {error}, newer than this keraslip reads ({FORMAT}); "
-                    "update keraslip."
-                ) from None
-
-    @classmethod
-    def _read(cls, file: BinaryIO) -> "Certificates":
-        with np.load(file, allow_pickle=False) as stored:
-            meta = json.loads(str(stored["meta"]))
-            if meta["format"] > FORMAT:
-                raise _NewerFormat(meta["format"])
-            arrays = {name: stored[name] for name in ARRAYS if name in stored}
-            prefix = "counterexample_"
-            examples = {
-                int(name.removeprefix(prefix)): stored[name]
-                for name in stored.files
-                if name.startswith(prefix)
-            }
-        given = {name: meta[name] for name in ("guarantee", "arithmetic", "details")}
-        found = cls(**{"radius": None, **arrays, **given}, counterexamples=examples)
-        if any(value.shape != (len(found),) for value in arrays.values()):
-            raise ValueError("its arrays differ in length")
-        return found
+        return cls(**read(path, ARRAYS, optional=["radius"]))
 
     @classmethod
     def join(cls, parts: "Sequence[Certificates]") -> "Certificates":
@@ -228,9 +180,68 @@ class Certificates:
         certificates = keraslip.Certificates.join(parts)
         ```
         """
-        from keraslip.certify.result.joining import joined, shared_details
+        if not parts:
+            raise ValueError("There are no certificates to join. Received: an empty list")
+        for number, other in enumerate(parts[1:], 1):
+            if names := parts[0].differences(other):
+                raise ValueError(
+                    "Only certificates of one model, made with the same options, can be joined: certify all "
+                    f"parts again with these alike. Received: part {number} differs from part 0 in {names}"
+                )
+        details = {key: value for key, value in parts[0].details.items() if key != "blocks"}
+        seeds = [part.details.get("seed") for part in parts]
+        if len(set(seeds)) > 1:
+            details["seeds"] = seeds
+        return cls.chained(parts, details)
 
-        return joined(parts, shared_details(parts))
+    @classmethod
+    def chained(cls, parts: "Sequence[Certificates]", details: dict[str, Any]) -> "Certificates":
+        """All samples of the parts, one part after the other; nothing is compared.
+
+        Args:
+            parts: At least one.
+            details: Those of the result.
+        """
+        examples: dict[int, np.ndarray] = {}
+        first = 0
+        for part in parts:
+            examples |= {first + i: x for i, x in part.counterexamples.items()}
+            first += len(part)
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in parts[0]._arrays()
+        }
+        return replace(parts[0], **arrays, details=details, counterexamples=examples)
+
+    def part(self, first: int, size: int) -> "Certificates | None":
+        """The certificates of some samples in a row, `None` if there are not that many."""
+        rows = slice(first, first + size)
+        if rows.stop > len(self):
+            return None
+        arrays: dict[str, Any] = {name: array[rows] for name, array in self._arrays().items()}
+        examples = self.counterexamples.items()
+        kept = {i - first: x for i, x in examples if first <= i < rows.stop}
+        return replace(self, **arrays, counterexamples=kept)
+
+    def differences(self, other: "Certificates") -> list[str]:
+        """Names of what two results do not share, of all that their promises rest on.
+
+        A file of a keraslip that did not record the network says nothing of it: it shares it with no other.
+        """
+        one, two = self._foundation(), other._foundation()
+        names = [key for key in {**one, **two} if one.get(key) != two.get(key)]
+        return names if "network" in {**one, **two} else ["network", *names]
+
+    def _foundation(self) -> dict[str, Any]:
+        """All that must be the same: random seed and hashes of the samples need not."""
+        others = ("seed", "seeds", "blocks")
+        own = {key: value for key, value in self.details.items() if key not in others}
+        radius = self.radius is not None
+        return {"guarantee": self.guarantee, "arithmetic": self.arithmetic, "radius": radius, **own}
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        given = {name: getattr(self, name) for name in ARRAYS}
+        return {name: array for name, array in given.items() if array is not None}
 
     def __str__(self) -> str:
         from keraslip.certify.result.table import as_text
@@ -238,13 +249,5 @@ class Certificates:
         return as_text(self)
 
 
-class _NewerFormat(Exception):
-    """A file of a later version."""
-
-
-#: What reading something else than certificates may raise.
-_UNREADABLE = (
-    AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 #: The arrays of a result, one entry a sample.
 ARRAYS = tuple(f.name for f in fields(Certificates))[:7]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node, SumNode
+from keraslip.certify.execution import block
+from keraslip.certify.execution.attack import INSIDE, attacked
 from keraslip.certify.execution.executed import Executed
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.norms.rounding import FLOAT32
-from keraslip.certify.run.alarm import INSIDE, attacked
-from keraslip.certify.run.certifier import check_inputs
-from keraslip.certify.run.inputs import check_array, in_float32
 from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin
+from keraslip.checks import check_array
 
 if TYPE_CHECKING:
     from keraslip.certify.result.certificates import Certificates
@@ -24,7 +24,7 @@ _LARGEST = 30_000_000
 _BATCH, _POINTS = 64, 2
 
 
-def evidence(model: Any, x: Any, rows: np.ndarray, found: "Certificates") -> dict[str, np.ndarray]:
+def evidence(model: Any, x: Any, found: "Certificates", samples: int) -> dict[str, np.ndarray]:
     """The network, some inputs and executed logits as arrays.
 
     Step k computes `z_k = sum_b M_kb h_b + c_k` and `h_k = activation(z_k)`; h_0 is the input, and the last
@@ -39,8 +39,8 @@ def evidence(model: Any, x: Any, rows: np.ndarray, found: "Certificates") -> dic
     Args:
         model: The model that was certified.
         x: All inputs that were certified, `(n, *shape)`.
-        rows: Which of them to include.
         found: The certificates.
+        samples: How many of those with a certificate, or a certified radius, to include, spread over all.
 
     Returns:
         Arrays by name, for `Certificates.save`.
@@ -48,6 +48,8 @@ def evidence(model: Any, x: Any, rows: np.ndarray, found: "Certificates") -> dic
     Raises:
         ValueError: if the network is too large to be written out, or model or inputs are others.
     """
+    if len(x) != len(found):
+        raise ValueError(f"There are {len(found)} certificates. Received: {len(x)} inputs")
     network, digest = network_of(model)
     if digest != found.details.get("network"):
         raise ValueError(
@@ -55,7 +57,8 @@ def evidence(model: Any, x: Any, rows: np.ndarray, found: "Certificates") -> dic
             "certify it again."
         )
     x = check_array(x, network.in_shape)
-    check_inputs(found, in_float32(x))
+    _check_inputs(found, block.in_float32(x))
+    rows = _spread(found, samples)
     steps = [node for node in network.nodes if isinstance(node, ActivationNode)]
     sources = [step.sources[0] for step in steps] + [network.logits]
     size = sum(op.inputs * op.outputs for node in sources for op in node.terms.values())
@@ -85,6 +88,34 @@ def evidence(model: Any, x: Any, rows: np.ndarray, found: "Certificates") -> dic
         if k <= len(steps):
             arrays |= {f"check_{k}_{name}": a for name, a in _kind(steps[k - 1]).items()}
     return arrays | _executions(model, x[rows].astype("float32"), rows, found)
+
+
+def _spread(found: "Certificates", samples: int) -> np.ndarray:
+    """Some of the samples that something is claimed of."""
+    claimed = found.certified if found.radius is None else found.certified | (found.radius > 0.0)
+    rows = np.flatnonzero(claimed)
+    return rows[np.linspace(0, len(rows) - 1, min(samples, len(rows))).astype(int)]
+
+
+def _check_inputs(found: "Certificates", given: block.Block) -> None:
+    """Raises for inputs that are not those that were certified, where the certificates tell.
+
+    Args:
+        found: Certificates; joined ones do not tell.
+        given: All inputs, as the network takes them, without labels.
+
+    Raises:
+        ValueError: naming the samples.
+    """
+    for number, known in enumerate(found.details.get("blocks", [])):
+        rows = slice(number * block.SIZE, (number + 1) * block.SIZE)
+        # Whether labels were given is not kept.
+        asked = [block.Block(given.x[rows], y, given.off[rows]) for y in (None, found.label[rows])]
+        if known not in [part.digest(found.epsilon[rows]) for part in asked]:
+            raise ValueError(
+                "These inputs are not those that were certified. "
+                f"Received: others among samples {rows.start} to {min(rows.stop, len(found)) - 1}"
+            )
 
 
 def _executions(

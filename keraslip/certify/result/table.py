@@ -6,22 +6,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from keraslip.certify.result.status import MEANING
+
 if TYPE_CHECKING:
     from keraslip.certify.result.certificates import Certificates
-
-_MEANING = {
-    "global": "certified: global norms, anchored slopes, composite bound",
-    "dense": "certified: norms of dense layers over varying units",
-    "convolution": "certified: norms of convolutions over varying units",
-    "estimated": "would be certified if the estimates were bounds",
-    "attacked": "a perturbation that changes the label was found",
-    "misclassified": "the label given is not the one predicted",
-    "tied": "two logits are equal",
-    "nonfinite": "a number was not finite",
-    "unknown": "neither certified nor attacked",
-    "not estimated": "not certified even by the estimate",
-    "pending": "not looked at: stopped before the end",
-}
 
 
 def build_table(certificates: "Certificates") -> Table:
@@ -47,7 +35,7 @@ def build_table(certificates: "Certificates") -> Table:
     table.add_column("meaning", overflow="fold")
     for status, share in certificates.shares.items():
         count = round(share * len(certificates))
-        table.add_row(status, str(count), f"{100 * share:.1f}", _MEANING[status])
+        table.add_row(status, str(count), f"{100 * share:.1f}", MEANING[status])
     certified = certificates.certified
     mean = f"{100 * np.mean(certified):.1f}" if len(certificates) else "-"
     table.add_section()

@@ -4,63 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.attacks import pgd_l2
 from keraslip.certify.bound.evaluate import Evaluator
+from keraslip.certify.execution.attack import ALARM_STEPS, INSIDE, attacked
 from keraslip.certify.execution.executed import Executed, self_check
 from keraslip.certify.execution.violation import violated
-from keraslip.certify.norms.rounding import LARGEST, l2
-from keraslip.certify.run.findings import Findings
+from keraslip.certify.norms.rounding import l2
+from keraslip.certify.run.samples import Samples
 
 #: Share of the certificates that is attacked, and how many at least, or all.
 SHARE, AT_LEAST = 0.01, 32
-#: Where in the ball of a certified radius the attack ends: no rounding of the search reaches so far.
-INSIDE = 0.999
-#: Steps of an attack on what is not certified, and on what is.
-_STEPS, _ALARM_STEPS = 20, 10
-
-
-def attacked(
-    model: Any,
-    x: np.ndarray,
-    label: np.ndarray,
-    epsilon: np.ndarray,
-    batch_size: int,
-    valid: bool,
-    seed: int = 0,
-    steps: int = _STEPS,
-) -> np.ndarray:
-    """Points that an attack found, in batches of few sizes: each of them may be compiled.
-
-    Args:
-        model: The model.
-        x: Inputs `(n, *shape)`, float32.
-        label: Classes `(n,)`.
-        epsilon: Radii `(n,)`.
-        batch_size: Samples in a batch, at most.
-        valid: Whether points stay in the range of valid inputs where x is. Certificates do not.
-        seed: Of the attack.
-        steps: Of the attack.
-
-    Returns:
-        Float32 array of the shape of x, no further than epsilon away in float64.
-    """
-    size = min(batch_size, max(16, 1 << (len(x) - 1).bit_length()))
-    filled = np.resize(np.arange(len(x)), max(1, -(-len(x) // size)) * size)
-    given = model.input_range if model.compiled else (0.0, 1.0)
-    inside = valid and given is not None and x.min() >= given[0] and x.max() <= given[1]
-    points = pgd_l2(
-        model,
-        x[filled],
-        label[filled],
-        # Further away no float32 is left to attack with.
-        np.minimum(epsilon[filled], np.sqrt(LARGEST)),
-        steps=steps,
-        input_range=given if inside else None,
-        batch_size=size,
-        seed=seed,
-        verbose=False,
-    )
-    return points[: len(x)]
 
 
 class Alarm:
@@ -86,54 +38,32 @@ class Alarm:
         self.rng, self.exact = rng, exact
         self._done = {"balls": 0, "radii": 0}
 
-    def balls(
-        self,
-        found: Findings,
-        x: np.ndarray,
-        logits: np.ndarray,
-        epsilon: np.ndarray,
-        rows: np.ndarray,
-    ) -> None:
-        """Attacks some of the certified samples `rows` at epsilon; `logits` are those executed of x.
+    def balls(self, samples: Samples, rows: np.ndarray) -> None:
+        """Attacks some of the certified samples `rows` at epsilon.
 
         Raises:
             CertificateViolation: if one of them contradicts its certificate.
         """
-        rows = self._some("balls", rows[epsilon[rows] > 0.0])
-        if len(rows):
-            points = self._points(x[rows], found.label[rows], epsilon[rows])
-            self._audit(found, x, logits, points, rows, epsilon)
+        self._attack(samples, self._some("balls", rows[samples.epsilon[rows] > 0.0]))
 
-    def radii(self, found: Findings, x: np.ndarray, logits: np.ndarray, rows: np.ndarray) -> None:
+    def radii(self, samples: Samples, rows: np.ndarray) -> None:
         """Attacks some of the samples `rows` just inside of their certified radius, see `balls`.
 
         Raises:
             CertificateViolation: if a label changes there.
         """
-        radius = found.radius
+        radius = samples.radius
         rows = self._some("radii", rows[np.isfinite(radius[rows]) & (radius[rows] > 0.0)])
-        if len(rows):
-            points = self._points(x[rows], found.label[rows], INSIDE * radius[rows])
-            # The Lipschitz bound is about the ball of epsilon.
-            anywhere = Findings.empty(found.label)
-            self._audit(anywhere, x, logits, points, rows, radius)
+        # The Lipschitz bound is about the ball of epsilon.
+        self._attack(samples.at(radius), rows, INSIDE)
 
-    def _audit(
-        self,
-        found: Findings,
-        x: np.ndarray,
-        logits: np.ndarray,
-        points: np.ndarray,
-        rows: np.ndarray,
-        epsilon: np.ndarray,
-    ) -> None:
-        how = self.evaluate, self.exact, logits
-        audit(self.executed, found, x, points, rows, epsilon, *how)
-
-    def _points(self, x: np.ndarray, label: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
-        seed = int(self.rng.integers(2**63))
-        size = self.evaluate.batch_size
-        return attacked(self.model, x, label, epsilon, size, False, seed, _ALARM_STEPS)
+    def _attack(self, samples: Samples, rows: np.ndarray, inside: float = 1.0) -> None:
+        if not len(rows):
+            return
+        x, label, radii = samples.x[rows], samples.label[rows], inside * samples.epsilon[rows]
+        seed, size = int(self.rng.integers(2**63)), self.evaluate.batch_size
+        points = attacked(self.model, x, label, radii, size, False, seed, ALARM_STEPS)
+        audit(self.executed, samples, points, rows, self.evaluate, self.exact)
 
     def _some(self, what: str, rows: np.ndarray) -> np.ndarray:
         missing = min(len(rows), max(1, AT_LEAST - self._done[what]))
@@ -144,52 +74,45 @@ class Alarm:
 
 def audit(
     executed: Executed,
-    found: Findings,
-    x: np.ndarray,
+    samples: Samples,
     points: np.ndarray,
     rows: np.ndarray,
-    epsilon: np.ndarray,
     evaluate: Evaluator | None = None,
     exact: bool = False,
-    logits: np.ndarray | None = None,
 ) -> None:
     """Holds attacked points against their certificates.
 
     Args:
         executed: Runs the model.
-        found: What was certified.
-        x: Inputs.
-        points: What the attack made of `x[rows]`.
+        samples: What was certified, and the logits that were executed.
+        points: What the attack made of `samples.x[rows]`.
         rows: The samples.
-        epsilon: Radii.
         evaluate: Bounds the model's execution; none is taken to round nothing.
         exact: Whether the certificates are about the ideal network.
-        logits: Executed logits of x, if they are known.
 
     Raises:
         CertificateViolation: if one of them contradicts its certificate.
     """
-    before = executed.logits(x[rows]) if logits is None else logits[rows]
-    before, after = before.astype("float64"), executed.logits(points).astype("float64")
-    label = found.label[rows]
+    x, label, epsilon = samples.x[rows], samples.label[rows], samples.epsilon[rows]
+    before = samples.logits[rows].astype("float64")
+    after = executed.logits(points).astype("float64")
     inner, error = after, np.zeros_like(after)
     if evaluate is not None:
         got = evaluate(points, label, np.zeros(len(points)), checked=True)
         inner, error = got.logits, got.center_error
-    apart = np.linalg.norm((points.astype("float64") - x[rows]).reshape(len(rows), -1), axis=1)
-    inside = apart <= epsilon[rows]
+    apart = np.linalg.norm((points.astype("float64") - x).reshape(len(rows), -1), axis=1)
+    inside = apart <= epsilon
     flipped = inside & _flipped(after, label, error if exact else np.zeros_like(error))
     # Executed logits carry rounding that the Lipschitz bound is not about.
-    moved, rounding = l2(after - before), found.rounding[rows] + l2(error)
+    moved, rounding = l2(after - before), samples.rounding[rows] + l2(error)
     with np.errstate(invalid="ignore"):
-        steep = inside & (moved > found.lipschitz[rows] * apart + rounding)
+        steep = inside & (moved > samples.lipschitz[rows] * apart + rounding)
     for wrong, what in (
         (flipped, "An attack changed a certified label."),
         (steep, "The logits moved further than the Lipschitz bound allows."),
     ):
         for i in np.flatnonzero(wrong):
-            row = rows[i]
-            raise violated(what, x=x[row], attacked=points[i], label=label[i], epsilon=epsilon[row])
+            raise violated(what, x=x[i], attacked=points[i], label=label[i], epsilon=epsilon[i])
     known = np.isfinite(after).all(axis=1) & ~np.isnan(error).any(axis=1)
     self_check(points[known], after[known], inner[known], error[known])
 

@@ -1,38 +1,15 @@
 """Inputs and labels in blocks, from arrays and from streams of batches."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
 from keraslip.backend.structure import only_input, only_target
-from keraslip.certify.norms.rounding import FLOAT32, LARGEST, SMALLEST, l2
+from keraslip.certify.execution.block import Block, in_float32
 from keraslip.certify.run.streams import batches_of
 from keraslip.checks import check_array, check_count, check_labels
-
-
-class Block(NamedTuple):
-    """Some samples.
-
-    Args:
-        x: Inputs `(n, *shape)`, float32.
-        y: Classes `(n,)`, or `None`.
-        off: L2 distance of each to what was given, where float32 has fewer digits, `(n,)`, rounded up.
-    """
-
-    x: np.ndarray
-    y: np.ndarray | None
-    off: np.ndarray
-
-    def radii(self, asked: np.ndarray) -> np.ndarray:
-        """Radii around x of balls that hold those of the radii asked for, around what was given."""
-        return np.where(self.off > 0.0, np.nextafter(asked + self.off, np.inf), asked)
-
-    def around_given(self, radii: np.ndarray) -> np.ndarray:
-        """Radii around what was given, of balls inside those of some radii around x."""
-        inside = np.maximum(np.nextafter(radii - self.off, -np.inf), 0.0)
-        return np.where(self.off > 0.0, inside, radii)
 
 
 def blocks(
@@ -115,26 +92,41 @@ def empty() -> ValueError:
     return ValueError("The data set is empty: there was no sample. Received: no batch")
 
 
-def wrong_count(epsilon: np.ndarray) -> ValueError:
-    """What to raise where there are more or fewer radii than samples."""
-    return ValueError(
-        f"epsilon must be one number or one for each sample. Received: {len(epsilon)} numbers"
-    )
-
-
-def probes(model: Any, count: int) -> np.ndarray:
-    """Dense random inputs in the range of the model's, the same at every call.
+class Radii:
+    """Radii of the samples of a stream, block by block.
 
     Args:
-        model: The model.
-        count: How many.
+        epsilon: One for all samples, `()`, or one for each, `(n,)`.
+        count: Number of samples, if it is known.
 
-    Returns:
-        Array `(count, *shape)`, float32.
+    Raises:
+        ValueError: if there are more or fewer radii than samples.
     """
-    low, high = (model.input_range if model.compiled else None) or (0.0, 1.0)
-    shape = (count, *model.inputs[0].shape[1:])
-    return np.random.default_rng(0).uniform(low, high, shape).astype("float32")
+
+    def __init__(self, epsilon: np.ndarray, count: int | None) -> None:
+        self._epsilon, self._first = epsilon, 0
+        if epsilon.ndim and count is not None and len(epsilon) != count:
+            raise self._wrong()
+
+    def next(self, size: int) -> np.ndarray:
+        """Radii of the next samples, `(size,)`, float64."""
+        if self._epsilon.ndim == 0:
+            return np.full(size, float(self._epsilon))
+        first, self._first = self._first, self._first + size
+        if self._first > len(self._epsilon):
+            raise self._wrong()
+        return self._epsilon[first : self._first]
+
+    def end(self) -> None:
+        """Raises if radii are left."""
+        if self._epsilon.ndim and self._first != len(self._epsilon):
+            raise self._wrong()
+
+    def _wrong(self) -> ValueError:
+        return ValueError(
+            "epsilon must be one number or one for each sample. "
+            f"Received: {len(self._epsilon)} numbers"
+        )
 
 
 def _block(x: Any, y: Any, shape: tuple[int, ...], classes: int) -> Block:
@@ -145,26 +137,6 @@ def _block(x: Any, y: Any, shape: tuple[int, ...], classes: int) -> Block:
     check_labels(y, classes)
     y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
     return Block(x, y.astype("int64"), off)
-
-
-def in_float32(x: np.ndarray) -> Block:
-    """Inputs as the network takes them, and how far these can be from what was given; no labels."""
-    if x.dtype.itemsize <= 2 or x.dtype == "float32":
-        return Block(x.astype("float32"), None, np.zeros(len(x)))  # nothing is rounded
-    with np.errstate(over="ignore"):
-        rounded = x.astype("float32")
-    largest = np.abs(rounded).max(initial=0.0)
-    if not largest <= LARGEST:
-        raise ValueError(
-            "x holds numbers that float32, in which the network computes, cannot hold. "
-            f"Received: dtype {x.dtype}, largest magnitude {np.abs(x).max():.3g}"
-        )
-    if x.dtype == "float64":
-        return Block(rounded, None, l2(x - rounded))
-    # Integers, and floats of more digits than float64: each is rounded to the nearest, if at all.
-    exact = x.dtype.kind in "iu" and largest < 2.0**24
-    most = 1.01 * FLOAT32 * np.abs(rounded, dtype="float64") + SMALLEST
-    return Block(rounded, None, np.zeros(len(x)) if exact else l2(most))
 
 
 def _sliced(block: Block, size: int) -> Iterator[Block]:

@@ -9,7 +9,7 @@ from keraslip.certify.bound.evaluate import Evaluator
 from keraslip.certify.bound.local_norms import LocalNorms, OneSample, probabilistic, proved
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.norms.rounding import Execution
-from keraslip.certify.run.inputs import all_samples, blocks, empty, wrong_count
+from keraslip.certify.run.inputs import Radii, all_samples, blocks, empty
 from keraslip.certify.run.settings import Settings
 
 
@@ -37,21 +37,14 @@ def local_lipschitz(
         one = probabilistic(settings.delta / calls, rng)
     shape = tuple(model.inputs[0].shape[1:])
     stream, count = blocks(x, None, settings.batch_size, shape, network.classes, steps, model)
-    if count is not None and epsilon.ndim and len(epsilon) != count:
-        raise wrong_count(epsilon)
+    radii = Radii(epsilon, count)
     evaluate = Evaluator(network, Execution.of("float64"), batch_size)
-    norms, parts, first = LocalNorms(False, one), [], 0
+    norms, parts = LocalNorms(False, one), []
     for block in stream:
-        size = len(block.x)
-        part = epsilon[first : first + size] if epsilon.ndim else np.full(size, float(epsilon))
-        if len(part) != size:
-            raise wrong_count(epsilon)
-        part = block.radii(part)
-        label = np.zeros(size, dtype="int64")
-        parts.append(evaluate(block.x, label, part, norms, hard=True).lipschitz)
-        first += size
+        around = block.radii(radii.next(len(block.x)))
+        label = np.zeros(len(block.x), dtype="int64")
+        parts.append(evaluate(block.x, label, around, norms, hard=True).lipschitz)
     if not parts:
         raise empty()
-    if epsilon.ndim and first != len(epsilon):
-        raise wrong_count(epsilon)
+    radii.end()
     return np.concatenate(parts)

@@ -1,16 +1,19 @@
 """What certification tells of its progress."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from keraslip.certify.bound.network import Network
-from keraslip.certify.run.findings import CERTIFIED_BY
+from keraslip.certify.result.status import CERTIFIED_BY
 from keraslip.progress import Stages, stages
+
+#: Told after every stage: what has begun, and how many samples the last one settled.
+Report = Callable[[str, int], None]
 
 #: Stages of the cascade in words; others are words already.
 _WORDS = {
-    "global": "global norms",
+    "slopes": "anchored slopes",
     "dense": "norms of dense layers",
     "dense norms": "norms of dense layers",
     "convolution": "norms of convolutions",
@@ -55,7 +58,7 @@ def progress(verbose: Any) -> Iterator[Told]:
         yield Told(shown)
 
 
-def prove_norms(network: Network, report: Any) -> None:
+def prove_norms(network: Network, report: Report) -> None:
     """Proves the norms of a network layer by layer; those that are known already take no time.
 
     Args:

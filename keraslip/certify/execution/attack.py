@@ -1,0 +1,57 @@
+"""Attacks on some samples, in batches of few sizes."""
+
+from typing import Any
+
+import numpy as np
+
+from keraslip.attacks import pgd_l2
+from keraslip.certify.norms.rounding import LARGEST
+
+#: Where in the ball of a certified radius an attack ends: no rounding of the search reaches so far.
+INSIDE = 0.999
+#: Steps of an attack on what is not certified, and on what is.
+STEPS, ALARM_STEPS = 20, 10
+
+
+def attacked(
+    model: Any,
+    x: np.ndarray,
+    label: np.ndarray,
+    epsilon: np.ndarray,
+    batch_size: int,
+    valid: bool,
+    seed: int = 0,
+    steps: int = STEPS,
+) -> np.ndarray:
+    """Points that an attack found, in batches of few sizes: each of them may be compiled.
+
+    Args:
+        model: The model.
+        x: Inputs `(n, *shape)`, float32.
+        label: Classes `(n,)`.
+        epsilon: Radii `(n,)`.
+        batch_size: Samples in a batch, at most.
+        valid: Whether points stay in the range of valid inputs where x is. Certificates do not.
+        seed: Of the attack.
+        steps: Of the attack.
+
+    Returns:
+        Float32 array of the shape of x, no further than epsilon away in float64.
+    """
+    size = min(batch_size, max(16, 1 << (len(x) - 1).bit_length()))
+    filled = np.resize(np.arange(len(x)), max(1, -(-len(x) // size)) * size)
+    given = model.input_range if model.compiled else (0.0, 1.0)
+    inside = valid and given is not None and x.min() >= given[0] and x.max() <= given[1]
+    points = pgd_l2(
+        model,
+        x[filled],
+        label[filled],
+        # Further away no float32 is left to attack with.
+        np.minimum(epsilon[filled], np.sqrt(LARGEST)),
+        steps=steps,
+        input_range=given if inside else None,
+        batch_size=size,
+        seed=seed,
+        verbose=False,
+    )
+    return points[: len(x)]

@@ -1,0 +1,92 @@
+"""Files of certificates: arrays by name in a `.npz`, beside what they rest on."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from keraslip.certify.result.status import of_today
+
+#: Version of the file format. In 1 the stage "slopes" was called "global".
+FORMAT = 2
+_EXAMPLE = "counterexample_"
+#: What reading something else than certificates may raise.
+_UNREADABLE = (
+    AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+class _NewerFormat(Exception):
+    """A file of a later version."""
+
+
+def write(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+    counterexamples: Mapping[int, np.ndarray],
+) -> None:
+    """Writes a file in one go: what was there before stays if that fails.
+
+    Args:
+        path: The file.
+        arrays: Arrays by name.
+        meta: What they rest on, as JSON takes it.
+        counterexamples: Inputs by the sample's index.
+    """
+    examples = {f"{_EXAMPLE}{index}": x for index, x in counterexamples.items()}
+    told = np.array(json.dumps({"format": FORMAT, **meta}))
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.partial.npz")
+    np.savez_compressed(partial, **arrays, **examples, meta=told)  # type: ignore[arg-type]
+    os.replace(partial, target)
+
+
+def read(
+    path: str | os.PathLike[str], names: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What `write` wrote: arrays by name, what `meta` says, and `counterexamples`.
+
+    Args:
+        path: The file.
+        names: Arrays to read, all of one length.
+        optional: Those among them that may be missing: `None` stands for them.
+
+    Raises:
+        ValueError: if the file is none of certificates, or of a newer format.
+    """
+    # Opened here: NumPy leaves the file open where it cannot read it.
+    with open(path, "rb") as file:
+        try:
+            return _read(file, names, optional)
+        except _UNREADABLE as error:
+            raise ValueError(f"{path} holds no certificates: {error!r}") from None
+        except _NewerFormat as error:
+            raise ValueError(
+                f"{path} has format {error}, newer than this keraslip reads ({FORMAT}); "
+                "update keraslip."
+            ) from None
+
+
+def _read(file: BinaryIO, names: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
+    with np.load(file, allow_pickle=False) as stored:
+        meta = json.loads(str(stored["meta"]))
+        if meta["format"] > FORMAT:
+            raise _NewerFormat(meta["format"])
+        missing = {name: None for name in optional if name not in stored}
+        arrays = {name: stored[name] for name in names if name not in missing}
+        examples = {
+            int(name.removeprefix(_EXAMPLE)): stored[name]
+            for name in stored.files
+            if name.startswith(_EXAMPLE)
+        }
+    if any(value.shape != arrays["status"].shape[:1] for value in arrays.values()):
+        raise ValueError("its arrays differ in length")
+    arrays["status"] = of_today(arrays["status"])
+    told = {name: meta[name] for name in ("guarantee", "arithmetic", "details")}
+    return {**arrays, **missing, **told, "counterexamples": examples}
