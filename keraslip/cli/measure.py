@@ -74,13 +74,11 @@ def measure(
     console.print("estimate: global bound, for comparison", highlight=False)
     uniform = model.estimate(x, y, bound="global", power_iterations=ITERATIONS, batch_size=BATCH)
     attacked = min(count if attack_samples is None else attack_samples, count)
-    pgd = None
+    # The cascade's own attack has found some already.
+    alive = certificates.status[:attacked] != "attacked"
     if attacked:
-        # The cascade's own attack has found some already.
-        alive = certificates.status[:attacked] != "attacked"
         say_attack(console, int(alive.sum()), PGD_STEPS)
         alive = withstand(model, x[:attacked], y[:attacked], epsilon, alive, PGD_STEPS, seed)
-        pgd = float(np.mean(alive))
     report = {
         "dataset": data.name,
         "model": model.name,
@@ -90,7 +88,7 @@ def measure(
         "clean_accuracy": float(np.mean(predicted[:count] == y)),
         "clean_accuracy_all": float(np.mean(predicted == data.y_test)),
         "samples_all": len(predicted),
-        "pgd_accuracy": pgd,
+        "pgd_accuracy": float(np.mean(alive)) if attacked else None,
         "pgd_samples": attacked,
         "pgd_steps": PGD_STEPS,
         "certified_accuracy_global": uniform.certified_accuracy,
@@ -162,14 +160,7 @@ def _certified(
     if len(x) <= RADII:
         return radii, radii
     rest = _whole(model, x[RADII:], y[RADII:], verbose)
-    names = ("label", "certified", "margin", "lipschitz", "status", "epsilon")
-    arrays: dict[str, Any] = {
-        n: np.concatenate([getattr(radii, n), getattr(rest, n)]) for n in names
-    }
-    examples = {RADII + i: example for i, example in rest.counterexamples.items()}
-    return radii, replace(
-        radii, radius=None, counterexamples=radii.counterexamples | examples, **arrays
-    )
+    return radii, Certificates.join([replace(radii, radius=None), rest])
 
 
 def _whole(model: Any, x: np.ndarray, y: np.ndarray, verbose: bool, **options: Any) -> Certificates:

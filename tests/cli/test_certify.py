@@ -161,6 +161,16 @@ def test_certificates_are_not_replaced_silently_nor_mixed(run, tmp_path):
     assert call(*arguments, "--overwrite", "--epsilon", 0.2).exit_code == 0
 
 
+def test_only_the_first_images_of_a_report_have_a_radius(model, digits, monkeypatch):
+    monkeypatch.setattr(measure, "RADII", 6)
+    x, y = digits.x_test[:20], digits.y_test[:20]
+    radii, found = measure._certified(model, x, y, False)
+    assert len(radii.radius) == 6 and found.radius is None and found.complete
+    whole = model.certify(x, y, verbose=0)
+    np.testing.assert_array_equal(found.certified, whole.certified)
+    np.testing.assert_array_equal(found.label, whole.label)
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
