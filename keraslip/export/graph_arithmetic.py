@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keraslip.export.graph_windows import GraphWindows
+
 Tensor = Any
 
 
-class Graph:
+class Graph(GraphWindows):
     """An arithmetic (see `keraslip.arithmetic.Arithmetic`) that stores coefficients once, as variables."""
 
     stop_gradient = staticmethod(tf.identity)
@@ -85,6 +87,14 @@ class Graph:
     def take(self, x: Tensor, places: Any, axis: int) -> Tensor:
         """See `Arithmetic.take`."""
         return tf.gather(x, places, axis=axis)
+
+    def eye(self, size: int) -> Tensor:
+        """See `Arithmetic.eye`."""
+        return tf.eye(size, dtype=tf.float64)
+
+    def einsum(self, subscripts: str, *parts: Tensor) -> Tensor:
+        """See `Arithmetic.einsum`."""
+        return tf.einsum(subscripts, *parts)
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """See `Arithmetic.matmul`."""

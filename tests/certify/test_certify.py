@@ -14,11 +14,11 @@ from keraslip.certify.bound.expected_norms import expected_norms
 from keraslip.certify.bound.local_norms import LocalNorms, probabilistic
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution import block, executed
-from keraslip.certify.operators.convolution import ConvOperator
-from keraslip.certify.operators.dense import DenseOperator
+from keraslip.certify.operators.kernels import ProvedConv, ProvedDense
 from keraslip.certify.result.status import CERTIFIED_BY
 from keraslip.certify.run import cascade, certifier
 from tests.certify.nets import dense_model, evaluated, forward, inputs, model, network
+from tests.certify.operators import dense_operator
 from tests.certify.test_inputs import Batches
 
 WIDTH = 16  # of the dense pairs
@@ -142,9 +142,9 @@ def test_modes_of_convolutions():
 def test_local_norms_are_not_tried_where_they_cannot_help(monkeypatch):
     made, x, label, (_, local) = staged("convolution")
     calls = []
-    norm = ConvOperator.local_norm
+    norm = ProvedConv.local_norm
     monkeypatch.setattr(
-        ConvOperator, "local_norm", lambda self, *args: calls.append(1) or norm(self, *args)
+        ProvedConv, "local_norm", lambda self, *args: calls.append(1) or norm(self, *args)
     )
     hopeless = local * 30
     net = Network(made)
@@ -314,7 +314,7 @@ def test_probabilistic_norms_are_above_the_norm():
     rng = np.random.default_rng(0)
     norms = LocalNorms(True, probabilistic(1e-9, np.random.default_rng(1)))
     for operator in (
-        DenseOperator(rng.standard_normal((20, 30)), (20,)),
+        dense_operator(rng.standard_normal((20, 30)), (20,)),
         next(op for _, op in network("residual").operators()),
     ):
         for _ in range(5):
@@ -561,11 +561,9 @@ def test_the_alarm_goes_off_for_a_bound_that_is_too_small(monkeypatch, tmp_path)
     made = dense_model([4 * np.eye(3), np.eye(3)], theta=None)
     x = np.array([[0.5, 0.45, 0.2]], "float32")
     assert made.certify(x, epsilon=0.1, **QUIET).status.tolist() == ["attacked"]
-    monkeypatch.setattr(DenseOperator, "build_norm", lambda self: 1e-3)
-    monkeypatch.setattr(
-        DenseOperator, "row_norms", lambda self, columns=None: np.full((1, 3), 1e-3)
-    )
-    monkeypatch.setattr(DenseOperator, "adjoint", lambda self, y: 1e-3 * y @ self.kernel.T)
+    monkeypatch.setattr(ProvedDense, "build_norm", lambda self: 1e-3)
+    monkeypatch.setattr(ProvedDense, "row_norms", lambda self, columns=None: np.full((1, 3), 1e-3))
+    monkeypatch.setattr(ProvedDense, "adjoint", lambda self, y: 1e-3 * y @ self.map.kernel.T)
     made.__dict__.pop("_keraslip_network")
     with pytest.raises(CertificateViolation, match="An attack changed a certified label"):
         made.certify(x, epsilon=0.1, **QUIET)

@@ -8,7 +8,7 @@ from keras import layers
 import keraslip
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution.executed import Executed, check_rounding
-from keraslip.certify.operators import operator_of
+from keraslip.certify.operators import prove
 from keraslip.linear import Composition, DenseMap, DiagonalMap, Sum
 from tests.certify.nets import FLOAT32, evaluated, forward
 from tests.harness import tensor
@@ -169,11 +169,11 @@ def test_subnormal_coefficients_of_maps_that_a_rule_composes():
     scale = DiagonalMap(tensor([1e-39, 1.0]), (2,))
     kernel = DenseMap(tensor([[1e30, 0.0], [1e-39, 2.0]]), (2,))
     smallest = FLOAT32.smallest
-    chain = operator_of(Composition(kernel, scale)).vanishing(smallest)
+    chain = prove(Composition(kernel, scale)).vanishing(smallest)
     np.testing.assert_allclose(chain.reshape(-1), [1e-9 + 1e-39, 0.0], rtol=1e-4)
-    total = operator_of(Sum((kernel, scale))).vanishing(smallest)
+    total = prove(Sum((kernel, scale))).vanishing(smallest)
     np.testing.assert_allclose(total.reshape(-1), [2e-39, 0.0], rtol=1e-4)
-    assert operator_of(DenseMap(tensor([[1.0, 0.0]]), (1,))).vanishing(smallest) is None
+    assert prove(DenseMap(tensor([[1.0, 0.0]]), (1,))).vanishing(smallest) is None
 
 
 def dense_of(weights, dtype="float64", activation=True):

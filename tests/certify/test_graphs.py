@@ -7,8 +7,7 @@ from keras import layers
 
 import keraslip
 from keraslip.certify.bound.network import ActivationNode, Network, SumNode
-from keraslip.certify.operators.convolution import ConvOperator
-from keraslip.certify.operators.dense import DenseOperator
+from keraslip.certify.operators.kernels import ProvedConv, ProvedDense
 from keraslip.rules import UnsupportedLayerError
 from tests.cases import FLAT, IMAGE
 from tests.certify.nets import evaluated, weights_alone
@@ -54,8 +53,8 @@ def test_residual_branches_are_folded_into_one_kernel():
     net = Network(keraslip.LocalLipschitzModel(start, layers.Dense(3)(layers.Flatten()(x))))
     (node,) = (node for node in net.nodes if isinstance(node, SumNode))
     (operator,) = node.terms.values()
-    assert isinstance(operator, ConvOperator)
-    assert [type(op) for _, op in net.operators()][:2] == [ConvOperator, ConvOperator]
+    assert isinstance(operator, ProvedConv)
+    assert [type(op) for _, op in net.operators()][:2] == [ProvedConv, ProvedConv]
 
 
 def test_a_scale_before_a_convolution_is_folded():
@@ -64,7 +63,7 @@ def test_a_scale_before_a_convolution_is_folded():
     x = layers.ReLU()(conv(4)(x))
     net = Network(keraslip.LocalLipschitzModel(start, layers.Dense(3)(layers.Flatten()(x))))
     _, operator = next(net.operators())
-    assert isinstance(operator, ConvOperator) and operator.slack > 0
+    assert isinstance(operator, ProvedConv) and operator.slack > 0
 
 
 def test_linear_layers_without_activation_are_one_map():
@@ -84,7 +83,7 @@ def test_dropout_is_nothing():
     x = layers.Dropout(0.5)(layers.ReLU()(layers.Dense(4)(layers.Dropout(0.2)(start))))
     net = Network(keraslip.LocalLipschitzModel(start, layers.Dense(3)(x)))
     assert sum(isinstance(node, ActivationNode) for node in net.nodes) == 1
-    assert [type(op) for _, op in net.operators()] == [DenseOperator, DenseOperator]
+    assert [type(op) for _, op in net.operators()] == [ProvedDense, ProvedDense]
 
 
 def test_names_say_where_a_norm_belongs():
@@ -112,7 +111,10 @@ class Unknown(keras.layers.Layer):
 
 
 class Strange(keraslip.linear.Identity):
-    """A linear map without an operator."""
+    """A linear map that computes on one backend's tensors alone."""
+
+    def forward(self, x):
+        return keras.ops.convert_to_tensor(x)
 
 
 class StrangeLayer(keras.layers.Layer):
@@ -144,7 +146,10 @@ def rules(monkeypatch):
     ("layer", "message"),
     [
         (OnlyBounds, "No certificate can pass 'odd': its rule gives bounds for training only"),
-        (StrangeLayer, "No certificate can pass 'odd': no proved norm.*Strange; register one"),
+        (
+            StrangeLayer,
+            "No certificate can pass 'odd': the forward of its linear map Strange does not",
+        ),
         (Unknown, "No rule carries a Lipschitz bound through Unknown at 'odd'"),
     ],
 )

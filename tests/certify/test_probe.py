@@ -11,11 +11,11 @@ from keraslip.certify import register_operator
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution.probe import probe
 from keraslip.certify.operators import Operator
-from keraslip.certify.operators.dense import DiagonalOperator
+from keraslip.certify.operators.kernels import ProvedDiagonal
 from keraslip.linear import DenseMap, DiagonalMap, Identity, LinearMap, PermuteMap, ZeroPadMap
 from keraslip.rules import ActivationRule, LinearRule, MismatchError, UnsupportedLayerError
 from tests.certify.nets import NETS, ClippedReLU, model, network
-from tests.harness import model_of, numpy
+from tests.harness import model_of
 
 IMAGE = (4, 3, 2)
 #: Two backends compile every net: a few of them there.
@@ -151,22 +151,23 @@ class Mine(DiagonalMap):
     """A map of this file, for operators that are wrong."""
 
 
-class WrongAdjoint(DiagonalOperator):
+class WrongAdjoint(ProvedDiagonal):
     def adjoint(self, y):
         return -super().adjoint(y)
 
 
-class WrongRows(DiagonalOperator):
+class WrongRows(ProvedDiagonal):
     def row_norms(self, columns=None):
         return 0.9 * super().row_norms(columns)
 
 
-class WrongMagnitude(DiagonalOperator):
-    def build_absolute(self):
-        return DiagonalOperator(0.9 * np.abs(self.scale), self.in_shape)
+class WrongMagnitude(ProvedDiagonal):
+    @property
+    def absolute(self):
+        return ProvedDiagonal(self.map.each(lambda scale: 0.9 * np.abs(scale)), 0.0)
 
 
-class WrongNorm(DiagonalOperator):
+class WrongNorm(ProvedDiagonal):
     def build_norm(self):
         return 0.9 * super().build_norm()
 
@@ -174,7 +175,7 @@ class WrongNorm(DiagonalOperator):
 @pytest.mark.parametrize(
     ("operator", "problem"),
     [
-        (DiagonalOperator, None),
+        (ProvedDiagonal, None),
         (WrongAdjoint, "adjoint"),
         (WrongRows, "row norms"),
         (WrongMagnitude, "absolute"),
@@ -182,10 +183,10 @@ class WrongNorm(DiagonalOperator):
     ],
 )
 def test_an_operator_that_contradicts_itself(operator, problem, monkeypatch):
-    from keraslip.certify.operators import operator as registry
+    from keraslip.certify.operators import proved as registry
 
     def build(linear_map: LinearMap) -> Operator:
-        return operator(numpy(linear_map.scale).astype("float64"), linear_map.in_shape)
+        return operator(linear_map)
 
     monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
     register_operator(Mine)(build)

@@ -168,13 +168,13 @@ def test_numbers_that_may_be_flushed_are_counted():
 
 def test_rounding_of_a_map_that_a_rule_composes():
     """The second of two maps rounds what the first one made: magnitudes multiply, not norms."""
-    from keraslip.certify.operators import operator_of
+    from keraslip.certify.operators import prove
     from keraslip.linear import Composition, DenseMap
     from tests.harness import tensor
 
     signs = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2.0
     pair = [DenseMap(tensor(m), (4,)) for m in (signs, np.ones((4, 1)))]
-    operator = operator_of(Composition(pair[1], pair[0]))
+    operator = prove(Composition(pair[1], pair[0]))
     row = np.abs(signs) @ np.ones((4, 1))
     assert operator.signless.row_norms()[0, 0] >= np.linalg.norm(row)
     assert operator.row_norms()[0, 0] < np.linalg.norm(row)

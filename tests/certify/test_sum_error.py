@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from keraslip.certify.bound.margins import _difference_norms
 from keraslip.certify.norms.rounding import gamma, inner, l2, sum_error
-from keraslip.certify.operators.convolution import ConvOperator
-from keraslip.certify.operators.dense import DenseOperator
 from keraslip.linear import ConvGeometry
+from tests.certify.operators import conv_operator, dense_operator
 from tests.certify.test_rounding import rounded
 
 pytestmark = pytest.mark.any_backend("NumPy alone")
@@ -75,8 +74,8 @@ LONG = 4_000_000
 
 def long_sums():
     ones = np.ones((1, LONG))
-    dense = DenseOperator(ones.T, (LONG,))
-    image = ConvOperator(ones.reshape(1, 1, LONG, 1), (1, 1, LONG), ConvGeometry())
+    dense = dense_operator(ones.T, (LONG,))
+    image = conv_operator(ones.reshape(1, 1, LONG, 1), (1, 1, LONG), ConvGeometry())
     apart = _difference_norms(np.concatenate([ones, 0 * ones]), np.zeros(1, int), None, True)
     weighed = _difference_norms(np.concatenate([ones, 0 * ones]), np.zeros(1, int), ones, True)
     return {

@@ -11,17 +11,15 @@ from keras import tree
 from keraslip.bounds.activation_kinds import Activation
 from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.operators import (
-    MovingOperator,
     Operator,
-    StoredOperator,
     add,
     as_float64,
     compose,
-    operator_of,
+    prove,
     simplified,
 )
 from keraslip.certify.slopes import ProvedActivation, proved_activation
-from keraslip.linear import LinearMap
+from keraslip.linear import Identity, LinearMap
 from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.walk import Call, carried, fold
 
@@ -123,12 +121,12 @@ class Trace:
 
     def start(self, shape: Shape) -> Node:
         """The network's input: the first ball."""
-        return self._keep(Node(0, "input", shape, (), {0: MovingOperator(shape, shape)}))
+        return self._keep(Node(0, "input", shape, (), {0: prove(Identity(shape))}))
 
     def linear(self, form: Node, linear_map: LinearMap, bias: Any = None) -> Node:
         """`W x + bias`."""
         try:
-            operator = operator_of(linear_map)
+            operator = prove(linear_map)
         except NotImplementedError as error:
             raise UnsupportedLayerError(f"No certificate can pass {self.key!r}: {error}.") from None
         if operator.moves and bias is not None:
@@ -154,7 +152,7 @@ class Trace:
     def activate(self, form: Node, activation: Activation) -> Node:
         """Closes a ball."""
         index, shape = len(self.nodes), form.shape
-        terms: dict[int, Operator] = {index: MovingOperator(shape, shape)}
+        terms: dict[int, Operator] = {index: prove(Identity(shape))}
         proved = proved_activation(activation)
         return self._keep(ActivationNode(index, self.key, shape, (form,), terms, proved))
 
@@ -271,7 +269,7 @@ def _rows_of(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
         magnitude = l2(operator.absolute.adjoint(basis))
     # A coefficient of a folded kernel is a product.
     error = up(magnitude * gamma(operator.fan_out + 4, FLOAT64), operator.fan_out)
-    if not isinstance(operator, StoredOperator):
+    if not operator.map.stores:
         # Products of small coefficients may have vanished.
         error = error + operator.vanished * (operator.row_sums.reshape(-1) > 0.0)
     # Nothing is known of rows that float64 cannot hold but their norms.

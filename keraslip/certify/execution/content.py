@@ -81,6 +81,8 @@ class _Writer:
         elif isinstance(value, functools.partial):
             self._tag("partial")
             self.write([value.func, value.args, value.keywords])
+        elif isinstance(value, types.ModuleType):
+            self._tag("module", value.__name__)
         elif isinstance(value, types.BuiltinFunctionType | np.ufunc):
             self._tag("built in", getattr(value, "__module__", ""), value.__name__)
         else:

@@ -1,0 +1,107 @@
+"""Maps without weights: those that move entries, and means."""
+
+from functools import cached_property
+
+import numpy as np
+
+from keraslip.certify.norms import dense_norm
+from keraslip.certify.norms.rounding import INFLATION, times, up
+from keraslip.certify.operators.proved import Proved, Tensor, Upwards, register_operator
+from keraslip.linear import (
+    AveragePoolMap,
+    Identity,
+    LinearMap,
+    MeanMap,
+    PermuteMap,
+    ReshapeMap,
+    ZeroPadMap,
+)
+
+
+@register_operator(LinearMap)  # any map that says that it only moves entries
+@register_operator(Identity)
+@register_operator(ReshapeMap)
+@register_operator(PermuteMap)
+@register_operator(ZeroPadMap)
+class ProvedMoving(Proved):
+    """Every output entry is one input entry, used once, or zero."""
+
+    reads_columns = True
+    terms, fan_out, swell, vanished = 0, 0, 1.0, 0.0
+
+    @cached_property
+    def absolute(self) -> Proved:
+        return self
+
+    @cached_property
+    def flushes(self) -> np.ndarray:
+        return np.zeros((1, *self.out_shape))
+
+    def vanishing(self, smallest: float) -> None:
+        return None
+
+    def build_norm(self) -> float:
+        return 1.0
+
+    def whole_rows(self) -> np.ndarray:
+        return self.forward(np.ones((1, *self.in_shape)))
+
+    def weighed_rows(self, upwards: Upwards, columns: Tensor) -> Tensor:
+        return upwards.map(self.map).forward(columns)
+
+    def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
+        return float((rows * self.forward(columns[None])[0]).max())
+
+
+class ProvedMeans(Proved):
+    """Base of means: sums that are divided."""
+
+    map: AveragePoolMap | MeanMap
+
+    @cached_property
+    def terms(self) -> int:
+        return self.map.window
+
+    @cached_property
+    def swell(self) -> float:
+        return float(self.map.window)
+
+    @cached_property
+    def absolute(self) -> Proved:
+        return self
+
+    def vanishing(self, smallest: float) -> None:
+        return None
+
+    def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
+        return float(up(times(times(self.norm, rows.max()), columns.max())))
+
+
+@register_operator(AveragePoolMap)
+class ProvedPool(ProvedMeans):
+    """Average pooling: one matrix along the height and one along the width."""
+
+    @property
+    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
+        assert isinstance(self.map, AveragePoolMap) and self.map.sides is not None
+        return self.map.sides
+
+    def build_norm(self) -> float:
+        # A Kronecker product: the norms multiply.
+        high, wide = self._sides
+        return dense_norm(high) * dense_norm(wide)
+
+    def whole_rows(self) -> np.ndarray:
+        high, wide = (np.sqrt(np.square(side).sum(axis=0)) for side in self._sides)
+        return up((high[:, None] * wide)[None, ..., None] * (1.0 + self.slack))
+
+
+@register_operator(MeanMap)
+class ProvedMean(ProvedMeans):
+    """Mean over height and width."""
+
+    def build_norm(self) -> float:
+        return float(self.map.window**-0.5 * INFLATION)
+
+    def whole_rows(self) -> np.ndarray:
+        return np.full((1, *self.out_shape), self.norm)
