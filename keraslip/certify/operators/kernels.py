@@ -46,8 +46,9 @@ class ProvedDense(Proved):
 
     def whole_rows(self) -> np.ndarray:
         squares, power = self.squares
-        norms = up(np.sqrt(squares.sum(axis=0)[None]), len(squares)) * (1.0 + self.slack)
-        return times(norms, power)
+        norms = up(np.sqrt(squares.sum(axis=0)), len(squares)) * (1.0 + self.slack)
+        # With a batch axis and one for every axis of an output: radii of samples are multiplied by them.
+        return times(norms, power).reshape(1, *(1,) * (len(self.out_shape) - 1), -1)
 
     def weighed_rows(self, upwards: Upwards, columns: Tensor) -> Tensor:
         a = upwards.arithmetic
