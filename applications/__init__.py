@@ -10,6 +10,7 @@ if __name__ != "keraslip.applications":
     raise ImportError(f"Use `import keraslip.applications`. Received: name={__name__!r}")
 
 from keraslip.applications._registry import get as get
+from keraslip.applications._registry import list_applications as list_applications
 from keraslip.applications._registry import names as names
 from keraslip.applications.cifar10 import CIFAR4C3F as CIFAR4C3F
 from keraslip.applications.cifar10 import CIFAR6C2F as CIFAR6C2F
@@ -24,5 +25,6 @@ __all__ = [
     "MNIST4C3F",
     "TinyImageNet8C2F",
     "get",
+    "list_applications",
     "names",
 ]

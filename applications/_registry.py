@@ -17,9 +17,19 @@ _BUILDERS: dict[str, Callable[..., LocalLipschitzModel]] = {
 }
 
 
-def names() -> list[str]:
-    """The names that `get` knows, sorted."""
+def list_applications() -> list[str]:
+    """The names of all networks, sorted: what `keraslip.applications.get` knows.
+
+    Example:
+
+    ```python
+    keraslip.list_applications()
+    ```
+    """
     return sorted(_BUILDERS)
+
+
+names = list_applications
 
 
 def get(name: str) -> Callable[..., LocalLipschitzModel]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keraslip import schedules as schedules
     from keraslip import testing as testing
     from keraslip import tuning as tuning
+    from keraslip.applications import list_applications as list_applications
     from keraslip.certify.execution.violation import CertificateViolation as CertificateViolation
     from keraslip.certify.result.certificates import Certificates as Certificates
     from keraslip.models.check import check_model as check_model
@@ -64,6 +65,7 @@ else:
             "LocalLipschitzModel": "keraslip.models",
             "check_model": "keraslip.models.check",
             "float32_copy": "keraslip.models.float32_copy",
+            "list_applications": "keraslip.applications",
             "register_rule": "keraslip.rules",
         },
     )
@@ -81,6 +83,7 @@ __all__ = [
     "distribution",
     "float32_copy",
     "layers",
+    "list_applications",
     "losses",
     "plots",
     "register_rule",

@@ -9,7 +9,14 @@ import pytest
 import keraslip
 
 PUBLIC = {
-    "": ["LocalLipschitzModel", "check_model", "float32_copy", "register_rule", "__version__"],
+    "": [
+        "LocalLipschitzModel",
+        "check_model",
+        "float32_copy",
+        "list_applications",
+        "register_rule",
+        "__version__",
+    ],
     "layers": [
         "ClippedMaxMin",
         "ClippedReLU",
