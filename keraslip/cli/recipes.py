@@ -1,33 +1,7 @@
-"""What each network is trained with unless the command line says otherwise.
-
-Reference:
-
-- Huang et al., 2021, arXiv 2111.01395, appendix (losses, radii, learning rates; MNIST for 300, CIFAR-10 for
-  800 epochs).
-"""
-
-from typing import Any
+"""Settings of every network as it is trained without further options."""
 
 from keraslip.cli.settings import Settings
+from keraslip.cli.usual import USUAL
 
-#: What differs from the defaults of `Settings`.
-_USUAL: dict[str, dict[str, Any]] = {
-    "digits_2c2f": {
-        **{"dataset": "digits", "epsilon": 0.25, "epochs": 75, "batch_size": 64},
-        **{"learning_rate": 3e-3, "train_epsilon_factor": 1.2},
-    },
-    "mnist_4c3f": {"dataset": "mnist", "epsilon": 1.58, "epochs": 20, "loss": "gloro"},
-    "cifar_4c3f": {
-        **{"dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200, "augment": "crop_flip"},
-    },
-    "cifar_6c2f": {
-        **{"dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200, "augment": "crop_flip"},
-    },
-    "tiny_imagenet_8c2f": {
-        **{"dataset": "tiny_imagenet", "epsilon": 36 / 255, "epochs": 250, "batch_size": 128},
-        **{"learning_rate": 2.5e-4, "augment": "crop_flip", "sparsity": 0.01},
-        **{"train_epsilon_factor": 1.133},
-    },
-}
 #: By the name of the network.
-RECIPES = {name: Settings(application=name, **usual) for name, usual in _USUAL.items()}
+RECIPES = {name: Settings(application=name, **usual) for name, usual in USUAL.items()}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Self, get_type_hints
 
 import typer
 
+from keraslip.cli.usual import USUAL
 from keraslip.loss_names import LOSSES
 
 #: The largest seed of NumPy's older generator, which Keras seeds too.
@@ -61,16 +62,15 @@ class CommonSettings:
         Raises:
             ValueError: for unknown names, numbers out of range, or where given and stored settings differ.
         """
-        from keraslip.cli.recipes import RECIPES
-
         given = cls._read({k: v for k, v in given.items() if v is not None and v != []})
         if stored is not None:
             return cls._resumed(given, stored)
         name = given.get("application", "mnist_4c3f")
-        check_choice("application", name, sorted(RECIPES))
+        check_choice("application", name, sorted(USUAL))
         cls._check(given)
         known = {f.name for f in fields(cls)}
-        recipe = {k: v for k, v in asdict(RECIPES[name]).items() if k in known}
+        usual = asdict(Settings(application=name, **USUAL[name]))
+        recipe = {k: v for k, v in usual.items() if k in known}
         return cls(**recipe | given)
 
     @classmethod
