@@ -60,7 +60,8 @@ def write_report(
     found.certificates.save(folder.path / CERTIFICATES)
     write_text(folder.path / "report.md", _markdown(as_text(*tables), folder.path))
     (run,) = load_runs([folder.path])
-    shown = replace(run, report=json.loads(as_json(report)))
+    settings = run.settings | {"backend": report["backend"]}
+    shown = replace(run, report=json.loads(as_json(report)), settings=settings)
     write_text(folder.path / PAGE, page([shown]))
     # Last of all: with it the report is whole.
     folder.write_json("report.json", report)

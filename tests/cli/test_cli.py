@@ -177,6 +177,7 @@ def test_demo_writes_model_report_and_pictures(tmp_path, monkeypatch):
     page = read_page(out / "report.html")
     for key in ("clean_accuracy", "pgd_accuracy", "certified_accuracy", "lipschitz", "epsilon"):
         assert str(report[key]) in dict(page.values)
+    assert page.text.rstrip().endswith(f"backend{keras.backend.backend()}")
     assert page.tags.count("img") == 1 and page.text.strip().startswith("Report of demo")
     curve = report["curve"]
     assert curve["epsilon"][20] == pytest.approx(0.25) and curve["samples"] == 360
