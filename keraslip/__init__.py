@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from keraslip.rules.registry import register_rule as register_rule
 else:
     _MODULES = (
+        "activations",
         "applications",
+        "arithmetic",
         "attacks",
         "backend",
         "bounds",

@@ -43,6 +43,10 @@ class Arithmetic(Protocol):
         """The smaller one, entry by entry."""
         ...
 
+    def relu(self, x: Tensor) -> Tensor:
+        """`maximum(x, 0)`, with no gradient at 0."""
+        ...
+
     def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """a where the condition holds, else b; numbers are broadcast."""
         ...

@@ -50,6 +50,11 @@ def divide(a: Array, b: Array) -> Array:
         return np.asarray(a / b)
 
 
+def relu(x: Array) -> Array:
+    """See `Arithmetic.relu`."""
+    return np.asarray(np.maximum(x, 0.0))
+
+
 def indicator(condition: Array, like: Array) -> Array:
     """See `Arithmetic.indicator`."""
     return np.asarray(condition).astype(like.dtype)

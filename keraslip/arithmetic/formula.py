@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -35,7 +34,7 @@ class Formula:
             lambda part: change(part) if _is_tensor(part) else part, self.arithmetic
         )
 
-    def to(self, arithmetic: Arithmetic | ModuleType) -> Self:
+    def to(self, arithmetic: Arithmetic | Any) -> Self:
         """The same in another arithmetic.
 
         Args:

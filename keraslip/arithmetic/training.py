@@ -19,6 +19,7 @@ sqrt = ops.sqrt
 square = ops.square
 maximum = ops.maximum
 minimum = ops.minimum
+relu = ops.relu
 where = ops.where
 sum = ops.sum
 mean = ops.mean

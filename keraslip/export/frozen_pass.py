@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keraslip.activations import Activation
 from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.bound.sound_pass import closed_ball
 from keraslip.certify.norms.rounding import FLOAT64, TINY, Execution, gamma, sum_error
 from keraslip.certify.operators import compose
-from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin
-from keraslip.export.graph_activations import clipped_relu, maxmin
 from keraslip.export.graph_operators import Constants, forward, row_norms
 from keraslip.export.graph_views import View, each, l2, largest, times, up
 
@@ -91,16 +90,19 @@ class FrozenPass:
         written = products + operator.slack
         executed, own = sums + written, gamma(operator.terms + 2, FLOAT64)
         index = closed_ball(source)
-        carried = 0.0 if index is not None else absolute(error)
+        carried = 0.0 if index is not None and self.exact(index) else absolute(error)
         if index is None:
             moved = up(absolute(self._box(source)), operator.terms)
         else:
             moved = self._entry_reach(index, compose(operator.signless, source.terms[index]))
-        reached = (1.0 + executed) * up(magnitude + moved, operator.terms)
+        around = 0.0 if index is None else carried
+        reached = (1.0 + executed) * up(magnitude + moved + around, operator.terms)
         self._fit(reached * operator.swell)
         flushed = float(operator.flushes.max()) * (self.smallest + TINY) + self._vanishing(node)
         partial = 0.5 * (magnitude + tf.abs(center)) + own * magnitude
-        at_center = carried + sums * partial + (written + own) * magnitude + flushed
+        at_center = (
+            carried + executed * around + sums * partial + (written + own) * magnitude + flushed
+        )
         at_center = up(at_center, operator.terms)
         if index is not None:
             reach = self.views[index][0].at(self.epsilon)
@@ -108,6 +110,11 @@ class FrozenPass:
             self.split[node.index] = at_center, vector
         self.centers[node.index] = center
         self.errors[node.index] = up(at_center + executed * moved)
+
+    def exact(self, ball: int) -> bool:
+        """Whether a ball has all of its error in its radius: its activation, if any, rounds nothing."""
+        node = next(one for one in self.network.nodes if one.index == ball)
+        return not isinstance(node, ActivationNode) or not node.activation.roundings
 
     def _vanishing(self, node: LinearNode) -> Any:
         """See `keraslip.certify.bound.sound_pass.SoundPass`."""
@@ -141,19 +148,30 @@ class FrozenPass:
         self.errors[node.index] = up(error + rounding + 4 * count * self.smallest)
 
     def _activate(self, node: ActivationNode) -> None:
-        source, activation = node.sources[0], node.activation
+        source, activation = node.sources[0], node.activation.to(self.constants)
         z, rho = self.centers[source.index], self._box(source)
-        if isinstance(activation, ProvedClippedReLU):
-            output, high = clipped_relu(activation, z, rho, self.constants)
-            varies = tf.where(high > 0.0, tf.ones_like(high), high)
-            closed, plain = self._closed(source, high), self._closed(source, varies)
-            views = [View(*closed, varies), View(*plain, high)]
-        else:
-            assert isinstance(activation, ProvedMaxMin)
-            output, rows, columns = maxmin(activation, z, rho, self.constants)
-            views = [View(*self._closed(source, rows), columns)]
-        self.centers[node.index], self.errors[node.index] = output, tf.zeros_like(z)
+        slopes, output = activation.slopes(z, rho, hard=False), activation.call(z)
+        views = [View(*self._closed(source, slopes.rows), slopes.columns)]
+        if slopes.high is not None:
+            gain, rounding = self._closed(source, slopes.columns)
+            most = tf.maximum(largest(slopes.rows), np.float64(1.0))
+            weights = tf.minimum(up(slopes.rows / each(most, z)), np.float64(1.0))
+            if activation.lipschitz <= 1.0:
+                most, weights = np.float64(1.0), slopes.rows
+            views.append(View(up(times(gain, most)), up(times(rounding, most)), weights))
+        self.centers[node.index] = output
+        self.errors[node.index] = self._rounded(activation, z, rho, output)
         self.views[node.index] = views
+
+    def _rounded(self, activation: Activation, z: Tensor, rho: Tensor, output: Tensor) -> Tensor:
+        """See `SoundPass._rounded`."""
+        count, most = activation.roundings, activation.lipschitz
+        if not count:
+            return tf.zeros_like(z)
+        size = tf.abs(output) + most * (tf.abs(z) + 2.0 * rho)
+        self._fit(size)
+        flushed = count * (1.0 + most) * self.smallest
+        return up((gamma(count, self.unit) + gamma(count, FLOAT64)) * size + flushed)
 
     def _closed(self, source: Node, rows: Tensor) -> tuple[Tensor, Tensor]:
         rounding = l2(times(rows, self.errors[source.index]))

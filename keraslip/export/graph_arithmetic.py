@@ -43,6 +43,10 @@ class Graph(GraphWindows):
             self._known[id(array)] = array, variable  # the array is kept, so its id stays its own
         return self._known[id(array)][1].read_value()
 
+    def relu(self, x: Tensor) -> Tensor:
+        """See `Arithmetic.relu`."""
+        return tf.maximum(x, 0.0)
+
     def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """See `Arithmetic.where`."""
         return tf.where(condition, _number(a), _number(b))

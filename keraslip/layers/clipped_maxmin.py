@@ -4,8 +4,7 @@ from typing import Any
 
 import keras
 
-from keraslip.bounds.activation_kinds import MaxMinKind
-from keraslip.bounds.activations import clipped_maxmin
+from keraslip import activations
 from keraslip.layers.clipped_relu import finite_number, threshold_weight
 from keraslip.layers.maxmin import MaxMin
 from keraslip.rules.linear import full_precision
@@ -66,8 +65,8 @@ class ClippedMaxMin(MaxMin):
         self.lower_threshold = threshold_weight(self, "lower_threshold", half, self.lower)
 
     def call(self, inputs: Tensor) -> Tensor:
-        axis = self.channel_axis(len(inputs.shape))
-        return clipped_maxmin(inputs, self.upper_threshold, self.lower_threshold, axis)
+        clips = self.upper_threshold, self.lower_threshold
+        return activations.MaxMin(*clips, self.split_axis).call(inputs)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "upper": self.upper, "lower": self.lower}
@@ -77,6 +76,6 @@ class ClippedMaxMin(MaxMin):
 class ClippedMaxMinRule(ActivationRule):
     """Constant where the maximum stays above M, or the minimum below m."""
 
-    def kind(self, layer: Any) -> MaxMinKind:
+    def kind(self, layer: Any) -> activations.MaxMin:
         upper, lower = full_precision(layer.upper_threshold), full_precision(layer.lower_threshold)
-        return MaxMinKind(upper, lower, layer.split_axis)
+        return activations.MaxMin(upper, lower, layer.split_axis)

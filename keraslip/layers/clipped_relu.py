@@ -4,8 +4,7 @@ from typing import Any
 
 import keras
 
-from keraslip.bounds.activation_kinds import ClippedReLUKind
-from keraslip.bounds.activations import clipped_relu
+from keraslip import activations
 from keraslip.rules.linear import full_precision
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import ActivationRule
@@ -56,7 +55,7 @@ class ClippedReLU(keras.layers.Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        return clipped_relu(inputs, self.theta)
+        return activations.ClippedReLU(self.theta).call(inputs)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
@@ -69,8 +68,8 @@ class ClippedReLU(keras.layers.Layer):
 class ClippedReLURule(ActivationRule):
     """Constant below 0 and above theta."""
 
-    def kind(self, layer: Any) -> ClippedReLUKind:
-        return ClippedReLUKind(full_precision(layer.theta))
+    def kind(self, layer: Any) -> activations.ClippedReLU:
+        return activations.ClippedReLU(full_precision(layer.theta))
 
 
 def finite_number(name: str, value: Any) -> float:

@@ -4,8 +4,7 @@ from typing import Any
 
 import keras
 
-from keraslip.bounds.activation_kinds import MaxMinKind
-from keraslip.bounds.activations import clipped_maxmin
+from keraslip import activations
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import ActivationRule
 
@@ -69,7 +68,7 @@ class MaxMin(keras.layers.Layer):
             )
 
     def call(self, inputs: Tensor) -> Tensor:
-        return clipped_maxmin(inputs, None, None, self.channel_axis(len(inputs.shape)))
+        return activations.MaxMin(axis=self.split_axis).call(inputs)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
@@ -82,5 +81,5 @@ class MaxMin(keras.layers.Layer):
 class MaxMinRule(ActivationRule):
     """A pair is constant only if both its inputs are."""
 
-    def kind(self, layer: Any) -> MaxMinKind:
-        return MaxMinKind(None, None, layer.split_axis)
+    def kind(self, layer: Any) -> activations.MaxMin:
+        return activations.MaxMin(axis=layer.split_axis)

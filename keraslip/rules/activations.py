@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keraslip.bounds.activation_kinds import ClippedReLUKind
+from keraslip.activations import ClippedReLU
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import ActivationRule, Rule, UnsupportedLayerError, fused_activation
@@ -36,9 +36,9 @@ class ReLURule(ActivationRule):
                 "or keraslip.layers.ClippedReLU"
             )
 
-    def kind(self, layer: Any) -> ClippedReLUKind:
+    def kind(self, layer: Any) -> ClippedReLU:
         limit = layer.max_value
-        return ClippedReLUKind(None if limit is None else ops.convert_to_tensor(limit, "float32"))
+        return ClippedReLU(None if limit is None else ops.convert_to_tensor(limit, "float32"))
 
 
 def _relu_operation() -> type:
@@ -54,8 +54,8 @@ def _producer(tensor: Any) -> Any:
 class ReLUOperationRule(ActivationRule):
     """A bare `keras.ops.relu(x)` in the graph."""
 
-    def kind(self, layer: Any) -> ClippedReLUKind:
-        return ClippedReLUKind()
+    def kind(self, layer: Any) -> ClippedReLU:
+        return ClippedReLU()
 
 
 @register_rule(keras.layers.Dropout)

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from keraslip.bounds.activation_kinds import Activation
+from keraslip.activations import Activation
 from keraslip.linear import LinearMap
 
 Tensor = Any
@@ -30,7 +30,7 @@ class Interpreter(Protocol):
         ...
 
     def activate(self, form: Form, activation: Activation) -> Form:
-        """An activation that is 1-Lipschitz."""
+        """An activation."""
         ...
 
     def add(self, forms: list[Form]) -> Form:

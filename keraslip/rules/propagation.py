@@ -1,5 +1,6 @@
 """One pass of the bound through a network: epsilon, masks, norms, and what is learnt on the way."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
@@ -7,8 +8,7 @@ from typing import Any, Protocol
 from keras import ops
 from keras.backend import standardize_dtype
 
-from keraslip.bounds.activation_kinds import Activation
-from keraslip.bounds.activations import ActivationBounds
+from keraslip.activations import Activation, Slopes
 from keraslip.bounds.ball import AffineForm, Ball, add_forms, dropped, moved
 from keraslip.bounds.numerics import per_sample
 from keraslip.bounds.spectral import masked_norm
@@ -115,21 +115,26 @@ class Propagation:
         Returns:
             The closed form of the output.
         """
-        wanted, kind, local = self._wants_masks, activation.kind, self._is_local
+        local = self._is_local
 
         @cache
-        def known() -> ActivationBounds:
-            return activation.bounds(form.center, *self._box(form, local))
+        def box() -> _Box:
+            return self._box(form, local)
+
+        def output_box() -> tuple[Tensor, Tensor]:
+            return activation.range(*box())
 
         if self.penalized:
-            self.penalty = self.penalty + known().penalty()
-        center = known().center if kind is None else kind.output(form.center)
-        if not wanted:
-            return self._closed(form, center, None)
-        if kind is not None and not kind.masks:
-            return self._closed(form, center, None, None, lambda: known().box())
-        rows = known().paper_rows if self.bound == "paper" else known().rows
-        return self._closed(form, center, rows, known().varying, known().box)
+            self.penalty = self.penalty + activation.sparsity(*box())
+        center, most = activation.call(form.center), activation.lipschitz
+        if not self._wants_masks:
+            return self._closed(form, center, most=most)
+        if not activation.masks:
+            return self._closed(form, center, box=output_box, most=most)
+        slopes = _masks(activation, box())
+        # The published algorithm drops no rows of what mixes units.
+        rows = slopes.rows if self.bound != "paper" or activation.is_elementwise else None
+        return self._closed(form, center, rows, slopes.columns, output_box, most)
 
     def close(self, form: AffineForm) -> Ball:
         """The ball of a form, with no activation; free if nothing is pending.
@@ -174,14 +179,15 @@ class Propagation:
         self,
         form: AffineForm,
         center: Tensor,
-        rows: Tensor | None,
+        rows: Tensor | None = None,
         varying: Tensor | None = None,
         box: Any = None,
+        most: float = 1.0,
     ) -> AffineForm:
-        """The ball after an activation, as a form."""
+        """The ball after an activation with these slopes, or none larger than `most`, as a form."""
         name = self._name()
-        gain = self._known(form, self._gain(form, rows))
-        ball = Ball(center, gain, varying, box, self._global_gain(form), name)
+        gain = self._known(form, self._gain(form, rows, most))
+        ball = Ball(center, gain, varying, box, self._global_gain(form, most), name)
         self.records.append(LayerRecord(name, form, ball))
         return AffineForm.closed(ball)
 
@@ -200,21 +206,24 @@ class Propagation:
             return self._name() in getattr(self.locality, part)
         return self.masked
 
-    def _gain(self, form: AffineForm, rows: Tensor | None) -> Tensor:
+    def _gain(self, form: AffineForm, rows: Tensor | None, most: float = 1.0) -> Tensor:
+        rows = rows if self._is_local else None
         gains = [
             ball.gain * self._norm(index, pending, ball.varying, rows)
             for index, (ball, pending) in enumerate(form.terms)
         ]
-        return sum(gains[1:], gains[0])
+        gain = sum(gains[1:], gains[0])
+        return gain * most if rows is None and most != 1.0 else gain
 
-    def _global_gain(self, form: AffineForm) -> Tensor | None:
+    def _global_gain(self, form: AffineForm, most: float = 1.0) -> Tensor | None:
         if self.bound != "paper":
             return None
         gains = [
             ball.global_gain * self._norm(index, pending, None, None, learn=False)
             for index, (ball, pending) in enumerate(form.terms)
         ]
-        return sum(gains[1:], gains[0])
+        gain = sum(gains[1:], gains[0])
+        return gain * most if most != 1.0 else gain
 
     def _name(self) -> str:
         """What closes a form now; unlike any path of a layer where it is not the first in its layer."""
@@ -235,7 +244,7 @@ class Propagation:
         key = self._key_of(index)
         start = self.vectors.start(key, pending)
         if not self._is_local:
-            columns = rows = None
+            columns = None
         uniform = columns is None and rows is None
         count = self.uniform_iterations if uniform else None
         sigma, reached = masked_norm(
@@ -245,8 +254,8 @@ class Propagation:
             self.next_starts[key] = reached
         return sigma
 
-    def _box(self, form: AffineForm, local: bool = True) -> tuple[Tensor, Tensor]:
-        """Smallest and largest value of every unit."""
+    def _box(self, form: AffineForm, local: bool = True) -> "_Box":
+        """Where every unit can be."""
         rank = len(form.shape) + 1
         reach = 0.0
         for ball, pending in form.terms:
@@ -254,16 +263,37 @@ class Propagation:
             columns = ball.varying if self.bound == "local" and local else None
             norms = pending.row_norms(columns, self.tight)
             reach = reach + per_sample(self.epsilon * gain, rank) * norms
-        lower, upper = form.center - reach, form.center + reach
         if self.bound != "paper" or any(ball.box is None for ball, _ in form.terms):
-            return lower, upper
+            return _Box(form.center, reach)
         middle, half = 0.0, 0.0
         for ball, pending in form.terms:
             low, high = ball.changes()
             middle = middle + pending.forward(0.5 * (high + low))
             half = half + pending.absolute().forward(0.5 * (high - low))
         center = form.center + middle
-        return ops.maximum(lower, center - half), ops.minimum(upper, center + half)
+        lower = ops.maximum(form.center - reach, center - half)
+        upper = ops.minimum(form.center + reach, center + half)
+        return _Box(0.5 * (lower + upper), 0.5 * (upper - lower))
+
+
+@dataclass(frozen=True, eq=False)
+class _Box:
+    """Every unit within a distance of its middle, which is the center but where two boxes were cut."""
+
+    middle: Tensor
+    reach: Tensor
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Smallest and largest value of every unit."""
+        yield self.middle - self.reach
+        yield self.middle + self.reach
+
+
+def _masks(activation: Activation, box: _Box) -> Slopes:
+    """Weights for any two points of a box, without gradients."""
+    middle = ops.stop_gradient(box.middle)
+    reach = ops.broadcast_to(ops.stop_gradient(box.reach), ops.shape(middle))
+    return activation.constant().kept(middle, reach)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,7 @@ from typing import Any
 
 import keras
 
-from keraslip.bounds.activation_kinds import Activation, ActivationKind, ClippedReLUKind
-from keraslip.bounds.activations import ActivationBounds
+from keraslip.activations import Activation, ClippedReLU
 from keraslip.linear import LinearMap
 from keraslip.rules.interpreter import Form, Interpreter
 
@@ -94,37 +93,18 @@ class LinearRule(Rule):
 
 
 class ActivationRule(Rule):
-    """Base for activations that are 1-Lipschitz in L2: override `kind`, or `bounds`.
+    """Base for activations: override `kind`."""
 
-    A `kind` is enough for training and certificates. An activation that is none of the kinds overrides
-    `bounds`: it trains, but no certificate can pass it.
-    """
-
-    def kind(self, layer: Any) -> ActivationKind | None:
-        """What the activation is: a kind of `keraslip.bounds.activation_kinds`, or `None`."""
-        return None
-
-    def bounds(self, layer: Any, z: Tensor, lower: Tensor, upper: Tensor) -> ActivationBounds:
-        """Output and constant units when the input lies in `[lower, upper]`.
+    @abstractmethod
+    def kind(self, layer: Any) -> Activation:
+        """What the activation is, with the layer's coefficients.
 
         Args:
             layer: The layer.
-            z: Input at the center, `(batch, *shape)`.
-            lower: Smallest input.
-            upper: Largest input.
         """
-        kind = self.kind(layer)
-        if kind is None:
-            raise NotImplementedError(f"{type(self).__name__} must override kind or bounds.")
-        return kind.bounds(z, lower, upper)
 
     def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
-        activation = Activation(
-            lambda z, lower, upper: self.bounds(operation, z, lower, upper),
-            self.kind(operation),
-            operation.name,
-        )
-        return context.activate(args[0], activation)
+        return context.activate(args[0], self.kind(operation))
 
 
 def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -143,7 +123,7 @@ def fused_activation(layer: Any) -> Activation | None:
     if activation is None or activation is keras.activations.linear:
         return None
     if activation is keras.activations.relu:
-        return Activation.of(ClippedReLUKind(), f"{layer.name} (relu)")
+        return ClippedReLU()
     name = getattr(activation, "__name__", repr(activation))
     raise UnsupportedLayerError(
         f"its activation {name!r} has no rule; use 'linear' or 'relu', "

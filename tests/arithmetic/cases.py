@@ -19,6 +19,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], np.ndarray]] = {
     "square": ((A,), A**2),
     "maximum": ((A, B), np.maximum(A, B)),
     "minimum": ((A, 0.5), np.minimum(A, 0.5)),
+    "relu": ((A,), np.maximum(A, 0.0)),
     "where": ((A > B, A, 0.0), np.where(A > B, A, 0.0)),
     "divide": ((A, B), np.divide(A, B, out=np.full_like(A, 7.0), where=B != 0.0)),
     "indicator": ((A > 0.0, A), np.where(A > 0.0, 1.0, 0.0)),

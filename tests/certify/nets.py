@@ -9,12 +9,12 @@ import pytest
 from keras import layers
 
 import keraslip
+from keraslip import activations
 from keraslip.certify.bound.evaluate import Evaluation, Evaluator
 from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.local_norms import LocalNorms, proved
 from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, SumNode
 from keraslip.certify.norms.rounding import Execution
-from keraslip.certify.slopes import ProvedClippedReLU
 from tests.cases import CASES, ClippedReLU
 from tests.cases import NETS as NETS
 from tests.reference.paper_numpy import points_in_ball
@@ -98,11 +98,19 @@ def forward(net: Network, x: np.ndarray) -> dict[int, np.ndarray]:
 
 def _activated(node: Any, z: np.ndarray) -> np.ndarray:
     act = node.activation
-    if isinstance(act, ProvedClippedReLU):
-        return np.minimum(np.maximum(z, 0.0), act.threshold)
+    upper, lower = clips_of(act)
+    if isinstance(act, activations.ClippedReLU):
+        return np.minimum(np.maximum(z, 0.0), upper)
     p, q = np.split(z, 2, axis=act.axis)
-    large, small = np.minimum(np.maximum(p, q), act.upper), np.maximum(np.minimum(p, q), act.lower)
+    large, small = np.minimum(np.maximum(p, q), upper), np.maximum(np.minimum(p, q), lower)
     return np.concatenate([large, small], axis=act.axis)
+
+
+def clips_of(act: Any) -> tuple[Any, Any]:
+    """The clips of an activation, infinite for none."""
+    pair = (act.threshold, 0.0) if hasattr(act, "threshold") else (act.upper, act.lower)
+    missing = (np.inf, -np.inf)
+    return tuple(m if clip is None else clip for m, clip in zip(missing, pair, strict=True))
 
 
 def gradient(net: Network, x: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -123,11 +131,12 @@ def gradient(net: Network, x: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 def _activation_gradient(node: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
     act = node.activation
-    if isinstance(act, ProvedClippedReLU):
-        return g * ((z > 0) & (z < act.threshold))
+    upper, lower = clips_of(act)
+    if isinstance(act, activations.ClippedReLU):
+        return g * ((z > 0) & (z < upper))
     p, q = np.split(z, 2, axis=act.axis)
     large, small = np.split(g, 2, axis=act.axis)
-    large, small = large * (np.maximum(p, q) < act.upper), small * (np.minimum(p, q) > act.lower)
+    large, small = large * (np.maximum(p, q) < upper), small * (np.minimum(p, q) > lower)
     parts = [np.where(p >= q, large, small), np.where(p >= q, small, large)]
     return np.concatenate(parts, axis=act.axis)
 

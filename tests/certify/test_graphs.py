@@ -96,13 +96,6 @@ def test_names_say_where_a_norm_belongs():
     assert [name for name, _ in net.operators()] == ["inner/r", "outer", "logits"]
 
 
-class OnlyBounds(keras.layers.Layer):
-    """An activation whose rule gives bounds for training, and no kind."""
-
-    def call(self, x):
-        return keras.ops.relu(x)
-
-
 class Unknown(keras.layers.Layer):
     """A layer without a rule."""
 
@@ -131,11 +124,6 @@ def rules(monkeypatch):
 
     monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
 
-    @keraslip.register_rule(OnlyBounds)
-    class OnlyBoundsRule(keraslip.rules.ActivationRule):
-        def bounds(self, layer, z, lower, upper):
-            return keraslip.bounds.activations.clipped_relu_bounds(z, lower, upper, None)
-
     @keraslip.register_rule(StrangeLayer)
     class StrangeRule(keraslip.rules.LinearRule):
         def linear_map(self, layer, in_shape):
@@ -145,7 +133,6 @@ def rules(monkeypatch):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (OnlyBounds, "No certificate can pass 'odd': its rule gives bounds for training only"),
         (
             StrangeLayer,
             "No certificate can pass 'odd': the forward of its linear map Strange does not",

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import keraslip
-from keraslip.bounds.activation_kinds import ClippedReLUKind, MaxMinKind
+from keraslip import activations
 from keraslip.certify import register_operator
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution.probe import probe
@@ -59,7 +59,7 @@ def full(value):
 
 
 def clipped(theta):
-    return ClippedReLUKind(None if theta is None else ops.full((1,), theta))
+    return activations.ClippedReLU(None if theta is None else ops.full((1,), theta))
 
 
 def padded(*sides):
@@ -89,9 +89,9 @@ MUTATIONS = {
     "threshold far away": lambda: activation(lambda x: ops.clip(x, 0.0, 900.0), clipped(None)),
     "leak": lambda: activation(lambda x: ops.leaky_relu(x, 1e-3), clipped(None)),
     "kind": lambda: activation(ops.abs, clipped(None)),
-    "pairs": lambda: activation(ops.relu, MaxMinKind(None, None, -1)),
+    "pairs": lambda: activation(ops.relu, activations.MaxMin(None, None, -1)),
     "axis": lambda: activation(
-        keraslip.layers.MaxMin().call, MaxMinKind(None, None, 1)
+        keraslip.layers.MaxMin().call, activations.MaxMin(None, None, 1)
     ),
 }  # fmt: skip
 

@@ -106,10 +106,10 @@ class Two(keras.layers.Layer):
 @keraslip.register_rule(Two)
 class TwoRule(Rule):
     def propagate(self, operation, context, *args, **kwargs):
-        from keraslip.bounds.activation_kinds import Activation, ClippedReLUKind
+        from keraslip.activations import ClippedReLU
         from keraslip.linear import DenseMap
 
-        relu = Activation.of(ClippedReLUKind(), operation.name)
+        relu = ClippedReLU()
         form = context.activate(args[0], relu)
         kernel = keras.ops.convert_to_tensor(operation.kernel)
         return context.activate(context.linear(form, DenseMap(kernel, form.shape)), relu)

@@ -69,10 +69,13 @@ def _changes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Smallest (at most 0) and largest (at least 0) change of every output, rounded outwards."""
     ball = found.balls[node.index]
-    assert ball.z is not None and ball.rho is not None and ball.slopes is not None
-    low, high = node.activation.range(ball.z[samples], ball.rho[samples])
-    output = ball.slopes.output[samples]
-    room = 4.0 * FLOAT64 * (np.abs(output) + np.abs(ball.z[samples]) + ball.rho[samples])
+    assert ball.z is not None and ball.rho is not None
+    z, rho, activation = ball.z[samples], ball.rho[samples], node.activation
+    low, high = activation.range(z - rho, z + rho)
+    output = found.centers[node.index][samples]
+    # Of the ends, and of the outputs there.
+    few = 4.0 + activation.lipschitz + activation.roundings * (1.0 + activation.lipschitz)
+    room = few * FLOAT64 * (np.abs(output) + np.abs(z) + rho)
     return np.minimum(low - output - room, 0.0), np.maximum(high - output + room, 0.0)
 
 

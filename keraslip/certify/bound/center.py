@@ -26,7 +26,7 @@ class _AtCenter:
         x, smallest = found.centers[0], found.execution.smallest
         #: L2 distance of every ball from its center. The input is exact, but for numbers that are flushed.
         self.reach = {0: np.full(len(x), smallest * np.sqrt(x[0].size))}
-        #: Error of every step entry by entry, without that of the balls; `None` for none.
+        #: Error of every step entry by entry, without the radii of the balls; `None` for none.
         self.errors: dict[int, np.ndarray | None] = {0: None}
         for node in found.network.nodes[1:]:
             if isinstance(node, LinearNode):
@@ -34,7 +34,8 @@ class _AtCenter:
             elif isinstance(node, SumNode):
                 self.errors[node.index] = self._sum(node)
             elif isinstance(node, ActivationNode):
-                self.errors[node.index] = None
+                own = found.errors[node.index]
+                self.errors[node.index] = own if own.any() else None
                 self.reach[node.index] = self._closed(node)
 
     def logits(self) -> np.ndarray:
@@ -66,6 +67,9 @@ class _AtCenter:
         else:
             norms = compose(operator.signless, source.terms[index]).row_norms()
             carried = executed * times(per_sample(self.reach[index], norms), norms)
+            if error is not None:
+                carried = carried + operator.absolute.forward((1.0 + executed) * error)
+                carried = up(carried, operator.terms)
         return up(fresh + carried)
 
     def _sum(self, node: SumNode) -> np.ndarray:
@@ -83,5 +87,6 @@ class _AtCenter:
         assert slopes is not None
         total = np.zeros(len(slopes.rows)) if error is None else l2(times(slopes.rows, error))
         for ball, operator in source.terms.items():
-            total = total + times(self.reach[ball], np.asarray(operator.norm))
+            most = max(1.0, node.activation.lipschitz)
+            total = total + times(self.reach[ball], np.asarray(operator.norm * most))
         return up(total)

@@ -85,7 +85,7 @@ class _Backward:
         del self.front[node.index]
         slope, open_part = support
         rest = self._open(node, ball, times(np.abs(c), open_part))
-        ahead = c * slope
+        ahead, slope = c * slope, np.abs(slope)
         rest = rest.plus_rounding(inner(times(np.abs(c), slope), ball.error[rows]))
         for source, operator in node.sources[0].terms.items():
             rest = rest + self._lost_in(source, operator, ahead)
@@ -103,11 +103,11 @@ class _Backward:
 
     def _open(self, node: ActivationNode, ball: ProvedBall, weight: np.ndarray) -> Reach:
         """Smallest bound of `sum weight |z' - z|` over the ball."""
-        assert ball.slopes is not None and ball.slopes.high is not None
+        assert ball.slopes is not None
         behind, before = ball.views
-        high = ball.slopes.high[self.samples]
+        most = ball.slopes.rows[self.samples]
         with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.where(weight == 0.0, 0.0, weight / high)
+            scaled = np.where(weight == 0.0, 0.0, weight / most)
         gain, rounding = self.found.box_line(node.sources[0])
         rows = self.samples
         bounds = [

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import tree
 
-from keraslip.bounds.activation_kinds import Activation
+from keraslip.activations import Activation
+from keraslip.arithmetic import float64
 from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.operators import (
     Operator,
@@ -18,7 +19,6 @@ from keraslip.certify.operators import (
     prove,
     simplified,
 )
-from keraslip.certify.slopes import ProvedActivation, proved_activation
 from keraslip.linear import Identity, LinearMap
 from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.walk import Call, carried, fold
@@ -78,9 +78,9 @@ class SumNode(Node):
 
 @dataclass(frozen=True, eq=False)
 class ActivationNode(Node):
-    """An activation; it closes a ball."""
+    """An activation, in float64; it closes a ball."""
 
-    activation: ProvedActivation
+    activation: Activation
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +153,8 @@ class Trace:
         """Closes a ball."""
         index, shape = len(self.nodes), form.shape
         terms: dict[int, Operator] = {index: prove(Identity(shape))}
-        proved = proved_activation(activation)
-        return self._keep(ActivationNode(index, self.key, shape, (form,), terms, proved))
+        exact = activation.to(float64)
+        return self._keep(ActivationNode(index, self.key, shape, (form,), terms, exact))
 
     def add(self, forms: list[Node]) -> Node:
         """The sum of branches; maps from one ball are added before they are bounded."""

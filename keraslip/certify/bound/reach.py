@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keraslip.certify.norms.rounding import times, up
-from keraslip.certify.slopes import Slopes
+from keraslip.activations import Slopes
+from keraslip.certify.norms.rounding import per_sample, times, up
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +60,15 @@ class View:
 
     reach: Reach
     columns: np.ndarray | None
+
+    @classmethod
+    def of(cls, reach: Reach, weights: np.ndarray) -> "View":
+        """A view with weights of any size: of what is larger than 1 the radius takes a share."""
+        # Norms of rows may leave weights out, which none above 1 would survive.
+        if not (weights > 1.0).any():
+            return cls(reach, weights)
+        most = np.maximum(weights.reshape(len(weights), -1).max(axis=1), 1.0)
+        return cls(reach.times(most), np.minimum(up(weights / per_sample(most, weights)), 1.0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keraslip.activations import Activation
 from keraslip.certify.bound.global_norms import Norms, global_norms
 from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node, SumNode
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
@@ -129,19 +130,21 @@ class SoundPass:
         written = products + operator.slack
         executed = sums + written
         moved = self._moved(source, operator) if executed else 0.0
-        # An activation's own error is in its radius.
-        carried = 0.0 if closed_ball(source) is not None else operator.absolute.forward(error)
-        reached = (1.0 + executed) * up(magnitude + moved, operator.terms)
+        index = closed_ball(source)
+        # A ball has its error in its radius, but for what an activation itself rounds.
+        exact = index is not None and not error.any()
+        carried = 0.0 if exact else operator.absolute.forward(error)
+        around = 0.0 if index is None else carried
+        reached = (1.0 + executed) * up(magnitude + moved + around, operator.terms)
         self._fit(reached * operator.swell if self.execution.unit else reached)
         flushed = operator.flushes * self.execution.smallest + operator.underflows
         flushed = flushed + self._vanishing(node)
         partial = 0.5 * (magnitude + np.abs(center)) + own * magnitude
         fresh = sums * partial + (written + own) * magnitude + flushed
-        at_center = up(carried + fresh, operator.terms)
+        at_center = up(carried + executed * around + fresh, operator.terms)
         self.fresh[node.index] = up(fresh, operator.terms), executed
         self.centers[node.index] = center
         self.errors[node.index] = up(at_center + executed * moved)
-        index = closed_ball(source)
         if executed and index is not None:
             # The part that grows with the ball is often smaller as a vector than entry by entry.
             reach = self.balls[index].views[0].reach.at(self.epsilon)
@@ -200,7 +203,9 @@ class SoundPass:
         source = node.sources[0]
         z, error = self.centers[source.index], self.errors[source.index]
         rho = self.box(source)
-        slopes = node.activation.slopes(z, rho, self.hard)
+        with np.errstate(over="ignore", invalid="ignore"):
+            slopes = node.activation.slopes(z, rho, self.hard)
+            output = node.activation.call(z)
         views = [
             View(self._closed(source, slopes.rows, error, self.norms), _or_none(slopes.columns))
         ]
@@ -208,9 +213,23 @@ class SoundPass:
             # The slopes once more, on the columns of the next map in place of the rows of this one.
             varies = slopes.columns
             plain = self._closed(source, varies, error, global_norms)
-            views.append(View(plain, slopes.high))
-        self.centers[node.index], self.errors[node.index] = slopes.output, np.zeros_like(z)
+            views.append(View.of(plain, slopes.rows))
+        self.centers[node.index] = output
+        self.errors[node.index] = self._rounded(node.activation, z, rho, output)
         self.balls[node.index] = ProvedBall(tuple(views), z, rho, error, slopes)
+
+    def _rounded(
+        self, activation: Activation, z: np.ndarray, rho: np.ndarray, output: np.ndarray
+    ) -> np.ndarray:
+        """What an activation itself rounds, anywhere in the ball, entry by entry."""
+        count, most = activation.roundings, activation.lipschitz
+        if not count:
+            return np.zeros_like(z)
+        # Inside of the ball both numbers differ by as much as their radii.
+        size = np.abs(output) + most * (np.abs(z) + 2.0 * rho)
+        self._fit(size)
+        flushed = count * (1.0 + most) * max(self.execution.smallest, TINY)
+        return up((gamma(count, self.execution.unit) + gamma(count, FLOAT64)) * size + flushed)
 
     def _closed(self, source: Node, rows: np.ndarray, error: np.ndarray, norms: Norms) -> Reach:
         """Radius of `diag(rows) (z' - z)`."""

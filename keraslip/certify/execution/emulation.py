@@ -82,8 +82,10 @@ def _run(
     for node in network.nodes[1:]:
         read = [values[source.index] for source in node.sources]
         if isinstance(node, ActivationNode):
-            out, _ = node.activation.range(read[0], np.zeros(1))
+            out = node.activation.call(read[0])
             size = np.abs(out)
+            if rng is not None and node.activation.roundings:
+                out = out + FLOAT32 * size * rng.choice((-1.0, 1.0), size.shape)
         elif isinstance(node, LinearNode) and node.operator.moves:
             out = node.operator.forward(read[0])
             size = np.abs(out)

@@ -5,8 +5,8 @@ import numpy as np
 from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
-from keraslip.certify.bound.sound_pass import SoundPass, closed_ball
-from keraslip.certify.norms.rounding import SMALLEST, Execution, up
+from keraslip.certify.bound.sound_pass import SoundPass
+from keraslip.certify.norms.rounding import SMALLEST, Execution
 from keraslip.certify.operators import Operator
 
 
@@ -33,21 +33,16 @@ class OneStep(SoundPass):
             self._advance(node)
         return self.centers[node.index], self.errors[node.index]
 
-    def _linear(self, node: LinearNode) -> None:
-        super()._linear(node)
-        source = node.sources[0]
-        if closed_ball(source) is not None and not node.operator.moves:
-            # A pass has the error of an activation in its radius.
-            carried = node.operator.absolute.forward(self.errors[source.index])
-            self.errors[node.index] = up(self.errors[node.index] + carried)
-
     def _activate(self, node: ActivationNode) -> None:
         source = node.sources[0].index
         z, error = self.centers[source], self.errors[source]
-        output = value(node, z)
-        low, high = node.activation.range(z, error) if error.any() else (output, output)
+        output = node.activation.call(z)
+        low, high = (output, output)
+        if error.any():
+            low, high = node.activation.range(z - error, z + error)
+        own = self._rounded(node.activation, z, error, output)
         self.centers[node.index] = output
-        self.errors[node.index] = np.maximum(high - output, output - low) + SMALLEST
+        self.errors[node.index] = np.maximum(high - output, output - low) + SMALLEST + own
 
     def _kernels(self, node: LinearNode) -> list[tuple[Node, Operator]]:
         return [(node.sources[0], node.operator)]
@@ -57,11 +52,6 @@ class OneStep(SoundPass):
 
     def box(self, node: Node) -> np.ndarray:
         return self.errors[node.index]
-
-
-def value(node: ActivationNode, z: np.ndarray) -> np.ndarray:
-    """Output of an activation."""
-    return node.activation.range(z, np.zeros(1))[0]
 
 
 class _Points(dict[int, ProvedBall]):

@@ -9,7 +9,6 @@ import numpy as np
 from keraslip import backend
 from keraslip.backend.structure import logits_of
 from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, SumNode, Visited
-from keraslip.certify.execution.one_step import value
 from keraslip.certify.execution.probe_inputs import LARGEST_FED, Expected
 from keraslip.rules.walk import run
 
@@ -87,7 +86,7 @@ def _forward(
             out = np.add.reduce(read)
             out = out if node.constant is None else out + node.constant
         elif isinstance(node, ActivationNode):
-            out = value(node, read[0])
+            out = node.activation.call(read[0])
         values[node.index] = change(node.index, out)
     return values
 

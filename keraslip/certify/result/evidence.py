@@ -12,7 +12,6 @@ from keraslip.certify.execution.attack import INSIDE, attacked
 from keraslip.certify.execution.executed import Executed
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.norms.rounding import FLOAT32
-from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin
 from keraslip.checks import check_array
 
 if TYPE_CHECKING:
@@ -207,18 +206,16 @@ def _shape(network: Network, index: int) -> tuple[int, ...]:
 
 
 def _kind(node: Node) -> dict[str, np.ndarray]:
-    """An activation as flat arrays; of MaxMin also which entries make a pair."""
+    """An activation as flat arrays.
+
+    Raises:
+        ValueError: if the checker does not know it.
+    """
     assert isinstance(node, ActivationNode)
-    activation = node.activation
-    if isinstance(activation, ProvedClippedReLU):
-        upper = np.broadcast_to(activation.threshold, (1, *node.shape)).reshape(-1)
-        return {"kind": np.array("clipped_relu"), "upper": upper}
-    assert isinstance(activation, ProvedMaxMin)
-    places = np.arange(np.prod(node.shape)).reshape(1, *node.shape)
-    first, second = np.split(places, 2, axis=activation.axis)
-    clips = {
-        name: np.broadcast_to(clip, first.shape).reshape(-1)
-        for name, clip in (("upper", activation.upper), ("lower", activation.lower))
-    }
-    pairs = np.stack([first.reshape(-1), second.reshape(-1)])
-    return {"kind": np.array("maxmin"), "pairs": pairs, **clips}
+    arrays = node.activation.plain(node.shape)
+    if arrays is None:
+        raise ValueError(
+            f"The independent checker does not know the activation of {node.name!r}. Save without model and "
+            f"x, or describe it by `plain`. Received: {type(node.activation).__name__}"
+        )
+    return {name: np.asarray(array) for name, array in arrays.items()}

@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keraslip.bounds.activation_kinds import Activation, ClippedReLUKind, MaxMinKind
+from keraslip.activations import ClippedReLU, MaxMin
+from keraslip.arithmetic import float64
 from keraslip.certify.norms.rounding import up
-from keraslip.certify.slopes import ProvedClippedReLU, ProvedMaxMin, proved_activation
-from keraslip.rules import UnsupportedLayerError
-from tests.harness import tensor
+
+
+def clipped_relu(theta):
+    return ClippedReLU(theta).to(float64)
+
+
+def clipped_maxmin(upper, lower, axis=-1):
+    return MaxMin(upper, lower, axis).to(float64)
+
 
 pytestmark = pytest.mark.any_backend("NumPy alone")
 
@@ -52,9 +59,9 @@ def test_clipped_relu(case, seed):
 
 
 def check_relu(z, rho, theta, seed=0):
-    act = ProvedClippedReLU(theta)
+    act = clipped_relu(theta)
     soft, hard = (act.slopes(z[None], up(rho[None]), each) for each in (False, True))
-    np.testing.assert_array_equal(soft.output[0], relu(z, theta))
+    np.testing.assert_array_equal(act.call(z[None])[0], relu(z, theta))
     there = points_of(z, rho, seed=seed)
     values = relu(there, theta)
     moved, change = np.abs(there - z), np.abs(values - relu(z, theta))
@@ -64,12 +71,12 @@ def check_relu(z, rho, theta, seed=0):
     np.testing.assert_array_equal(soft.rows, soft.high)
     np.testing.assert_array_equal(soft.columns, soft.high > 0)
     between = np.abs(values - values[::-1])
-    assert (between <= hard.high * np.abs(there - there[::-1]) + noise).all()
-    assert np.isin(hard.high, (0, 1)).all()
-    assert (soft.high <= hard.high).all() and (soft.low <= soft.high).all()
+    assert (between <= hard.rows * np.abs(there - there[::-1]) + noise).all()
+    assert np.isin(hard.rows, (0, 1)).all()
+    assert (soft.high <= hard.rows).all() and (soft.low <= soft.high).all()
     assert ((0 <= soft.low) & (soft.high <= 1)).all()
     constant = (soft.high == 0)[0]
-    assert (values[:, constant] == soft.output[0, constant]).all()
+    assert (values[:, constant] == act.call(z[None])[0, constant]).all()
 
 
 def test_clipped_relu_of_many_units():
@@ -88,7 +95,7 @@ def test_slopes_are_not_larger_than_they_must_be():
     """Somewhere on the edge of the box, or at the far kink, the slope is reached."""
     rng = np.random.default_rng(1)
     z, rho, theta = rng.uniform(-2, 2, 400), rng.exponential(0.7, 400), rng.uniform(0, 1.5, 400)
-    found = ProvedClippedReLU(theta).slopes(z[None], rho[None], False)
+    found = clipped_relu(theta).slopes(z[None], rho[None], False)
     largest, smallest = np.zeros(400), np.full(400, np.inf)
     inside = (z > 0) & (z < theta)
     kinks = [np.clip(k, z - rho, z + rho) for k in (np.zeros(400), theta)]
@@ -106,8 +113,8 @@ def test_the_edges_of_being_constant():
     z, theta = np.array([[-0.5, -0.5, 1.5, 1.5, 0.0, 1.0, 0.0]]), np.ones(7)
     rho = np.array([[0.5, np.nextafter(0.5, 1), 0.5, np.nextafter(0.5, 1), 1e-300, 1e-300, 0.0]])
     for hard in (False, True):
-        found = ProvedClippedReLU(theta).slopes(z, rho, hard)
-        np.testing.assert_array_equal(found.high > 0, [[0, 1, 0, 1, 1, 1, 0]])
+        found = clipped_relu(theta).slopes(z, rho, hard)
+        np.testing.assert_array_equal(found.rows > 0, [[0, 1, 0, 1, 1, 1, 0]])
 
 
 @settings(max_examples=60)
@@ -123,11 +130,11 @@ def test_clipped_maxmin(z, rho, clips, seed):
 
 
 def check_maxmin(z, rho, upper, lower, seed=0):
-    act = ProvedMaxMin(upper, lower, -1)
+    act = clipped_maxmin(upper, lower, -1)
     soft, hard = (act.slopes(z[None], up(rho[None]), each) for each in (False, True))
     assert soft.low is None and soft.high is None
     center = maxmin(z, upper, lower)
-    np.testing.assert_array_equal(soft.output[0], center)
+    np.testing.assert_array_equal(act.call(z[None])[0], center)
     there = points_of(z, rho, seed=seed)
     values = maxmin(there, upper, lower)
     assert_pairs(soft, values - center, there - z, z, there)
@@ -164,7 +171,7 @@ def test_clipped_maxmin_of_many_pairs():
 
 def test_a_pair_that_is_constant_only_on_one_side():
     """The maximum stays beyond its clip: its column is 0, and the row of the pair is not."""
-    act = ProvedMaxMin(np.array([0.0]), np.array([2.5]), -1)
+    act = clipped_maxmin(np.array([0.0]), np.array([2.5]), -1)
     # Half of the way is left to the minimum: its weight belongs to the rows.
     found = act.slopes(np.array([[2.0, 1.5]]), np.array([[2.0, 2.0]]), False)
     np.testing.assert_allclose(found.rows, [[0.5, 0.5]], rtol=1e-14)
@@ -173,7 +180,7 @@ def test_a_pair_that_is_constant_only_on_one_side():
 
 def test_a_pair_of_certain_order_is_two_units():
     """Each output follows its own input: the row of the constant one is 0."""
-    act = ProvedMaxMin(np.array([1.0]), np.array([-1.0]), -1)
+    act = clipped_maxmin(np.array([1.0]), np.array([-1.0]), -1)
     for z, weights in (([3.0, 0.0], [0.0, 1.0]), ([0.5, -4.0], [1.0, 0.0])):
         found = act.slopes(np.array([z]), np.array([[1.0, 1.0]]), False)
         np.testing.assert_array_equal(found.rows, [weights])
@@ -191,11 +198,11 @@ def test_axis_of_the_pairs():
     z = np.random.default_rng(0).standard_normal((2, 4, 3, 3))
     rho = np.full_like(z, 0.3)
     upper, lower = np.full((1, 2, 3, 3), 0.2), np.full((1, 2, 3, 3), -0.2)
-    first = ProvedMaxMin(upper, lower, 1).slopes(z, rho, False)
+    first = clipped_maxmin(upper, lower, 1).slopes(z, rho, False)
     back = (0, 2, 3, 1)
-    last = ProvedMaxMin(upper.transpose(back), lower.transpose(back), -1)
+    last = clipped_maxmin(upper.transpose(back), lower.transpose(back), -1)
     found = last.slopes(z.transpose(back), rho.transpose(back), False)
-    for part in ("output", "rows", "columns"):
+    for part in ("rows", "columns"):
         np.testing.assert_array_equal(getattr(first, part).transpose(back), getattr(found, part))
 
 
@@ -210,7 +217,7 @@ def test_support(units):
         z[1::6] = np.where(np.isinf(theta[1::6]), 0.0, theta[1::6])
         rho[2::11] = 0.0
         c = rng.standard_normal(units) * (rng.uniform(size=units) < 0.9)
-        act = ProvedClippedReLU(theta)
+        act = clipped_relu(theta)
         box = z[None], up(rho[None])
         slopes = act.slopes(*box, False)
         s, q = act.support(c[None], *box, slopes)
@@ -225,7 +232,7 @@ def test_support(units):
 
 
 def test_support_uses_tangents_where_one_kink_is_in_the_box():
-    act = ProvedClippedReLU(np.array([1.0]))
+    act = clipped_relu(np.array([1.0]))
     for z, c, tangent in (
         (0.1, 1.0, 1.0), (-0.1, 1.0, 0.0), (0.9, -1.0, 1.0), (1.1, -1.0, 0.0),
     ):  # fmt: skip
@@ -240,7 +247,7 @@ def test_support_uses_tangents_where_one_kink_is_in_the_box():
 
 
 def test_maxmin_has_no_support():
-    act = ProvedMaxMin(np.array([1.0]), np.array([-1.0]), -1)
+    act = clipped_maxmin(np.array([1.0]), np.array([-1.0]), -1)
     box = np.zeros((1, 2)), np.ones((1, 2))
     assert act.support(np.ones((1, 2)), *box, act.slopes(*box, False)) is None
 
@@ -249,23 +256,11 @@ def test_maxmin_has_no_support():
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_varies(bad, hard):
     z = np.array([[0.5, -1.0, 3.0, 0.0]])
-    acts = ProvedClippedReLU(np.ones(4)), ProvedMaxMin(np.full(2, 0.3), np.full(2, -0.3), -1)
+    acts = clipped_relu(np.ones(4)), clipped_maxmin(np.full(2, 0.3), np.full(2, -0.3), -1)
     for act in acts:
         rho = np.full((1, 4), bad)
         found = act.slopes(z, rho, hard)
-        product = found.rows * found.columns if act is acts[1] else found.high
-        assert not (product == 0).any()
+        assert not (found.rows * found.columns == 0).any()
         broken = np.full((1, 4), np.nan)
         found = act.slopes(broken, np.ones((1, 4)), hard)
-        assert np.isnan(found.output).all() and not (found.rows * found.columns == 0).any()
-
-
-def test_kinds():
-    plain = proved_activation(Activation.of(ClippedReLUKind(), "relu"))
-    assert plain.threshold == np.inf
-    clipped = proved_activation(Activation.of(ClippedReLUKind(tensor([[0.5, 1.0]])), "clip"))
-    np.testing.assert_array_equal(clipped.threshold, [[0.5, 1.0]])
-    pairs = proved_activation(Activation.of(MaxMinKind(tensor([0.5]), None, 1), "pairs"))
-    assert (pairs.upper, pairs.lower, pairs.axis) == (0.5, -np.inf, 1)
-    with pytest.raises(UnsupportedLayerError, match="'only bounds'.*let the rule's `kind` say"):
-        proved_activation(Activation(lambda z, lower, upper: None, None, "only bounds"))
+        assert np.isnan(act.call(broken)).all() and not (found.rows * found.columns == 0).any()

@@ -1,16 +1,11 @@
-"""Activations on boxes: constant units never move, boxes hold, dropped rows do not count."""
+"""Hard slopes, as training masks by them: constant units never move, dropped rows do not count."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keraslip.bounds.activations import (
-    clipped_maxmin,
-    clipped_maxmin_bounds,
-    clipped_relu,
-    clipped_relu_bounds,
-)
+from keraslip.activations import ClippedReLU, MaxMin
 from tests.examples import examples
 from tests.harness import numpy, tensor
 
@@ -26,6 +21,21 @@ def box_of(seed, n=8, spread=1.0, grid=False):
     if grid:
         z, below, above = (np.round(v * 2) / 2 for v in (z, below, above))
     return (v.astype("float32") for v in (z, z - below, z + above))
+
+
+def masks(act, lower, upper):
+    """Weights of rows and columns on a box, which is given by its ends."""
+    middle, reach = tensor((lower + upper) / 2), tensor((upper - lower) / 2)
+    found = act.kept(middle, reach)
+    return numpy(found.rows), numpy(found.columns)
+
+
+def box(act, lower, upper):
+    return (numpy(side) for side in act.range(tensor(lower), tensor(upper)))
+
+
+def penalty(act, lower, upper):
+    return numpy(act.sparsity(tensor(lower), tensor(upper)))
 
 
 def points(z, lower, upper, count=400, seed=1):
@@ -46,19 +56,15 @@ def points(z, lower, upper, count=400, seed=1):
 def test_clipped_relu(seed, spread, limit, grid):
     z, lower, upper = box_of(seed, spread=spread, grid=grid)
     theta = None if limit is None else np.full((1, 8), limit, "float32")
-    known = clipped_relu_bounds(
-        tensor(z), tensor(lower), tensor(upper), None if theta is None else tensor(theta)
-    )
-    for mask in (known.varying, known.rows, known.paper_rows):
-        np.testing.assert_array_equal(numpy(mask), numpy(known.varying))
-    mask = numpy(known.varying)
+    act = ClippedReLU(None if theta is None else tensor(theta))
+    rows, mask = masks(act, lower, upper)
+    np.testing.assert_array_equal(rows, mask)
     assert set(np.unique(mask)) <= {0.0, 1.0}
     inside = points(z, lower, upper)
     out = np.minimum(np.maximum(inside, 0), np.inf if limit is None else limit)
-    found = numpy(clipped_relu(tensor(inside), None if theta is None else tensor(theta)))
-    np.testing.assert_array_equal(found, out)
-    assert (out * (1 - mask) == numpy(known.center) * (1 - mask)).all()
-    low, high = (numpy(side) for side in known.box())
+    np.testing.assert_array_equal(numpy(act.call(tensor(inside))), out)
+    assert (out * (1 - mask) == numpy(act.call(tensor(z))) * (1 - mask)).all()
+    low, high = box(act, lower, upper)
     assert (out >= low).all() and (out <= high).all()
     # Exactly those that can move; in a box of no width a linear unit still counts as one.
     wide = lower < upper
@@ -66,7 +72,7 @@ def test_clipped_relu(seed, spread, limit, grid):
     reach = np.maximum(upper, 0).mean()
     if limit is not None:
         reach = reach + 0.1 * np.maximum(theta - lower, 0).mean()
-    np.testing.assert_allclose(numpy(known.penalty()), [reach], rtol=1e-5)
+    np.testing.assert_allclose(penalty(act, lower, upper), [reach], rtol=1e-5)
 
 
 @settings(max_examples=examples(60))
@@ -80,22 +86,21 @@ def test_clipped_relu(seed, spread, limit, grid):
 def test_clipped_maxmin(seed, spread, clip, floor, grid):
     z, lower, upper = box_of(seed, spread=spread, grid=grid)
     thresholds = tuple(None if v is None else tensor(np.full((1, 4), v)) for v in (clip, floor))
-    known = clipped_maxmin_bounds(tensor(z), tensor(lower), tensor(upper), thresholds, axis=1)
+    act = MaxMin(*thresholds, axis=1)
     inside = points(z, lower, upper)
-    out = numpy(clipped_maxmin(tensor(inside), *thresholds, axis=1))
+    out = numpy(act.call(tensor(inside)))
     p, q = np.split(inside, 2, axis=1)
     largest = np.minimum(np.maximum(p, q), np.inf if clip is None else clip)
     smallest = np.maximum(np.minimum(p, q), -np.inf if floor is None else floor)
     np.testing.assert_array_equal(out, np.concatenate([largest, smallest], axis=1))
-    mask, center = numpy(known.varying), numpy(known.center)
+    rows, mask = masks(act, lower, upper)
+    center = numpy(act.call(tensor(z)))
     assert (out * (1 - mask) == center * (1 - mask)).all()
-    low, high = (numpy(side) for side in known.box())
+    low, high = box(act, lower, upper)
     assert (out >= low).all() and (out <= high).all()
-    assert known.paper_rows is None
-    if clip is None and floor is None:
-        assert known.rows is None and (mask == 1).all()
-        assert (numpy(known.penalty()) == 0).all()
-    rows = np.ones((1, 8)) if known.rows is None else numpy(known.rows)
+    assert act.masks == (clip is not None or floor is not None) and not act.is_elementwise
+    if not act.masks:
+        assert (mask == 1).all() and (penalty(act, lower, upper) == 0).all()
     # The change of the output is no longer than the change of the inputs whose rows are kept.
     change = np.linalg.norm(out - center, axis=1)
     kept = np.linalg.norm((inside - z) * rows, axis=1)
@@ -103,27 +108,19 @@ def test_clipped_maxmin(seed, spread, clip, floor, grid):
     if clip is not None and floor is not None:
         low_max = np.maximum(*np.split(lower, 2, axis=1))
         high_min = np.minimum(*np.split(upper, 2, axis=1))
-        penalty = np.maximum(clip - low_max, 0).mean() + np.maximum(high_min - floor, 0).mean()
-        np.testing.assert_allclose(numpy(known.penalty()), [penalty], rtol=1e-5)
+        expected = np.maximum(clip - low_max, 0).mean() + np.maximum(high_min - floor, 0).mean()
+        np.testing.assert_allclose(penalty(act, lower, upper), [expected], rtol=1e-5)
 
 
-def test_pairs_along_the_first_axis_of_an_image():
-    z = np.random.default_rng(0).normal(size=(2, 4, 3, 3)).astype("float32")
-    first = clipped_maxmin_bounds(tensor(z), tensor(z - 0.1), tensor(z + 0.1), (0.3, -0.3), 1)
-    moved = np.moveaxis(z, 1, -1)
-    last = clipped_maxmin_bounds(
-        tensor(moved), tensor(moved - 0.1), tensor(moved + 0.1), (0.3, -0.3), 3
-    )
-    for name in ("center", "varying", "rows"):
-        np.testing.assert_array_equal(
-            np.moveaxis(numpy(getattr(first, name)), 1, -1), numpy(getattr(last, name))
-        )
-
-
-@pytest.mark.parametrize("threshold", [None, 1.0])
-def test_nan_counts_as_varying(threshold):
+@pytest.mark.parametrize("act", [ClippedReLU(), ClippedReLU(1.0), MaxMin(1.0, None, 1)])
+def test_nan_counts_as_varying(act):
     nan = tensor([[np.nan, np.nan]])
-    assert (numpy(clipped_relu_bounds(nan, nan, nan, threshold).varying) == 1).all()
-    known = clipped_maxmin_bounds(nan, nan, nan, (threshold, threshold), 1)
-    assert (numpy(known.varying) == 1).all()
-    assert known.rows is None or (numpy(known.rows) == 1).all()
+    found = act.kept(nan, nan)
+    assert (numpy(found.columns) == 1).all() and (numpy(found.rows) == 1).all()
+
+
+def test_a_linear_unit_counts_in_a_ball_of_radius_zero():
+    """Training begins with epsilon zero: the norms of the units that are on must be known by then."""
+    z, none = tensor([[0.5, -0.5, 1.5, 0.0]]), tensor(np.zeros((1, 4)))
+    found = ClippedReLU(1.0).kept(z, none)
+    np.testing.assert_array_equal(numpy(found.rows), [[1, 0, 0, 0]])

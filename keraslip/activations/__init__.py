@@ -1,0 +1,7 @@
+"""Activations: one class each, the same formulas in training, in proofs and in exported graphs."""
+
+from keraslip.activations.activation import Activation, Slopes
+from keraslip.activations.clipped_relu import ClippedReLU
+from keraslip.activations.maxmin import MaxMin
+
+__all__ = ["Activation", "ClippedReLU", "MaxMin", "Slopes"]
