@@ -118,3 +118,23 @@ def sample_of(*data: Any) -> np.ndarray | None:
             if len(np.unique(label)) > 1:
                 return np.asarray(x[rows], dtype="float32")
     return None
+
+
+def with_own(model: Any, callbacks: Any, own: list[keras.callbacks.Callback], epochs: int) -> Any:
+    """The user's callbacks after our own.
+
+    Args:
+        model: The model that is fitted.
+        callbacks: What the user gave: one, several, a `CallbackList` or `None`.
+        own: Ours.
+        epochs: The last epoch of the run.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        # Keras gives a list of its own type neither.
+        for callback in own:
+            callback.set_model(model)
+            callback.set_params({"epochs": epochs, "steps": None, **(callbacks.params or {})})
+        callbacks.callbacks[:0] = own
+        return callbacks
+    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    return own + [callback for callback in listed if callback is not None]

@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keraslip.checks import check_epsilon
-
 if TYPE_CHECKING:
     from keraslip.certify import Certificates
 
@@ -176,14 +174,10 @@ class Certification:
         epsilon = float(self._radii(None)) if self.compiled else 0.0  # type: ignore[attr-defined]
         export_model(self, filepath, format, epsilon, verbose is not False, overwrite)
 
-    def _radii(self, epsilon: Any) -> np.ndarray:
-        if epsilon is None:
-            if not self.compiled:  # type: ignore[attr-defined]
-                raise ValueError("Pass epsilon, or compile the model with one.")
-            return np.asarray(self.epsilon_value)  # type: ignore[attr-defined]
-        if np.ndim(epsilon) == 0:
-            number = np.asarray(epsilon).item() if isinstance(epsilon, np.ndarray) else epsilon
-            return np.asarray(check_epsilon(number))
+    def _radii(self: Any, epsilon: Any) -> np.ndarray:
+        if epsilon is None or np.ndim(epsilon) == 0:
+            number = epsilon.item() if isinstance(epsilon, np.ndarray) else epsilon
+            return np.asarray(self._epsilon(number))
         radii = np.asarray(epsilon)
         if radii.ndim != 1 or radii.dtype.kind not in "iuf":
             raise ValueError(

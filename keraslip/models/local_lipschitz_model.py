@@ -8,15 +8,12 @@ import keras
 import numpy as np
 
 from keraslip.backend import place_among_processes
-from keraslip.backend.structure import only_input
-from keraslip.checks import check_count, check_epsilon, check_inputs
 from keraslip.losses import RobustLoss
 from keraslip.models.batches import Batches
-from keraslip.models.callbacks import RunProgress, StuckWarning, sample_of
+from keraslip.models.callbacks import RunProgress, StuckWarning, sample_of, with_own
 from keraslip.models.certification import Certification
 from keraslip.models.data import check_data, check_validation
-from keraslip.models.estimate import Estimate, estimate
-from keraslip.models.explain import LayerBound, explain, print_table
+from keraslip.models.estimation import Estimation
 from keraslip.models.fresh import FreshFunctions
 from keraslip.models.gap import LipschitzGap
 from keraslip.models.labels import InvalidLabels, metric_form
@@ -26,13 +23,13 @@ from keraslip.models.state import RunState, WarmStarts
 from keraslip.models.train_step import RobustTrainStep
 from keraslip.rules.bounded import check_bounded
 from keraslip.rules.kept import forget
-from keraslip.rules.locality import Locality, check_local
+from keraslip.rules.locality import Locality
 from keraslip.schedules import Schedule
 
 
 @keras.saving.register_keras_serializable(package="keraslip")
 class LocalLipschitzModel(
-    Saving, Certification, FreshFunctions, Batches, RobustTrainStep, keras.Model
+    Saving, Certification, Estimation, FreshFunctions, Batches, RobustTrainStep, keras.Model
 ):
     """A functional Keras model trained against its own local Lipschitz bound.
 
@@ -195,7 +192,9 @@ class LocalLipschitzModel(
         own = [RunProgress(), StuckWarning(self.outputs[0].shape[-1], sample=sample)]
         if place_among_processes()[1] == 1:
             own.append(LipschitzGap(seen[0], begins=not options.get("initial_epoch")))
-        options["callbacks"] = self._with(options.get("callbacks"), own, options.get("epochs", 1))
+        options["callbacks"] = with_own(
+            self, options.get("callbacks"), own, options.get("epochs", 1)
+        )
         check_checkpoints(options["callbacks"])
         try:
             return super().fit(*given.args[1:], **given.kwargs)
@@ -214,80 +213,5 @@ class LocalLipschitzModel(
             x = self._checked(x, y)
         return super().evaluate(x, y, *args, **kwargs)
 
-    def estimate(
-        self,
-        x: np.ndarray,
-        y: np.ndarray | None = None,
-        epsilon: float | None = None,
-        bound: str | None = None,
-        power_iterations: int = 50,
-        batch_size: int = 256,
-        local: Any = "all",
-    ) -> Estimate:
-        """Bounds of every sample with well converged power iterations: estimates, not certificates.
-
-        Args:
-            x: Inputs `(n, *shape)`.
-            y: Class indices `(n,)` or one-hot; the predicted labels if `None`.
-            epsilon: L2 radius, in raw input units; the compiled one if `None`.
-            bound: `"local"`, `"global"` or `"paper"`; the compiled one if `None`.
-            power_iterations: Iterations for each norm.
-            batch_size: Samples at a time.
-            local: Which norms leave constant units out, as for `compile`; all of them, as in a certificate.
-
-        Returns:
-            An `Estimate` of NumPy arrays.
-
-        Raises:
-            ValueError: if an argument is out of range, or there is no epsilon.
-        """
-        bound = self.bound if bound is None else bound
-        locality = Locality.chosen(check_local(local), self.warm_starts.closings)
-        return estimate(
-            self, x, y, self._epsilon(epsilon), bound, power_iterations, batch_size, locality
-        )
-
-    def explain(
-        self, x: np.ndarray, epsilon: float | None = None, power_iterations: int = 50
-    ) -> list[LayerBound]:
-        """Prints, for every layer, local and global norm, share of varying units and radii.
-
-        Args:
-            x: Inputs `(n, *shape)`; a batch, for they are bounded at once.
-            epsilon: L2 radius, in raw input units; the compiled one if `None`.
-            power_iterations: Iterations for each norm.
-
-        Returns:
-            One `LayerBound` for each layer that closes a bound, the logits last.
-
-        Raises:
-            ValueError: if an argument is out of range, or inputs are empty, not finite or of another shape.
-        """
-        epsilon = self._epsilon(epsilon)
-        check_bounded(self)
-        x = check_inputs(only_input(self, x), tuple(self.inputs[0].shape[1:]))
-        rows = explain(self, x, epsilon, check_count(power_iterations, "power_iterations"))
-        print_table(rows, epsilon)
-        return rows
-
     def _checked(self, x: Any, y: Any, look: Callable[[Any], None] | None = None) -> Any:
         return check_data(self, x, y, look)
-
-    def _epsilon(self, epsilon: Any) -> float:
-        if epsilon is not None:
-            return check_epsilon(epsilon)
-        if not self.compiled:
-            raise ValueError("Pass epsilon, or compile the model with one. Received: epsilon=None")
-        return self.epsilon_value
-
-    def _with(self, callbacks: Any, own: list[keras.callbacks.Callback], epochs: int) -> Any:
-        """The user's callbacks after our own."""
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            # Keras gives a list of its own type neither.
-            for callback in own:
-                callback.set_model(self)
-                callback.set_params({"epochs": epochs, "steps": None, **(callbacks.params or {})})
-            callbacks.callbacks[:0] = own
-            return callbacks
-        listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-        return own + [callback for callback in listed if callback is not None]
