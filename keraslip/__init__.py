@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from keraslip.applications import list_applications as list_applications
     from keraslip.certify.execution.violation import CertificateViolation as CertificateViolation
     from keraslip.certify.result.certificates import Certificates as Certificates
+    from keraslip.convert import from_keras as from_keras
     from keraslip.models.check import check_model as check_model
     from keraslip.models.float32_copy import float32_copy as float32_copy
     from keraslip.models.local_lipschitz_model import LocalLipschitzModel as LocalLipschitzModel
@@ -45,6 +46,7 @@ else:
         "callbacks",
         "certify",
         "cli",
+        "convert",
         "datasets",
         "distribution",
         "export",
@@ -65,6 +67,7 @@ else:
             "CertificateViolation": "keraslip.certify.execution.violation",
             "Certificates": "keraslip.certify.result.certificates",
             "LocalLipschitzModel": "keraslip.models",
+            "from_keras": "keraslip.convert",
             "check_model": "keraslip.models.check",
             "float32_copy": "keraslip.models.float32_copy",
             "list_applications": "keraslip.applications",
@@ -84,6 +87,7 @@ __all__ = [
     "datasets",
     "distribution",
     "float32_copy",
+    "from_keras",
     "layers",
     "list_applications",
     "losses",

@@ -71,7 +71,7 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
     for path, node in nodes(model, prefix):
         operation = node.operation
         try:
-            _check_call(path, node)
+            check_call(path, node)
             if is_graph(operation):
                 _check_nested(path, operation)
                 yield from visits(operation, f"{path}/")
@@ -83,7 +83,8 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
             yield Visit(path, operation, None)
 
 
-def _check_call(path: str, node: Any) -> None:
+def check_call(path: str, node: Any) -> None:
+    """Raises for a call that says that it is training."""
     if node.arguments.kwargs.get("training"):
         raise UnsupportedLayerError(
             f"The call of {type(node.operation).__name__} at {path!r} says training=True, which may hold at "
@@ -215,7 +216,13 @@ class Call:
     output: Any
 
 
-def fold(model: Any, value: Any, step: Callable[[Call], Any], prefix: str = "") -> Any:
+def fold(
+    model: Any,
+    value: Any,
+    step: Callable[[Call], Any],
+    prefix: str = "",
+    check: Callable[[str, Any], None] = check_call,
+) -> Any:
     """Visits every operation in order, nested models opened, with what their inputs became.
 
     Args:
@@ -223,6 +230,7 @@ def fold(model: Any, value: Any, step: Callable[[Call], Any], prefix: str = "") 
         value: What stands for the input.
         step: From a call, with such a value for every tensor, to the output's value.
         prefix: Path of the model inside another.
+        check: Raises for a path and node that cannot be visited.
 
     Returns:
         What the output became.
@@ -232,12 +240,14 @@ def fold(model: Any, value: Any, step: Callable[[Call], Any], prefix: str = "") 
     for path, node in nodes(model, prefix):
         if node.is_input:
             continue
-        _check_call(path, node)
+        check(path, node)
         output = tree.flatten(node.outputs)[0]
         if is_graph(node.operation):
             _check_nested(path, node.operation)
             # Whatever structure it came in, a dictionary of one perhaps.
-            result = fold(node.operation, values[id(node.input_tensors[0])], step, f"{path}/")
+            result = fold(
+                node.operation, values[id(node.input_tensors[0])], step, f"{path}/", check
+            )
         else:
             args, kwargs = tree.map_structure(
                 lambda t: values[id(t)] if isinstance(t, keras.KerasTensor) else t,

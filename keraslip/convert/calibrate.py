@@ -1,0 +1,48 @@
+"""Clips of activations where the data say that little lies beyond."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keraslip.layers import ClippedReLU
+
+Array = np.ndarray
+
+
+def set_thresholds(model: Any, x: Array, quantile: float) -> None:
+    """Sets the threshold of every `ClippedReLU` to a quantile of what reaches it, one for each channel.
+
+    Layer by layer, so that every layer sees what the clips before it let through.
+
+    Args:
+        model: A functional model.
+        x: Samples, `(count, *shape)`.
+        quantile: Share of the values that stay below the threshold, in (0, 1].
+    """
+    for layer in clipped(model):
+        reads = keras.Model(model.inputs, layer.input)
+        values = np.asarray(reads.predict(x, verbose=0), dtype="float64")
+        limits = np.quantile(np.maximum(values, 0.0), quantile, axis=tuple(range(values.ndim - 1)))
+        # A unit that never answers keeps a threshold above 0, so that training can use it.
+        limits = np.maximum(limits, max(float(limits.max()), 1e-3) * 1e-2)
+        layer.theta.assign(np.broadcast_to(limits, layer.theta.shape).astype("float32"))
+
+
+def clipped(model: Any) -> Iterator[Any]:
+    """The clipped layers of a functional model in order."""
+    for layer in model.layers:
+        if isinstance(layer, ClippedReLU):
+            yield layer
+
+
+def some(x: Any, most: int = 2000) -> Array:
+    """The first samples of an array, as float32.
+
+    Args:
+        x: Array or tensor `(count, *shape)`.
+        most: How many.
+    """
+    return np.asarray(ops.convert_to_numpy(x[:most]), dtype="float32")

@@ -1,0 +1,110 @@
+"""What becomes of every call of a network, decided before anything is built."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import tree
+
+from keraslip.rules.walk import Call, check_call, fold
+
+#: Layers into whose kernel a scale behind them folds.
+_KERNELS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+
+#: Layers that are the identity at inference, and that a certified training step has no rule for.
+_NOTHING = ("GaussianNoise", "GaussianDropout", "AlphaDropout", "SpatialDropout1D", "SpatialDropout2D",
+            "ActivityRegularization", "Identity", "RandomFlip", "RandomRotation", "RandomZoom",
+            "RandomTranslation", "RandomContrast", "RandomBrightness")  # fmt: skip
+
+
+@dataclass(eq=False)
+class Step:
+    """One call, and what it reads.
+
+    Args:
+        call: The call, with the steps that made its tensors as arguments; `None` for the model's input.
+        reads: Those steps, in order.
+        uses: How many calls read what this one makes, the model's output included.
+    """
+
+    call: Any
+    reads: list["Step"]
+    uses: int = 0
+
+
+@dataclass(eq=False)
+class Plan:
+    """The calls of a network in order.
+
+    Args:
+        start: The input.
+        steps: In the order in which they run.
+        last: The one that makes the output.
+    """
+
+    start: Step
+    steps: list[Step]
+    last: Step
+    #: For a layer with a kernel, the normalisation behind it that goes into the kernel; and back.
+    folded: dict[int, Any] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, model: Any) -> "Plan":
+        """The plan of a functional model with one input and one output."""
+        steps: list[Step] = []
+
+        def visit(call: Call) -> Step:
+            reads = [
+                leaf for leaf in tree.flatten((call.args, call.kwargs)) if isinstance(leaf, Step)
+            ]
+            for read in reads:
+                read.uses += 1
+            step = Step(call, reads)
+            steps.append(step)
+            return step
+
+        start = Step(None, [])
+        last = fold(model, start, visit, check=_check)
+        last.uses += 1
+        plan = cls(start, steps, last)
+        plan._fold_normalizations()
+        return plan
+
+    def _fold_normalizations(self) -> None:
+        calls: dict[int, int] = {}
+        for step in self.steps:
+            operation = step.call.operation
+            calls[id(operation)] = calls.get(id(operation), 0) + 1
+        for step in self.steps:
+            before = step.reads[0] if len(step.reads) == 1 else None
+            if not isinstance(step.call.operation, keras.layers.BatchNormalization):
+                continue
+            if before is None or before.call is None:
+                continue
+            layer, normalization = before.call.operation, step.call.operation
+            alone = before.uses == 1 and calls[id(layer)] == calls[id(normalization)] == 1
+            if alone and isinstance(layer, _KERNELS) and _takes(layer, normalization):
+                self.folded[id(layer)] = normalization
+                self.gone.add(id(normalization))
+
+
+def does_nothing(operation: Any) -> bool:
+    """Whether a layer is the identity at inference, and need not be in a network that is certified."""
+    return type(operation).__name__ in _NOTHING
+
+
+def _check(path: str, node: Any) -> None:
+    # Augmentation layers say training=True by default, whatever they are told when the model runs.
+    if not does_nothing(node.operation):
+        check_call(path, node)
+
+
+def _takes(layer: Any, normalization: Any) -> bool:
+    """Whether a normalisation is one of the layer's channels, right behind its sums."""
+    if layer.activation is not keras.activations.linear:
+        return False
+    rank = len(layer.output.shape)
+    channels = 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
+    axis = normalization.axis
+    return bool((axis if axis >= 0 else axis + rank) == channels)

@@ -1,0 +1,216 @@
+"""Models of Keras become models with certificates: the same weights, the same answers."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keraslip
+
+IMAGE = (8, 8, 3)
+RNG = np.random.default_rng(0)
+X = RNG.uniform(size=(16, *IMAGE)).astype("float32")
+
+
+def filled(model):
+    """Random weights and moving statistics, as after a training."""
+    generator = np.random.default_rng(1)
+    for variable in model.weights:
+        value = generator.normal(size=variable.shape) * 0.3
+        if "variance" in variable.path or "gamma" in variable.path:
+            value = np.abs(value) + 0.2
+        variable.assign(value.astype("float32"))
+    return model
+
+
+def plain():
+    return keras.Sequential(
+        [
+            keras.Input(IMAGE),
+            layers.Rescaling(2.0, -1.0),
+            layers.RandomFlip(),
+            layers.Conv2D(4, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Conv2D(4, 3, strides=2, activation="relu"),
+            layers.GaussianNoise(0.1),
+            layers.AveragePooling2D(2),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(6, activation="relu"),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def residual():
+    inputs = keras.Input(IMAGE)
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    x = layers.Activation("relu")(layers.BatchNormalization(name="norm", scale=False)(x))
+    shared = layers.Conv2D(4, 3, padding="same", name="shared")
+    y = layers.BatchNormalization()(shared(x))
+    y = layers.BatchNormalization(center=False)(shared(keras.ops.relu(y)))
+    x = layers.BatchNormalization()(layers.Add()([x, y]))
+    x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
+    return keras.Model(inputs, layers.Softmax()(layers.Dense(3)(x)))
+
+
+def nested():
+    inner = keras.Sequential([keras.Input((10,)), layers.Dense(5), layers.BatchNormalization()])
+    outer = keras.Sequential([keras.Input((4,)), layers.Dense(10, activation="relu"), inner])
+    inputs = keras.Input((4,))
+    x = layers.ReLU()(outer(inputs))
+    return keras.Model(inputs, layers.Dense(3)(x))
+
+
+def adapted():
+    scale = layers.Normalization()
+    scale.adapt(RNG.normal(size=(50, 4)).astype("float32") * 3 + 1)
+    return keras.Sequential([keras.Input((4,)), scale, layers.Dense(5), layers.Dense(3)])
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = layers.Dense(6), layers.BatchNormalization()
+        self.last = layers.Dense(2, activation="softmax")
+
+    def call(self, inputs, training=False):
+        x = keras.ops.relu(self.norm(self.first(inputs), training=training))
+        return self.last(x)
+
+
+def subclassed():
+    model = Subclassed()
+    model(np.zeros((1, 4), "float32"))
+    return model
+
+
+def answers(converted, x, softmax):
+    logits = converted.predict(x, verbose=0)
+    return keras.ops.convert_to_numpy(keras.ops.softmax(logits)) if softmax else logits
+
+
+@pytest.mark.parametrize(
+    ("build", "softmax"),
+    [(plain, True), (residual, True), (nested, False), (adapted, False), (subclassed, True)],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_answers_stay(build, softmax):
+    model = filled(build()) if build is not adapted else build()
+    shape = model.input_shape[1:] if build is not subclassed else (4,)
+    x = np.random.default_rng(2).uniform(size=(16, *shape)).astype("float32")
+    before, weights = model.predict(x, verbose=0), [w.copy() for w in model.get_weights()]
+    converted = keraslip.from_keras(model)
+    assert isinstance(converted, keraslip.LocalLipschitzModel)
+    np.testing.assert_allclose(answers(converted, x, softmax), before, atol=2e-6, rtol=1e-5)
+    for mine, kept in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(mine, kept)
+    types = [type(layer) for layer in converted.layers]
+    assert layers.BatchNormalization not in types
+    assert layers.Dense not in types and layers.Conv2D not in types
+
+
+def test_normalisation_goes_into_the_layer_before_it_where_it_is_its_own():
+    names = [layer.name for layer in keraslip.from_keras(filled(residual())).layers]
+    # The shared convolution feeds two of them, the sum has no kernel: these stay as scales.
+    assert "norm" not in names
+    assert sum("batch_normalization" in name for name in names) == 3
+
+
+def test_one_sigmoid_becomes_two_logits():
+    for last in (
+        [layers.Dense(1, activation="sigmoid")],
+        [layers.Dense(1, use_bias=False), layers.Activation("sigmoid")],
+    ):
+        model = filled(keras.Sequential([keras.Input((4,)), layers.Dense(5), layers.ReLU(), *last]))
+        x = RNG.normal(size=(9, 4)).astype("float32")
+        converted = keraslip.from_keras(model)
+        assert converted.output_shape == (None, 2)
+        after = answers(converted, x, softmax=True)[:, 1:]
+        np.testing.assert_allclose(after, model.predict(x, verbose=0), atol=2e-6)
+
+
+def test_a_converted_model_certifies_trains_and_is_saved(tmp_path):
+    converted = keraslip.from_keras(filled(plain()))
+    converted.compile("adam", epsilon=0.01)
+    y = converted.predict(X, verbose=0).argmax(axis=1)
+    assert converted.certify(X, y, verbose=False, epsilon=1e-4).certified.all()
+    converted.fit(X, y, batch_size=8, verbose=0)
+    converted.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(X, verbose=0), converted.predict(X, verbose=0))
+
+
+def test_calibration_clips_at_a_quantile_of_every_channel():
+    model = filled(plain())
+    converted = keraslip.from_keras(model, calibrate=X, quantile=1.0)
+    clips = [layer for layer in converted.layers if isinstance(layer, keraslip.layers.ClippedReLU)]
+    assert len(clips) == 3
+    # The largest value of each channel is let through: nothing is cut on these samples.
+    after = answers(converted, X, softmax=True)
+    np.testing.assert_allclose(after, model.predict(X, verbose=0), atol=2e-6, rtol=1e-5)
+    theta = keras.ops.convert_to_numpy(clips[0].theta)
+    assert (theta == theta[:, :1, :1]).all() and len(np.unique(theta)) == 4
+    tighter = keraslip.from_keras(model, calibrate=X, quantile=0.5)
+    halves = [w for w in tighter.layers if isinstance(w, keraslip.layers.ClippedReLU)]
+    assert (keras.ops.convert_to_numpy(halves[0].theta) < theta).all()
+
+
+def several_sigmoids():
+    return keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="sigmoid")])
+
+
+def two_outputs():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(3)(inputs)])
+
+
+def attention():
+    inputs = keras.Input((4, 6))
+    x = layers.MultiHeadAttention(2, 3)(inputs, inputs)
+    return keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
+
+
+class Untraceable(keras.Model):
+    def call(self, inputs):
+        return inputs if float(keras.ops.sum(inputs)) > 0 else -inputs
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "error", "match"),
+    [
+        (several_sigmoids, {}, NotImplementedError, "one label.*Received: .*Dense"),
+        (two_outputs, {}, NotImplementedError, "one input and one output.*2 outputs"),
+        (attention, {}, NotImplementedError, "MultiHeadAttention"),
+        (Untraceable, {"input_shape": (4,)}, NotImplementedError, "cannot be traced"),
+        (Subclassed, {}, ValueError, "input_shape="),
+        (nested, {"clip": "maxmin"}, ValueError, "clip"),
+        (nested, {"quantile": 0.0}, ValueError, "quantile"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused_in_a_sentence(build, options, error, match):
+    with pytest.raises(error, match=match):
+        keraslip.from_keras(build(), **options)
+
+
+def test_a_layer_that_does_not_do_what_its_configuration_says_is_found():
+    class Twice(layers.Dense):
+        def __init__(self, units, factor=2.0, **kwargs):
+            super().__init__(units, **kwargs)
+            self.factor = factor  # and get_config forgets it
+
+        def call(self, inputs):
+            return self.factor * super().call(inputs)
+
+    @keraslip.register_rule(Twice)
+    class TwiceRule(keraslip.rules.LinearRule):
+        def linear_map(self, layer, in_shape):
+            return keraslip.linear.DenseMap(layer.factor * layer.kernel, in_shape)
+
+        def bias(self, layer):
+            return layer.factor * layer.bias
+
+    model = filled(keras.Sequential([keras.Input((4,)), Twice(3, factor=3.0)]))
+    with pytest.raises(ValueError, match="does not answer as the model"):
+        keraslip.from_keras(model)
