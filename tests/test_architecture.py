@@ -28,7 +28,7 @@ FLOORS = """
     certify
     export
     models
-    applications callbacks datasets distribution plots testing
+    applications callbacks convert datasets distribution plots testing
     tuning
     registered
     cli

@@ -13,6 +13,7 @@ PUBLIC = {
         "LocalLipschitzModel",
         "check_model",
         "float32_copy",
+        "from_keras",
         "list_applications",
         "register_rule",
         "__version__",

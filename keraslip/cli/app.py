@@ -7,6 +7,7 @@ import typer
 from keraslip.cli.attack import attack
 from keraslip.cli.certify import certify
 from keraslip.cli.check import check
+from keraslip.cli.convert import convert
 from keraslip.cli.demo import demo
 from keraslip.cli.export import export
 from keraslip.cli.report import report
@@ -43,5 +44,5 @@ def backend(
     # keraslip.console_backend has read it from sys.argv already, before Keras was imported.
 
 
-for command in (demo, train, tune, certify, attack, report, export, check):
+for command in (demo, train, tune, certify, attack, report, export, check, convert):
     app.command()(command)

@@ -43,7 +43,7 @@ def attack(
         check_file(out)
     if picture is not None:
         check_file(picture, PICTURES, "--picture")
-    subject = Subject.load(model, dataset, split, epsilon, limit, data_dir)
+    subject = Subject.load(model, dataset, split, epsilon, limit, data_dir, bounded=False)
     console.print(str(subject), soft_wrap=True)
     say_attack(console, len(subject.x), steps, restarts)
     options: dict[str, Any] = {
@@ -80,6 +80,7 @@ def _outcome(subject: Any, points: Any, options: dict[str, int]) -> tuple[dict[s
     from keraslip import __version__
     from keraslip.attacks.accuracy import correct
     from keraslip.attacks.ball import norms
+    from keraslip.attacks.checks import model_range
 
     model, batch_size = subject.model, options["batch_size"]
     clean, _ = correct(model, subject.x, subject.y, batch_size)
@@ -93,7 +94,7 @@ def _outcome(subject: Any, points: Any, options: dict[str, int]) -> tuple[dict[s
         "perturbation": float(moved.mean()) if len(moved) else None,
         "guarantee": "measured; an upper bound of the robust accuracy",
         **options,
-        "input_range": model.input_range if model.compiled else (0.0, 1.0),
+        "input_range": model_range(model),
         "backend": keras.backend.backend(),
         "versions": {"keraslip": __version__, "keras": keras.__version__},
     }

@@ -47,18 +47,19 @@ def check_file(path: Path, endings: Sequence[str] = (), option: str = "--out") -
     check_folder(path.parent, option)
 
 
-def check_new(path: Path, overwrite: bool, other: str) -> None:
+def check_new(path: Path, overwrite: bool, other: str, option: str = "--out") -> None:
     """Raises where something is there already that must not be replaced.
 
     Args:
         path: The file or folder.
         overwrite: Whether it may be replaced.
         other: What else the user can choose.
+        option: What the user gave it with.
 
     Raises:
         FileExistsError: naming it.
     """
     if path.exists() and not overwrite:
         raise FileExistsError(
-            f"{path} exists. Replace it with --overwrite, or choose {other} with --out."
+            f"{path} exists. Replace it with --overwrite, or choose {other} with {option}."
         )

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from rich.console import Console
 
 from keraslip import registered  # noqa: F401 - what a saved model may hold
 from keraslip.cli.run_folder import BEST, LAST, MODEL
+from keraslip.convert import from_keras
 from keraslip.models import LocalLipschitzModel
 
 
@@ -54,19 +56,58 @@ def load(path: Path, compile: bool = False) -> Any:
 
 
 def load_bounded(path: Path) -> LocalLipschitzModel:
-    """Loads a model that can be certified, compiled as it was saved.
+    """Loads a model that can be certified: compiled as it was saved, or converted from a plain Keras model.
 
     Args:
         path: A `.keras` file or a run folder.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no `keraslip.LocalLipschitzModel`.
+        ValueError: if it holds no model that can be certified.
     """
-    model = load(path, compile=True)
-    if not isinstance(model, LocalLipschitzModel):
+    model = load_any(path)
+    if isinstance(model, LocalLipschitzModel):
+        return model
+    try:
+        converted = from_keras(model)
+    except (NotImplementedError, ValueError) as error:
         raise ValueError(
-            f"{path} holds a {type(model).__name__}, not a keraslip.LocalLipschitzModel; build it "
-            "from the same layers with keraslip.LocalLipschitzModel(inputs, outputs)."
-        )
-    return model
+            f"{path} holds a plain {type(model).__name__}, which cannot be certified as it is: {error}"
+        ) from error
+    Console(stderr=True).print(
+        f"{path} is a plain {type(model).__name__}: converted, with the same weights and answers "
+        "(keraslip convert writes it down).",
+        soft_wrap=True,
+    )
+    return converted
+
+
+def load_any(path: Path) -> Any:
+    """Loads a model, compiled as it was saved where it is a `LocalLipschitzModel`.
+
+    Args:
+        path: A `.keras` file or a run folder.
+    """
+    try:
+        return load(path, compile=True)
+    except ValueError:
+        # A loss or metric of the user's own, perhaps: no matter, but for our own models.
+        model = load(path)
+        if isinstance(model, LocalLipschitzModel):
+            raise
+        return model
+
+
+def load_logits(path: Path) -> Any:
+    """Loads a model to attack: one that can be certified where that can be, else what it is.
+
+    Args:
+        path: A `.keras` file or a run folder.
+    """
+    model = load_any(path)
+    if isinstance(model, LocalLipschitzModel):
+        return model
+    try:
+        return from_keras(model)
+    except (NotImplementedError, ValueError):
+        return model

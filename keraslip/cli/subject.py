@@ -10,8 +10,7 @@ from keraslip import datasets
 from keraslip.checks import check_epsilon
 from keraslip.cli.data import load_data
 from keraslip.cli.run_folder import CONFIG, RunFolder
-from keraslip.cli.saved import load_bounded, model_file
-from keraslip.models import LocalLipschitzModel
+from keraslip.cli.saved import load_bounded, load_logits, model_file
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
@@ -31,7 +30,7 @@ class Subject:
         class_names: One name a class.
     """
 
-    model: LocalLipschitzModel
+    model: Any
     file: Path
     dataset: str
     split: str
@@ -49,6 +48,7 @@ class Subject:
         epsilon: float | None,
         limit: int | None,
         data_dir: Path | None,
+        bounded: bool = True,
     ) -> "Subject":
         """Loads model and images; what is wrong with a name or number is said before that.
 
@@ -59,6 +59,7 @@ class Subject:
             epsilon: L2 radius; the compiled one if `None`.
             limit: How many images, the first ones; all if `None`.
             data_dir: Folder of tensorflow_datasets.
+            bounded: Whether the model has to be one that can be certified.
 
         Raises:
             FileNotFoundError: if model or data are not there.
@@ -69,9 +70,9 @@ class Subject:
         if epsilon is not None:
             epsilon = check_epsilon(epsilon)
         file = model_file(model)
-        loaded = load_bounded(file)
+        loaded = load_bounded(file) if bounded else load_logits(file)
         dataset = dataset or _dataset_of_run(file)
-        if epsilon is None and not loaded.compiled:
+        if epsilon is None and not (loaded.compiled and hasattr(loaded, "epsilon_value")):
             raise ValueError(f"{file} was saved without an epsilon; pass one with --epsilon.")
         data = load_data(dataset, data_dir)
         _check_fit(loaded, file, data)
@@ -108,7 +109,7 @@ def _dataset_of_run(file: Path) -> str:
     return str(settings["dataset"])
 
 
-def _check_fit(model: LocalLipschitzModel, file: Path, data: datasets.Dataset) -> None:
+def _check_fit(model: Any, file: Path, data: datasets.Dataset) -> None:
     shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
     if (shape, classes) != (data.input_shape, data.num_classes):
         raise ValueError(

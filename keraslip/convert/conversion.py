@@ -18,7 +18,10 @@ from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.walk import is_graph
 
 #: What a layer becomes, by its exact type.
-_MASKED = {keras.layers.Dense: MaskedLipschitzDense, keras.layers.Conv2D: MaskedLipschitzConv2D}
+_MASKED: dict[Any, Any] = {
+    keras.layers.Dense: MaskedLipschitzDense,
+    keras.layers.Conv2D: MaskedLipschitzConv2D,
+}
 #: Largest difference between the old and the new model's answers, relative to the largest of them.
 _TOLERANCE = 1e-5
 
@@ -105,8 +108,10 @@ def _graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
 
 
 def _known_shape(model: Any) -> tuple[int, ...] | None:
-    known = getattr(model, "_build_shapes_dict", None) or {}
-    shapes = [shape for shape in known.values() if isinstance(shape, tuple)]
+    known = model.get_build_config() or {}
+    shapes = [
+        shape for shape in known.get("shapes_dict", known).values() if isinstance(shape, tuple)
+    ]
     return tuple(shapes[0][1:]) if len(shapes) == 1 else None
 
 
@@ -118,7 +123,7 @@ class _Builder:
         self.plan = Plan.of(graph)
         #: What the end was: "softmax", "sigmoid" or `None`.
         self.head = probabilities(self.plan.last.call.operation)
-        self._layers: dict[int, Any] = {}
+        self._made_layers: dict[int, Any] = {}
         self._names: set[str] = set()
         self._logits = self._last_with_weights() if self.head == "sigmoid" else None
         for step in self.plan.steps:
@@ -156,10 +161,10 @@ class _Builder:
         if self.clips and _is_relu(operation):
             # One for each call: an activation has no weights to share, a threshold is one.
             return ClippedReLU(name=self._name(step.call.path))(args[0])
-        if id(operation) not in self._layers:
-            self._layers[id(operation)] = self._layer(step, ends)
+        if id(operation) not in self._made_layers:
+            self._made_layers[id(operation)] = self._layer(step, ends)
         kwargs = {k: v for k, v in kwargs.items() if k != "training" and v is not None}
-        for layer in self._layers[id(operation)]:
+        for layer in self._made_layers[id(operation)]:
             args = (layer(*args, **kwargs),)
         return args[0]
 
@@ -181,7 +186,7 @@ class _Builder:
         fused = self.clips and getattr(operation, "activation", None) is keras.activations.relu
         if fused:
             config["activation"] = "linear"
-        layer = _MASKED.get(type(operation), type(operation)).from_config(config)
+        layer: Any = _MASKED.get(type(operation), type(operation)).from_config(config)
         if weights:
             layer.build(operation.get_build_config()["input_shape"])
             layer.set_weights(weights)

@@ -1,0 +1,44 @@
+"""`keraslip convert`: a plain Keras classifier as a model with certificates."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from keraslip.cli.options import DataDir, Model
+
+
+def convert(
+    model: Model,
+    out: Annotated[Path, typer.Argument(help="The new .keras file.", show_default=False)],
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set whose training images say where ReLUs are clipped; default: they are not.",
+            show_default=False,
+        ),
+    ] = None,
+    quantile: Annotated[
+        float, typer.Option(help="Share of each channel's values that the clips let through.")
+    ] = 0.999,
+    data_dir: DataDir = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the new file.")] = False,
+) -> None:
+    """Convert a plain Keras classifier: the same weights and answers, with certificates."""
+    from keraslip.cli.data import load_data
+    from keraslip.cli.output import check_file, check_new
+    from keraslip.cli.saved import load
+    from keraslip.convert import from_keras
+    from keraslip.files import whole
+
+    check_file(out, (".keras",), "The new file")
+    check_new(out, overwrite, "another file", "the second argument")
+    loaded = load(model)
+    samples = None if calibrate is None else load_data(calibrate, data_dir).x_train
+    converted = from_keras(loaded, samples, quantile=quantile)
+    with whole(out) as part:
+        converted.save(part)
+    console = Console()
+    console.print(f"{out}: {len(converted.layers)} layers, {converted.count_params():,} weights")
+    console.print(f"Next: keraslip certify {out} --dataset NAME --epsilon E", soft_wrap=True)
