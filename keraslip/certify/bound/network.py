@@ -9,6 +9,7 @@ import numpy as np
 from keras import tree
 
 from keraslip.activations import Activation
+from keraslip.activations.sampled import activation_problem
 from keraslip.arithmetic import float64
 from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.operators import (
@@ -154,6 +155,14 @@ class Trace:
         index, shape = len(self.nodes), form.shape
         terms: dict[int, Operator] = {index: prove(Identity(shape))}
         exact = activation.to(float64)
+        if not type(exact).__module__.startswith("keraslip."):
+            problem = activation_problem(exact, shape, np.random.default_rng(0))
+            if problem is not None:
+                raise UnsupportedLayerError(
+                    f"No certificate can pass {self.key!r}: what {type(exact).__name__} says of itself does "
+                    f"not hold. {problem[0].upper()}{problem[1:]}. Remedy: see "
+                    "keraslip.activations.Activation for what must hold."
+                )
         return self._keep(ActivationNode(index, self.key, shape, (form,), terms, exact))
 
     def add(self, forms: list[Node]) -> Node:
