@@ -104,6 +104,10 @@ LAYERS = {
     "conv, groups": Case(IMAGE, between(conv(6, (3, 2), groups=2)), attacked=True),
     "conv, dilation": Case(IMAGE, between(conv(4, 2, dilation_rate=2))),
     "conv, nothing between": Case(IMAGE, lambda x: theta(conv()(conv()(x)))),
+    "depthwise": Case(
+        IMAGE, between(layers.DepthwiseConv2D(3, 2, "same", depth_multiplier=2)), attacked=True
+    ),
+    "depthwise, dilation": Case(IMAGE, between(layers.DepthwiseConv2D(2, dilation_rate=(2, 1)))),
     "average pooling": Case(IMAGE, between(layers.AveragePooling2D(2))),
     "average pooling, same": Case(IMAGE, between(layers.AveragePooling2D(2, padding="same"))),
     "average pooling, overlap": Case(

@@ -96,6 +96,18 @@ class Conv2DRule(LinearRule):
         return bias if layer.data_format == "channels_last" else ops.reshape(bias, (-1, 1, 1))
 
 
+@register_rule(keras.layers.DepthwiseConv2D)
+class DepthwiseConv2DRule(Conv2DRule):
+    """Every channel by itself: a group for each, of any multiplier, stride, padding and dilation."""
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+        height, width, channels, multiplier = layer.kernel.shape
+        kernel = full_precision(layer.kernel)
+        kernel = ops.reshape(kernel, (height, width, 1, channels * multiplier))
+        geometry = ConvGeometry(layer.strides, layer.padding, layer.dilation_rate, channels)
+        return in_channels_last(layer, in_shape, lambda shape: ConvMap(kernel, shape, geometry))
+
+
 @register_rule(keras.layers.AveragePooling2D)
 class AveragePooling2DRule(LinearRule):
     """Means over windows; overlapping windows included."""
