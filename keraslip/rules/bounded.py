@@ -7,8 +7,9 @@ from typing import Any
 import keras
 
 from keraslip.rules.kept import kept
+from keraslip.rules.map_check import check_maps
 from keraslip.rules.norm_shapes import norm_shapes, single_input_shape
-from keraslip.rules.rule import UnsupportedLayerError
+from keraslip.rules.rule import MismatchError, UnsupportedLayerError
 from keraslip.rules.signature import signature
 from keraslip.rules.walk import is_graph, visits
 
@@ -103,6 +104,10 @@ def _of_the_whole(model: Any) -> Iterator[Problem]:
     if not ends_linear:
         last = model.outputs[0]._keras_history.operation
         yield Problem(last.name, last, ValueError(_not_linear(last)))
+    try:
+        check_maps(model)
+    except MismatchError as error:
+        yield Problem(model.name, model, error)
 
 
 def _ends_linear(model: Any) -> bool:

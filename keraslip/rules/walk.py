@@ -168,7 +168,7 @@ def carried(call: "Call", context: Interpreter) -> Form:
         if repr(call.path) in str(error):
             raise
         where = f"{type(call.operation).__name__} at {call.path!r}"
-        raise UnsupportedLayerError(f"No bound can pass {where}: {error}") from None
+        raise type(error)(f"No bound can pass {where}: {error}") from None
     _check_shape(call, result.shape)
     return result
 

@@ -135,7 +135,7 @@ def rules(monkeypatch):
     [
         (
             StrangeLayer,
-            "No certificate can pass 'odd': the forward of its linear map Strange does not",
+            "'odd': its linear map Strange is not believed: it does not compute in float64",
         ),
         (Unknown, "No rule carries a Lipschitz bound through Unknown at 'odd'"),
     ],

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node
-from keraslip.certify.operators import Operator
+from keraslip.certify.operators import Proved
+from keraslip.linear.contradictions import contradiction, is_known
 
 #: Far more than float64 rounds in any of these sums.
 _TOLERANCE = 1e-9
@@ -13,7 +14,7 @@ _TOLERANCE = 1e-9
 _ROWS = 2
 
 
-def operator_problem(operator: Operator, rng: np.random.Generator) -> str | None:
+def operator_problem(operator: Proved, rng: np.random.Generator) -> str | None:
     """What contradicts itself in an operator, in words, or `None`.
 
     Args:
@@ -34,7 +35,7 @@ def operator_problem(operator: Operator, rng: np.random.Generator) -> str | None
     return _row_problem(operator, rng) or _norm_problem(operator, u, forward)
 
 
-def _row_problem(operator: Operator, rng: np.random.Generator) -> str | None:
+def _row_problem(operator: Proved, rng: np.random.Generator) -> str | None:
     some = rng.choice(operator.outputs, min(_ROWS, operator.outputs), replace=False)
     basis = np.zeros((len(some), operator.outputs))
     basis[np.arange(len(some)), some] = 1.0
@@ -51,7 +52,7 @@ def _row_problem(operator: Operator, rng: np.random.Generator) -> str | None:
     return None
 
 
-def _norm_problem(operator: Operator, u: np.ndarray, forward: np.ndarray) -> str | None:
+def _norm_problem(operator: Proved, u: np.ndarray, forward: np.ndarray) -> str | None:
     """Of operators that are not keraslip's own; theirs are proved, and take long."""
     if type(operator).__module__.startswith("keraslip."):
         return None
@@ -75,6 +76,10 @@ def operator_problems(network: Network, rng: np.random.Generator) -> Iterator[tu
     closing = [node.sources[0] for node in network.nodes if isinstance(node, ActivationNode)]
     closing = [node for node in (*closing, network.logits) if not node.is_ball]
     own = [(node, node.operator) for node in network.nodes if isinstance(node, LinearNode)]
+    for linear in [node for node, operator in own if not is_known(operator.map)]:
+        problem = contradiction(linear.operator.map, rng)
+        if problem is not None:
+            yield linear, problem
     pending = [(node, operator) for node in closing for operator in node.terms.values()]
     for node, operator in {
         id(operator): (node, operator) for node, operator in own + pending
