@@ -26,22 +26,56 @@ def check_epsilon(epsilon: Any, name: str = "epsilon") -> float:
     return float(epsilon)
 
 
+def check_radii(epsilon: Any, count: int | None = None) -> np.ndarray:
+    """Radii of balls in float64: one for all samples, `()`, or one for each, `(n,)`.
+
+    Args:
+        epsilon: Numbers >= 0, in raw input units.
+        count: How many samples there are, if that is known.
+
+    Raises:
+        ValueError: if they are anything else, or more or fewer than the samples.
+    """
+    if np.ndim(epsilon) == 0:
+        number = np.asarray(epsilon).item() if hasattr(epsilon, "__array__") else epsilon
+        return np.asarray(check_epsilon(number))
+    radii = np.asarray(epsilon)
+    if radii.ndim != 1 or radii.dtype.kind not in "iuf":
+        raise ValueError(
+            "epsilon must be one number or one for each sample. "
+            f"Received: shape {radii.shape}, dtype {radii.dtype}"
+        )
+    if not (np.isfinite(radii).all() and (radii >= 0).all()):
+        raise ValueError(f"epsilon must be finite and >= 0. Received: epsilon={epsilon!r}")
+    if count is not None and len(radii) != count:
+        raise wrong_count(radii)
+    return radii.astype("float64")
+
+
+def wrong_count(radii: np.ndarray) -> ValueError:
+    """What to raise where there are more or fewer radii than samples."""
+    return ValueError(
+        f"epsilon must be one number or one for each sample. Received: {len(radii)} numbers"
+    )
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def check_count(value: Any, name: str) -> int:
+def check_count(value: Any, name: str, least: int = 1) -> int:
     """A number of things as an int.
 
     Args:
-        value: An integer >= 1, NumPy's included.
+        value: An integer, NumPy's included.
         name: What to call it in the message.
+        least: The smallest one that is allowed.
 
     Raises:
         ValueError: if it is anything else.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1. Received: {name}={value!r}")
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}. Received: {name}={value!r}")
     return int(value)
 
 
@@ -112,44 +146,57 @@ def check_images(x: Any, name: str = "x") -> None:
     if np.issubdtype(x.dtype, np.integer) or x.dtype == bool:
         return
     for start in range(0, len(x), 4096):
-        bad = ~np.isfinite(x[start : start + 4096]).reshape(len(x[start : start + 4096]), -1).all(
-            axis=1
-        )
+        part = np.isfinite(x[start : start + 4096])
+        bad = ~part.reshape(len(part), -1).all(axis=1)
         if bad.any():
             raise ValueError(
-                f"{name} holds NaN or infinity; no bound exists there. Remove these samples. "
+                f"{name} holds NaN or infinity, and must be finite. Remove these samples. "
                 f"Received: first bad sample at index {start + int(np.argmax(bad))}"
             )
 
 
-def check_labels(y: Any, classes: int) -> None:
-    """Raises unless labels are class indices in range, or one-hot.
+def check_labels(
+    y: Any, classes: int, count: int | None = None, name: str = "Labels", one_hot: bool = True
+) -> np.ndarray:
+    """Labels as class indices, `(n,)` int64.
 
     Args:
-        y: Array `(n,)` or `(n, 1)` of integers, or `(n, classes)`.
+        y: Integers `(n,)` or `(n, 1)`, or one-hot `(n, classes)`.
         classes: Number of classes.
+        count: Number of inputs that they belong to, if that is known.
+        name: What to call them in the message.
+        one_hot: Whether rows are allowed, too.
 
     Raises:
         ValueError: saying what is wrong.
     """
-    if y.ndim == 2 and y.shape[1] == classes and classes > 1:
-        if not np.isin(y, (0, 1)).all() or not (y.sum(axis=1) == 1).all():
-            raise ValueError(
-                "Labels of shape (n, classes) must be one-hot: a single 1 in every row. "
-                f"Received: rows such as {y[(y.sum(axis=1) != 1) | ~np.isin(y, (0, 1)).all(axis=1)][0]}"
-            )
-        return
+    y = np.asarray(keras.ops.convert_to_numpy(y))
+    if count is not None and y.ndim and len(y) != count:
+        called = "y" if name == "Labels" else name
+        raise ValueError(f"x and {called} differ in length. Received: {count} and {len(y)}")
+    if one_hot and y.ndim == 2 and y.shape[1] == classes and classes > 1:
+        return _of_rows(y)
     if y.ndim not in (1, 2) or (y.ndim == 2 and y.shape[1] != 1):
-        raise ValueError(
-            f"Labels must be class indices (n,) or one-hot (n, {classes}). Received: shape {y.shape}"
-        )
+        rows = f" or one-hot (n, {classes})" if one_hot else ""
+        raise ValueError(f"{name} must be class indices (n,){rows}. Received: shape {y.shape}")
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(
             "Class indices must be integers; convert them with y.astype('int32'). "
-            f"Received: dtype {y.dtype}"
+            f"Received: {name} of dtype {y.dtype}"
         )
     if y.size and (y.min() < 0 or y.max() >= classes):
         raise ValueError(
-            f"Labels must lie in 0..{classes - 1}, for the model has {classes} classes. "
+            f"{name} must lie in 0..{classes - 1}, for the model has {classes} classes. "
             f"Received: labels from {y.min()} to {y.max()}"
         )
+    return y.reshape(-1).astype("int64")
+
+
+def _of_rows(y: np.ndarray) -> np.ndarray:
+    wrong = ~np.isin(y, (0, 1)).all(axis=1) | (y.sum(axis=1) != 1)
+    if wrong.any():
+        raise ValueError(
+            "Labels of shape (n, classes) must be one-hot: a single 1 in every row. "
+            f"Received: rows such as {y[wrong][0]}"
+        )
+    return y.argmax(axis=-1).astype("int64")

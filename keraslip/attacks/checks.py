@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keraslip.checks import pair_of_numbers
+from keraslip.checks import check_images, pair_of_numbers
 
 Range = tuple[float, float] | None
 
@@ -35,8 +35,7 @@ def check_inputs(x: Any, low: float, high: float) -> np.ndarray:
     x = np.array(keras.ops.convert_to_numpy(x), "float32", order="C")
     if x.ndim < 2:
         raise ValueError(f"`x` must have shape (batch, ...). Received: x of shape {x.shape}")
-    if not np.all(np.isfinite(x)):
-        raise ValueError("`x` must be finite. Received: x with NaN or infinite entries")
+    check_images(x)
     if x.size and (x.min() < low or x.max() > high):
         raise ValueError(
             f"`x` must lie in the input range [{low:g}, {high:g}]; pass `input_range=` if the "
@@ -44,39 +43,3 @@ def check_inputs(x: Any, low: float, high: float) -> np.ndarray:
             f"Received: x between {x.min():g} and {x.max():g}"
         )
     return x
-
-
-def check_labels(labels: Any, samples: int, classes: int, name: str = "y") -> np.ndarray:
-    """Return labels as int32 array of shape `(samples,)` with entries in `[0, classes)`."""
-    array = keras.ops.convert_to_numpy(labels)
-    if array.dtype.kind not in "iu" or array.shape not in {(samples,), (samples, 1)}:
-        raise ValueError(
-            f"`{name}` must hold one integer class for each of the {samples} samples. "
-            f"Received: {name} of shape {array.shape} and dtype {array.dtype}"
-        )
-    if array.size and (array.min() < 0 or array.max() >= classes):
-        raise ValueError(
-            f"`{name}` must lie in [0, {classes}), as the model has {classes} logits. "
-            f"Received: {name} between {array.min()} and {array.max()}"
-        )
-    return array.reshape(samples).astype("int32")
-
-
-def check_epsilon(epsilon: Any, samples: int) -> np.ndarray:
-    """Return one finite, non-negative float64 radius for each sample."""
-    array = np.asarray(epsilon)
-    if array.dtype.kind not in "iuf" or array.shape not in {(), (samples,)}:
-        raise ValueError(
-            "`epsilon` must be a number or one number for each sample. "
-            f"Received: epsilon={epsilon!r}"
-        )
-    if not np.all(np.isfinite(array) & (array >= 0)):
-        raise ValueError(f"`epsilon` must be finite and >= 0. Received: epsilon={epsilon!r}")
-    return np.broadcast_to(array.astype("float64"), (samples,))
-
-
-def check_count(value: Any, name: str, least: int = 1) -> int:
-    """Return an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"`{name}` must be an integer >= {least}. Received: {name}={value!r}")
-    return int(value)

@@ -10,6 +10,7 @@ import numpy as np
 
 from keraslip.attacks import ball, checks, margin
 from keraslip.backend.structure import logits_of
+from keraslip.checks import check_count, check_labels, check_radii
 
 
 def pgd_l2(
@@ -71,11 +72,11 @@ def pgd_l2(
         input_range = checks.model_range(model)
     low, high = checks.check_range(input_range)
     x = checks.check_inputs(x, low, high)
-    radii = checks.check_epsilon(epsilon, len(x))
-    steps = checks.check_count(steps, "steps")
-    restarts = checks.check_count(restarts, "restarts")
-    size = checks.check_count(batch_size, "batch_size")
-    seed = checks.check_count(seed, "seed", least=0)
+    radii = np.broadcast_to(check_radii(epsilon, len(x)), (len(x),))
+    steps = check_count(steps, "steps")
+    restarts = check_count(restarts, "restarts")
+    size = check_count(batch_size, "batch_size")
+    seed = check_count(seed, "seed", least=0)
     lengths = _first_lengths(step_size, radii, steps)
     if not len(x):
         return x
@@ -185,10 +186,14 @@ def _labels(
             f"Received: {model.name} with outputs of shape {shape}"
         )
     if y is not None or targets is None:
-        y = checks.check_labels(y, len(x), shape[1])
+        y = _classes(y, len(x), shape[1], "`y`")
     if targets is None:
         return y, np.float32(1.0)
-    return checks.check_labels(targets, len(x), shape[1], "targets"), np.float32(-1.0)
+    return _classes(targets, len(x), shape[1], "`targets`"), np.float32(-1.0)
+
+
+def _classes(labels: Any, samples: int, classes: int, name: str) -> np.ndarray:
+    return check_labels(labels, classes, samples, name, one_hot=False).astype("int32")
 
 
 def _first_lengths(step_size: float | None, epsilon: np.ndarray, steps: int) -> np.ndarray:

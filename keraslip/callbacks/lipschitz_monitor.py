@@ -95,7 +95,11 @@ class LipschitzMonitor(keras.callbacks.Callback):
                 f"Received: x of shape {self._x.shape}"
             )
         epsilon = model.epsilon_value if self.epsilon is None else self.epsilon
-        y = None if self._y is None else _indices(self._y, model.outputs[0].shape[-1])
+        y = (
+            None
+            if self._y is None
+            else check_labels(self._y, model.outputs[0].shape[-1]).astype("int32")
+        )
         self._probe = Probe(self._x, y, epsilon, self.power_iterations)
         self._table = self._events = None
 
@@ -138,9 +142,3 @@ def _checked(
     if len(y) != len(x):
         raise ValueError(f"x and y differ in length. Received: {len(x)} and {len(y)}")
     return x, y
-
-
-def _indices(y: np.ndarray, classes: int) -> np.ndarray:
-    check_labels(y, classes)
-    indices = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
-    return indices.astype("int32")

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keraslip.checks import check_radii
+
 if TYPE_CHECKING:
     from keraslip.certify import Certificates
 
@@ -175,15 +177,4 @@ class Certification:
         export_model(self, filepath, format, epsilon, verbose is not False, overwrite)
 
     def _radii(self: Any, epsilon: Any) -> np.ndarray:
-        if epsilon is None or np.ndim(epsilon) == 0:
-            number = epsilon.item() if isinstance(epsilon, np.ndarray) else epsilon
-            return np.asarray(self._epsilon(number))
-        radii = np.asarray(epsilon)
-        if radii.ndim != 1 or radii.dtype.kind not in "iuf":
-            raise ValueError(
-                "epsilon must be one number or one for each sample. "
-                f"Received: shape {radii.shape}, dtype {radii.dtype}"
-            )
-        if not (np.isfinite(radii).all() and (radii >= 0).all()):
-            raise ValueError(f"epsilon must be finite and >= 0. Received: epsilon={epsilon!r}")
-        return radii.astype("float64")
+        return np.asarray(self._epsilon(None)) if epsilon is None else check_radii(epsilon)

@@ -58,10 +58,7 @@ def check_batch(model: Any, x: Any, y: Any) -> None:
             f"Inputs must have shape (batch, {', '.join(map(str, wanted))}), as the model's input. "
             f"Received: {tuple(shape)}"
         )
-    labels = np.asarray(keras.ops.convert_to_numpy(only_target(model, y)))
-    if labels.ndim and shape[0] != len(labels):
-        raise ValueError(f"x and y differ in length. Received: {shape[0]} and {len(labels)}")
-    check_labels(labels, model.outputs[0].shape[-1])
+    check_labels(only_target(model, y), model.outputs[0].shape[-1], shape[0])
 
 
 def _no_labels(received: str) -> ValueError:

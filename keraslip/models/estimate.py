@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from keraslip.backend.calls import compiled_once, in_batches
@@ -85,11 +84,7 @@ def estimate(
     check_bounded(model)
     x = check_inputs(only_input(model, x), tuple(model.inputs[0].shape[1:]))
     if y is not None:
-        y = np.asarray(keras.ops.convert_to_numpy(only_target(model, y)))
-        if y.ndim and len(y) != len(x):
-            raise ValueError(f"x and y differ in length. Received: {len(x)} and {len(y)}")
-        check_labels(y, model.outputs[0].shape[-1])
-        y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
+        y = check_labels(only_target(model, y), model.outputs[0].shape[-1], len(x))
     call = _bound_function(model, bound, power_iterations, locality)
     arguments = (x,) if y is None else (x, y.astype("int32"))
     logits, worst, margin, lipschitz = in_batches(

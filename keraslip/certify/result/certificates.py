@@ -9,6 +9,7 @@ import numpy as np
 
 from keraslip.certify.result.status import STATUSES
 from keraslip.certify.result.storage import read, write
+from keraslip.checks import check_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +107,7 @@ class Certificates:
     def _right(self, y: Any) -> np.ndarray:
         y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] > 1:
-            if not (np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()):
-                raise ValueError(
-                    "Labels of shape (n, classes) must be one-hot: a single 1 in every row. "
-                    f"Received: rows with sums from {y.sum(axis=1).min()} to {y.sum(axis=1).max()}"
-                )
-            y = y.argmax(axis=-1)
+            y = check_labels(y, y.shape[1])
         y = y.reshape(-1)
         if len(y) != len(self):
             raise ValueError(f"There are {len(self)} certificates. Received: {len(y)} labels")

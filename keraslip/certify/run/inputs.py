@@ -9,7 +9,7 @@ import numpy as np
 from keraslip.backend.structure import only_input, only_target
 from keraslip.certify.execution.block import Block, in_float32
 from keraslip.certify.run.streams import batches_of
-from keraslip.checks import check_array, check_count, check_labels
+from keraslip.checks import check_array, check_count, check_labels, wrong_count
 
 
 def blocks(
@@ -46,10 +46,6 @@ def blocks(
                 f"steps are batches of a stream; x is an array. Received: steps={steps}"
             )
         x = check_array(x, shape)
-        if y is not None:
-            y = np.asarray(keras.ops.convert_to_numpy(y))
-            if y.ndim and len(y) != len(x):
-                raise ValueError(f"x and y differ in length. Received: {len(x)} and {len(y)}")
         checked = _block(x, y, shape, classes)
         return _sliced(checked, size), len(x)
     if y is not None:
@@ -106,7 +102,7 @@ class Radii:
     def __init__(self, epsilon: np.ndarray, count: int | None) -> None:
         self._epsilon, self._first = epsilon, 0
         if epsilon.ndim and count is not None and len(epsilon) != count:
-            raise self._wrong()
+            raise wrong_count(self._epsilon)
 
     def next(self, size: int) -> np.ndarray:
         """Radii of the next samples, `(size,)`, float64."""
@@ -114,29 +110,20 @@ class Radii:
             return np.full(size, float(self._epsilon))
         first, self._first = self._first, self._first + size
         if self._first > len(self._epsilon):
-            raise self._wrong()
+            raise wrong_count(self._epsilon)
         return self._epsilon[first : self._first]
 
     def end(self) -> None:
         """Raises if radii are left."""
         if self._epsilon.ndim and self._first != len(self._epsilon):
-            raise self._wrong()
-
-    def _wrong(self) -> ValueError:
-        return ValueError(
-            "epsilon must be one number or one for each sample. "
-            f"Received: {len(self._epsilon)} numbers"
-        )
+            raise wrong_count(self._epsilon)
 
 
 def _block(x: Any, y: Any, shape: tuple[int, ...], classes: int) -> Block:
     x, _, off = block = in_float32(check_array(x, shape))
     if y is None:
         return block
-    y = np.asarray(keras.ops.convert_to_numpy(y))
-    check_labels(y, classes)
-    y = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
-    return Block(x, y.astype("int64"), off)
+    return Block(x, check_labels(y, classes, len(x)), off)
 
 
 def _sliced(block: Block, size: int) -> Iterator[Block]:
