@@ -33,14 +33,10 @@ def variables_of(session: nox.Session, backend: str) -> dict[str, str]:
     """What the tests need to know of a backend."""
     # Several test processes on few cores: one thread each, or they wait for one another.
     threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"} if PROCESSES != "0" else {}
-    # Small networks are built again and again: JAX need not compile them twice, nor well.
     compiled = {
-        "JAX_COMPILATION_CACHE_DIR": str(Path(session.virtualenv.location, "compiled").resolve()),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+        "JAX_COMPILATION_CACHE_DIR": str(Path(session.virtualenv.location, "compiled").resolve())
     }
-    return {"KERAS_BACKEND": backend, **threads, **(compiled if backend == "jax" else {})}
+    return {"KERAS_BACKEND": backend, **threads, **compiled}
 
 
 def run_pytest(session: nox.Session, backend: str, *options: str) -> None:

@@ -10,6 +10,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up note
 # default on processors without AVX-512.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+# JAX: what one test, process or session has compiled the next need not; small networks need no better code.
+if os.access(Path(__file__).parents[1], os.W_OK):
+    os.environ.setdefault(
+        "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
+    )
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+
 if importlib.util.find_spec("torch") is not None:
     import torch  # noqa: F401  imported after TensorFlow in one process it can crash
 
@@ -58,12 +67,42 @@ def _fresh_keras():
 
 @pytest.fixture(autouse=True, scope="module")
 def _forgotten_by_jax():
-    """Drop what JAX compiled for a file's networks: no other file has them, and memory is finite."""
+    """Drop what JAX compiled for a file's networks, where memory gets short: few other files have them."""
     yield
-    if keras.backend.backend() == "jax":
+    if keras.backend.backend() == "jax" and memory() > MOST:
         import jax
 
         jax.clear_caches()
+
+
+#: Bytes that a test process may hold before it forgets.
+MOST = 3e9
+
+
+def memory() -> float:
+    """Bytes that this process holds; more than any number where that cannot be read."""
+    try:
+        return float(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return float("inf")
+
+
+@pytest.fixture(autouse=True)
+def _gap_left_out(request, monkeypatch, backend):
+    """Spares the first fit of every model two more compiled passes, but in tests marked `gap`.
+
+    On PyTorch, which compiles nothing, `lipschitz_gap` is measured in every test.
+    """
+    if backend == FASTEST or request.node.get_closest_marker("gap"):
+        return
+    from keraslip.models.gap import LipschitzGap
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs["lipschitz_gap"] = 1.0
+
+    monkeypatch.setattr(LipschitzGap, "on_train_begin", lambda self, logs=None: None)
+    monkeypatch.setattr(LipschitzGap, "on_epoch_end", on_epoch_end)
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,17 @@
-"""Compiled steps are kept for the session: most tests here train the same network."""
+"""Models of a test go back to the pool."""
 
-import keras
 import pytest
 
+from tests.models import nets
 
-@pytest.fixture(scope="session", autouse=True)
-def _compilation_cache(tmp_path_factory):
-    if keras.backend.backend() != "jax":
-        yield
-        return
-    import jax
 
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax")),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
+@pytest.fixture(autouse=True)
+def _returned():
     yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    nets.IN_USE.clear()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _emptied():
+    yield
+    nets.POOL.clear()

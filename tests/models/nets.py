@@ -42,6 +42,39 @@ def compiled(model: Any, optimizer: Any = "sgd", **kwargs: Any) -> Any:
     return model
 
 
+#: Models by how they are compiled, each with the values of its variables at the start; taken by this test.
+POOL: dict[str, list[Any]] = {}
+IN_USE: dict[str, int] = {}
+#: Where the step is not the point: without compiling it. JAX would compile every operation instead.
+UNCOMPILED: dict[str, Any] = {} if keras.backend.backend() == "jax" else {"run_eagerly": True}
+
+
+def ready(**kwargs: Any) -> Any:
+    """A compiled `dense_net` as it is at the start, from an earlier test if there is one.
+
+    Compiling takes long. For tests that change nothing but variables. Two calls in one test give two models.
+    """
+    key, number = repr(kwargs), IN_USE.get(repr(kwargs), 0)
+    IN_USE[key] = number + 1
+    keras.utils.set_random_seed(1)
+    taken = POOL.setdefault(key, [])
+    if number == len(taken):
+        model = compiled(dense_net(), **kwargs)
+        model.optimizer.build(model.trainable_variables)
+        taken.append((model, [np.array(keras.ops.convert_to_numpy(v)) for v in state_of(model)]))
+    model, start = taken[number]
+    for variable, value in zip(state_of(model), start, strict=True):
+        variable.assign(value)
+    model.reset_metrics()
+    model.stop_training = False
+    return model
+
+
+def state_of(model: Any) -> list[Any]:
+    """All that steps change."""
+    return [*model.variables, *model.optimizer.variables]
+
+
 def samples(count: int = SAMPLES, shape: tuple[int, ...] = (FEATURES,), seed: int = 0) -> Any:
     """Inputs in [0, 1] whose class is the largest of their first numbers."""
     x = np.random.default_rng(seed).uniform(size=(count, *shape)).astype("float32")

@@ -35,6 +35,7 @@ def true_norms(model, x):
     ]
 
 
+@pytest.mark.gap
 def test_every_step_of_a_run_is_near_the_truth():
     x, y = samples(64)
     model = compiled(dense_net(units=64), keras.optimizers.Adam(0.01), train_epsilon=0.05)
@@ -52,6 +53,7 @@ def test_every_step_of_a_run_is_near_the_truth():
     assert (np.quantile(shares, 0.05, axis=2) >= 0.95).all()
 
 
+@pytest.mark.gap
 def test_the_gap_is_logged_and_is_small():
     x, y = samples()
     history = compiled(conv_net()).fit(
@@ -61,6 +63,7 @@ def test_the_gap_is_logged_and_is_small():
     assert len(gaps) == 3 and all(1.0 - 1e-4 <= gap < 1.02 for gap in gaps)
 
 
+@pytest.mark.gap
 def test_a_large_gap_is_told_once():
     x, y = samples(16)
     model = compiled(dense_net(units=64), train_epsilon=0.05, power_iterations=1)
@@ -97,18 +100,21 @@ def test_evaluation_iterates_until_a_per_cent():
     assert logs["lipschitz"] == pytest.approx(converged, rel=0.01)
 
 
-@pytest.mark.parametrize("kernel", [np.zeros((6, 8)), np.outer(np.ones(6), np.arange(8))])
 @pytest.mark.parametrize("bound", ["local", "global", "paper"])
-def test_degenerate_layers_in_batches_of_one(kernel, bound):
+def test_degenerate_layers_in_batches_of_one(bound):
     """A layer of zeros and one of rank one: no NaN in any log or weight."""
     x, y = samples(3)
     model = compiled(dense_net(), keras.optimizers.SGD(1e-3), bound=bound)
-    weights = model.get_layer("first").get_weights()
-    model.get_layer("first").set_weights([kernel, *weights[1:]])
-    logs = model.fit(x, y, batch_size=1, epochs=2, verbose=0).history
-    assert np.isfinite(list(logs.values())).all()
-    assert all(np.isfinite(w).all() for w in model.get_weights())
-    assert model.evaluate(x, y, batch_size=1, verbose=0, return_dict=True)["lipschitz"] >= 0.0
+    start = model.get_weights()
+    for kernel in (np.zeros((6, 8)), np.outer(np.ones(6), np.arange(8))):
+        model.set_weights(start)
+        weights = model.get_layer("first").get_weights()
+        model.get_layer("first").set_weights([kernel, *weights[1:]])
+        logs = model.fit(x, y, batch_size=1, epochs=2, verbose=0).history
+        assert np.isfinite(list(logs.values())).all()
+        assert all(np.isfinite(w).all() for w in model.get_weights())
+        logs = model.evaluate(x, y, batch_size=1, verbose=0, return_dict=True)
+        assert logs["lipschitz"] >= 0.0
 
 
 def test_defaults():

@@ -13,9 +13,10 @@ from tests.models.nets import (
     FIT_LOGS,
     LOGS,
     SAMPLES,
+    UNCOMPILED,
     assert_same,
     compiled,
-    dense_net,
+    ready,
     samples,
     weights_of,
 )
@@ -65,8 +66,7 @@ SOURCES = {
 
 
 def fresh(**kwargs):
-    keras.utils.set_random_seed(1)
-    return compiled(dense_net(), **kwargs)
+    return ready(**kwargs)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -207,7 +207,7 @@ DOORS = {
 def test_inputs_of_every_dtype(door):
     x = (np.random.default_rng(0).uniform(size=(8, FEATURES)) > 0.5).astype("float32")
     y = samples(8)[1]
-    model = fresh(run_eagerly=keras.backend.backend() != "jax")
+    model = fresh(**UNCOMPILED)
     start = model.get_weights()
     expected = DOORS[door](model, x, y)
     for dtype in DTYPES:
@@ -220,7 +220,7 @@ def test_inputs_of_every_dtype(door):
 def test_inputs_are_rounded_as_the_models_input_rounds_them():
     inputs = keras.Input((FEATURES,), dtype="uint8")
     x = keraslip.layers.MaskedLipschitzDense(CLASSES)(keras.layers.Rescaling(0.5)(inputs))
-    model = compiled(keraslip.LocalLipschitzModel(inputs, x), run_eagerly=True)
+    model = compiled(keraslip.LocalLipschitzModel(inputs, x), **UNCOMPILED)
     x, y = 4.0 * samples(8)[0], samples(8)[1]
     right = (model.predict_on_batch(x).argmax(axis=1) == y).mean()
     assert model.test_on_batch(x, y, return_dict=True)["accuracy"] == pytest.approx(right)

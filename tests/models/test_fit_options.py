@@ -15,6 +15,7 @@ from tests.models.nets import (
     compiled,
     conv_net,
     dense_net,
+    ready,
     samples,
     weights_of,
 )
@@ -25,7 +26,9 @@ TORCH = keras.backend.backend() == "torch"
 def trained(x, y, fit=None, net=dense_net, **kwargs):
     """A model after two epochs, and its history."""
     keras.utils.set_random_seed(1)
-    model = compiled(net(), **kwargs)
+    # Options that are objects are not shared.
+    shared = net is dense_net and all(isinstance(v, int | float | str) for v in kwargs.values())
+    model = ready(**kwargs) if shared else compiled(net(), **kwargs)
     options = {"batch_size": 8, "epochs": 2, "shuffle": False, "verbose": 0, **(fit or {})}
     return model, model.fit(x, y, **options).history
 

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 import keraslip
-from tests.models.nets import CLASSES, FEATURES, compiled, dense_net, samples, weights_of
+from tests.models.nets import (
+    CLASSES,
+    FEATURES,
+    UNCOMPILED,
+    compiled,
+    dense_net,
+    samples,
+    weights_of,
+)
 from tests.models.test_fit_data import Batches, loader, tf_data
 
 X, Y = samples(16)
@@ -34,7 +42,7 @@ STREAMS = {"PyDataset": Batches, "tf.data": tf_data, "DataLoader": loader}
 
 @pytest.fixture(scope="module")
 def model():
-    model = compiled(dense_net(), train_epsilon=0.1, run_eagerly=keras.backend.backend() != "jax")
+    model = compiled(dense_net(), train_epsilon=0.1, **UNCOMPILED)
     # All logits far below zero: a label that is none, and so counts 0, would win by far.
     last = model.get_layer("logits")
     last.set_weights([0.1 * last.get_weights()[0], np.full(CLASSES, -50.0)])
@@ -132,7 +140,7 @@ METRICS = {
 @pytest.mark.parametrize("metrics", METRICS)
 def test_labels_of_both_forms_have_the_same_metrics(metrics, first):
     given = [ROWS, Y] if first == "one-hot" else [Y, ROWS]
-    model = compiled(dense_net(), metrics=METRICS[metrics], run_eagerly=True)
+    model = compiled(dense_net(), metrics=METRICS[metrics], **UNCOMPILED)
     logits = model.predict(X, batch_size=16, verbose=0)
     right = (logits.argmax(axis=1) == Y).mean()
     for y in given:
@@ -164,7 +172,7 @@ def test_metrics_of_ones_own_see_the_form_that_came_first():
         shapes.append(tuple(y.shape))
         return keras.ops.mean(logits, axis=-1)
 
-    model = compiled(dense_net(), metrics=[mine], run_eagerly=True)
+    model = compiled(dense_net(), metrics=[mine], **UNCOMPILED)
     model.test_on_batch(X, ROWS)
     model.test_on_batch(X, Y)
     assert set(shapes) == {(16, CLASSES)}
@@ -178,7 +186,7 @@ def test_losses_of_ones_own_see_labels_as_they_were_given():
             seen.append(tuple(y.shape))
             return pair[1][:, 0] ** 2
 
-    model = compiled(dense_net(), loss=Mine(), run_eagerly=True)
+    model = compiled(dense_net(), loss=Mine(), **UNCOMPILED)
     for y in (Y, Y[:, None], ROWS):
         model.test_on_batch(X, y)
     assert seen == [(16,), (16, 1), (16, CLASSES)]
@@ -187,6 +195,6 @@ def test_losses_of_ones_own_see_labels_as_they_were_given():
 def test_estimates_of_a_single_feature_and_two_classes():
     inputs = keras.Input((FEATURES,))
     net = keraslip.LocalLipschitzModel(inputs, keraslip.layers.MaskedLipschitzDense(2)(inputs))
-    two = compiled(net, run_eagerly=True)
+    two = compiled(net, **UNCOMPILED)
     logs = two.evaluate(X, np.eye(2)[Y % 2], verbose=0, return_dict=True)
     assert logs == pytest.approx(two.evaluate(X, Y % 2, verbose=0, return_dict=True), rel=1e-5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keraslip
-from tests.models.nets import assert_same, compiled, dense_net, samples, weights_of
+from tests.models.nets import UNCOMPILED, assert_same, compiled, dense_net, samples, weights_of
 
 POLICIES = ["mixed_bfloat16", "mixed_float16"]
 
@@ -133,7 +133,7 @@ def test_the_copy_has_the_constants_of_the_model(kind, nested, dtype):
 
 def test_the_copy_is_compiled_as_the_model_and_its_dropout_stands_where_the_models_does():
     keras.config.set_dtype_policy("mixed_bfloat16")
-    model = compiled(dense_net(dropout=0.5), input_range=(-1.0, 2.0), run_eagerly=True)
+    model = compiled(dense_net(dropout=0.5), input_range=(-1.0, 2.0), **UNCOMPILED)
     keras.config.set_dtype_policy("float32")
     x, y = samples(8)
     model.train_on_batch(x, y)

@@ -7,7 +7,7 @@ import pytest
 import keraslip
 from keraslip.layers import ClippedReLU, MaskedLipschitzDense
 from keraslip.rules import Rule
-from tests.models.nets import CLASSES, FEATURES, compiled, samples
+from tests.models.nets import CLASSES, FEATURES, UNCOMPILED, compiled, samples
 
 X, Y = samples(8)
 OWN = ["logits", "run_step"]
@@ -19,7 +19,7 @@ def net(first="a", activation="b", last="c"):
     x = ClippedReLU(name=activation)(x)
     x = ClippedReLU()(MaskedLipschitzDense(5)(x))
     outputs = MaskedLipschitzDense(CLASSES, name=last)(x)
-    return compiled(keraslip.LocalLipschitzModel(inputs, outputs), run_eagerly=True)
+    return compiled(keraslip.LocalLipschitzModel(inputs, outputs), **UNCOMPILED)
 
 
 def answers(model):
@@ -66,7 +66,7 @@ def test_names_of_repeated_layers_and_of_branches_are_told_apart():
     x = ClippedReLU(name="sum")(keras.layers.Add()([skip, MaskedLipschitzDense(5)(twice(x))]))
     x = ClippedReLU(name="sum+1")(MaskedLipschitzDense(4)(x))
     model = compiled(
-        keraslip.LocalLipschitzModel(inputs, MaskedLipschitzDense(CLASSES)(x)), run_eagerly=True
+        keraslip.LocalLipschitzModel(inputs, MaskedLipschitzDense(CLASSES)(x)), **UNCOMPILED
     )
     answers(model)
     assert [row.layer for row in model.explain(X, power_iterations=1)] == [
@@ -87,7 +87,7 @@ def test_layers_of_one_name_in_models_inside_models():
     inputs = keras.Input((FEATURES,))
     x = ClippedReLU(name="x")(MaskedLipschitzDense(FEATURES)(inner()(inner()(inputs))))
     model = compiled(
-        keraslip.LocalLipschitzModel(inputs, MaskedLipschitzDense(CLASSES)(x)), run_eagerly=True
+        keraslip.LocalLipschitzModel(inputs, MaskedLipschitzDense(CLASSES)(x)), **UNCOMPILED
     )
     answers(model)
     assert model.certify(X, Y, workers=1, verbose=0).margin.shape == (8,)
@@ -119,7 +119,7 @@ def test_one_layer_may_close_two_bounds():
     inputs = keras.Input((FEATURES,))
     x = Two(name="two")(MaskedLipschitzDense(6)(inputs))
     model = compiled(
-        keraslip.LocalLipschitzModel(inputs, MaskedLipschitzDense(CLASSES)(x)), run_eagerly=True
+        keraslip.LocalLipschitzModel(inputs, MaskedLipschitzDense(CLASSES)(x)), **UNCOMPILED
     )
     answers(model)
     assert [row.layer for row in model.explain(X)] == ["two", "two//2", "logits"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keraslip
-from tests.models.nets import CLASSES, FEATURES, compiled, samples
+from tests.models.nets import CLASSES, FEATURES, UNCOMPILED, compiled, samples
 
 X, Y = samples(8)
 
@@ -24,7 +24,7 @@ def net(kind):
     x = activation()(x)
     x = activation()(keraslip.layers.MaskedLipschitzDense(4)(x))
     outputs = keraslip.layers.MaskedLipschitzDense(CLASSES, name="logits")(x)
-    model = compiled(keraslip.LocalLipschitzModel(inputs, outputs), run_eagerly=True)
+    model = compiled(keraslip.LocalLipschitzModel(inputs, outputs), **UNCOMPILED)
     model.get_layer("logits").bias.assign([0.0, 50.0, 0.0])
     return model
 

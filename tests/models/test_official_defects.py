@@ -15,12 +15,20 @@ from keraslip.cli.run_folder import BEST, Checkpoint, RunFolder
 from keraslip.linear import DenseMap
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.walk import propagate
-from tests.models.nets import CLASSES, FEATURES, compiled, dense_net, samples, weights_of
+from tests.models.nets import (
+    CLASSES,
+    FEATURES,
+    UNCOMPILED,
+    compiled,
+    dense_net,
+    samples,
+    weights_of,
+)
 
 
 def test_a_nan_bound_is_not_replaced_by_zero():
     x, y = samples(8)
-    model = compiled(dense_net(), run_eagerly=True)
+    model = compiled(dense_net(), **UNCOMPILED)
     model.get_layer("first").bias.assign(np.full(8, np.nan))
     found = model.estimate(x, y, epsilon=0.0)
     assert np.isnan(found.margin).all() and np.isnan(found.lipschitz).all()
@@ -96,7 +104,7 @@ def test_class_pairs_are_not_built(monkeypatch):
     inputs = keras.Input((FEATURES,))
     x = keraslip.layers.ClippedReLU()(keraslip.layers.MaskedLipschitzDense(units)(inputs))
     outputs = keraslip.layers.MaskedLipschitzDense(classes)(x)
-    model = compiled(keraslip.LocalLipschitzModel(inputs, outputs), run_eagerly=True)
+    model = compiled(keraslip.LocalLipschitzModel(inputs, outputs), **UNCOMPILED)
     largest = []
     for name in (
         "sum",

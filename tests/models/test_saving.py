@@ -14,6 +14,7 @@ from keraslip.certify.execution.kept_network import network_of
 from keraslip.datasets import ShuffledBatches
 from tests.models.nets import (
     EPSILON,
+    UNCOMPILED,
     assert_same,
     compiled,
     conv_net,
@@ -272,9 +273,9 @@ def test_a_restored_backup_leaves_the_compiled_epsilon_alone(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-        model = compiled(dense_net(name="net"), run_eagerly=True)
+        model = compiled(dense_net(name="net"), **UNCOMPILED)
         model.fit(x, y, epochs=2, verbose=0, callbacks=[backup, Stop()])
-    model = compiled(dense_net(name="net"), epsilon=0.5, run_eagerly=True)
+    model = compiled(dense_net(name="net"), epsilon=0.5, **UNCOMPILED)
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     history = model.fit(x, y, epochs=2, verbose=0, callbacks=[backup])
     assert history.epoch == [1] and model.epsilon_value == 0.5

@@ -6,15 +6,14 @@ import pytest
 
 from keraslip.losses import BCPLoss
 from keraslip.schedules import LinearRamp, PiecewiseLinear
-from tests.models.nets import EPSILON, FIT_LOGS, compiled, dense_net, samples, weights_of
+from tests.models.nets import EPSILON, FIT_LOGS, compiled, dense_net, ready, samples, weights_of
 
 RAMP = PiecewiseLinear([0.0, 0.3, 0.6], [0.0, 0.07, 0.13])
 STEPS = 3
 
 
 def model_with(**kwargs):
-    keras.utils.set_random_seed(1)
-    return compiled(dense_net(), train_epsilon=RAMP, **kwargs)
+    return ready(train_epsilon=RAMP, **kwargs)
 
 
 def run(model, **kwargs):
