@@ -1,0 +1,204 @@
+"""What one pass of the bound claims, as NumPy arrays, with norms that have converged."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keraslip.bounds.margins import label_margin, worst_case_logits
+from keraslip.layers.masked import random_unit_vector
+from keraslip.rules.propagation import Propagation
+from keraslip.rules.walk import propagate
+
+Array = np.ndarray
+Tensor = Any
+Runner = Callable[[keras.Model, Callable[..., list[Tensor]]], Callable[..., list[Array]]]
+#: Rows of the first map that points are moved along.
+_ROWS = 48
+
+
+class FixedVectors:
+    """Random starts that depend on the name of the norm alone."""
+
+    def start(self, key: str, linear_map: Any) -> Tensor:
+        """See `keraslip.rules.propagation.Vectors`."""
+        return _tensor(random_unit_vector(f"test {key}", linear_map.out_shape))
+
+
+class ExactNorms(Propagation):
+    """A pass whose norms are the largest singular values of the masked dense matrices."""
+
+    def _norm(self, index: int, pending: Any, columns: Any, rows: Any, learn: bool = True) -> Any:
+        size = int(np.prod(pending.in_shape))
+        images = pending.forward(_tensor(np.eye(size).reshape(size, *pending.in_shape)))
+        matrix = ops.reshape(images, (1, size, -1))
+        if columns is not None:
+            matrix = matrix * ops.reshape(columns, (columns.shape[0], size, 1))
+        if rows is not None:
+            matrix = matrix * ops.reshape(rows, (rows.shape[0], 1, -1))
+        return ops.svd(matrix, compute_uv=False)[:, 0]
+
+
+class NoNorms(Propagation):
+    """A pass for the activations alone."""
+
+    def _norm(self, index: int, pending: Any, columns: Any, rows: Any, learn: bool = True) -> Any:
+        return ops.ones((1,))
+
+
+@dataclass
+class Layer:
+    """What a pass claims where a form was closed, with the batch axis written out.
+
+    Args:
+        key: Path of the layer.
+        before: Input of the activation at the center.
+        after: Its output.
+        gain: Radius over epsilon, `(batch,)`.
+        mask: 1.0 for the units that may vary.
+        box_before: Smallest and largest input of every unit.
+        box_after: Smallest and largest output, or `None`.
+        rows: Some rows of the map before.
+    """
+
+    key: str
+    before: Array
+    after: Array
+    gain: Array
+    mask: Array
+    box_before: tuple[Array, Array]
+    box_after: tuple[Array, Array] | None
+    rows: Array
+
+
+@dataclass
+class Pass:
+    """What one pass claims; one `Layer` for each record of the pass."""
+
+    logits: Array
+    worst: Array
+    margin: Array
+    lipschitz: Array
+    label: Array
+    layers: list[Layer]
+
+    @property
+    def gains(self) -> list[Array]:
+        """Radius over epsilon after every layer, `(batch,)`."""
+        return [layer.gain for layer in self.layers]
+
+    @property
+    def masks(self) -> list[Array]:
+        """Which units may vary after every layer."""
+        return [layer.mask for layer in self.layers]
+
+
+def claims(
+    model: keras.Model,
+    x: Array,
+    epsilon: Any,
+    mode: str = "local",
+    label: Array | None = None,
+    power_iterations: int | None = None,
+    tight: bool = False,
+    run: "Runner | None" = None,
+) -> Pass:
+    """One pass of the bound through a model, outside of any training.
+
+    Args:
+        model: A small model: the matrices of its layers are written out.
+        x: Centers `(batch, *shape)`.
+        epsilon: Radius, or one for every center.
+        mode: `"local"`, `"global"` or `"paper"`.
+        label: Classes that margins are of; the largest logits if `None`.
+        power_iterations: For norms by power iteration, instead of singular values.
+        tight: Masked row norms of convolutions too.
+        run: What runs a function of tensors on arrays; as it is, eagerly: nets are many and passes few.
+    """
+    known = model.__dict__.setdefault("_passes_of_tests", {})
+    key = (mode, power_iterations, tight, label is None)
+    if key not in known:
+        known[key] = _pass_of(model, mode, power_iterations, tight, run or eager)
+    call, kept = known[key]
+    labels = () if label is None else (np.asarray(label, "int32"),)
+    found = call(np.asarray(x, "float32"), np.asarray(epsilon, "float32"), *labels)
+    logits, worst, margin, lipschitz, chosen = found[:5]
+    rest, layers = iter(found[5:]), []
+    for path, boxed in kept:
+        before, after, gain, mask, low, high, rows = (next(rest) for _ in range(7))
+        box = (next(rest), next(rest)) if boxed else None
+        layers.append(Layer(path, before, after, gain, mask, (low, high), box, rows))
+    return Pass(logits, worst, margin, lipschitz, chosen, layers)
+
+
+def _pass_of(
+    model: keras.Model, mode: str, power_iterations: int | None, tight: bool, run: "Runner"
+) -> tuple[Callable[..., list[Array]], list[tuple[str, bool]]]:
+    kept: list[tuple[str, bool]] = []
+
+    def function(x: Tensor, epsilon: Tensor, label: Tensor = None) -> list[Tensor]:
+        kind = ExactNorms if power_iterations is None else Propagation
+        context = kind(epsilon, FixedVectors(), mode, power_iterations or 1, tight=tight)
+        form = propagate(model, x, context)
+        logits = form.center
+        label = ops.argmax(logits, axis=1) if label is None else label
+        y = ops.one_hot(label, logits.shape[-1], dtype="float32")
+        worst = worst_case_logits(form, y, epsilon)
+        context.key = "logits"
+        one = ops.ones_like(logits[:, 0])
+        out = [logits, worst, label_margin(logits, worst, y), context.lipschitz(form) * one, label]
+        kept[:] = []
+        for record in context.records:
+            ball, form = record.ball, record.form
+            box = None if ball.box is None else ball.box()
+            kept.append((record.key, box is not None))
+            mask = ops.ones_like(ball.center)
+            mask = mask if ball.varying is None else mask * ball.varying
+            pending = form.terms[0][1]
+            rows = pending.adjoint(_some_rows(pending.out_shape))
+            out += [form.center, ball.center, ball.gain * one, mask, *context._box(form), rows]
+            out += [] if box is None else list(box)
+        return out
+
+    return run(model, function), kept
+
+
+def eager(model: keras.Model, function: Callable[..., list[Tensor]]) -> Callable[..., list[Array]]:
+    """A function of tensors as one of arrays."""
+    return lambda *args: [
+        _numpy(out) for out in function(*(ops.convert_to_tensor(a) for a in args))
+    ]
+
+
+def _some_rows(shape: tuple[int, ...]) -> Tensor:
+    """Basis vectors of some output units, as a batch."""
+    size = int(np.prod(shape))
+    chosen = np.random.default_rng(1).permutation(size)[:_ROWS]
+    return _tensor(np.eye(size)[chosen].reshape(-1, *shape))
+
+
+def activations(model: keras.Model, points: Array) -> tuple[list[Array], list[Array], Array]:
+    """Pre-activations and outputs of every record, and logits, at some points."""
+    known = model.__dict__.setdefault("_passes_of_tests", {})
+    if "activations" not in known:
+
+        def function(x: Tensor) -> list[Tensor]:
+            context = NoNorms(_tensor(0.0), FixedVectors(), "global")
+            form = propagate(model, x, context)
+            pairs = [(record.form.center, record.ball.center) for record in context.records]
+            return [form.center, *(side for pair in pairs for side in pair)]
+
+        known["activations"] = eager(model, function)
+    logits, *rest = known["activations"](np.asarray(points, "float32"))
+    return rest[::2], rest[1::2], logits
+
+
+def _numpy(x: Tensor) -> Array:
+    return np.array(ops.convert_to_numpy(x))
+
+
+def _tensor(x: Any) -> Tensor:
+    return ops.convert_to_tensor(np.asarray(x), "float32")
