@@ -110,7 +110,7 @@ def test_a_wrong_map_is_named(rule, kind, message):
 @pytest.mark.parametrize(
     ("activation", "message"),
     [
-        (Clip(known=0.1), r"slopes\(hard=False\): columns is 0 .* \(at 'hard_tanh.*'\)"),
+        (Clip(known=0.1), r"slopes\(hard=False\): an output moves .* \(at 'hard_tanh.*'\)"),
         (Clip(limit=0.3, known=0.3), "call: the layers compute something else"),
     ],
 )
