@@ -126,6 +126,9 @@ LAYERS = {
     "normalization, inverse": Case(
         FLAT, lambda x: theta(dense()(normalization((1,), FLAT, True)(x)))
     ),
+    "normalization behind": Case(
+        IMAGE, lambda x: theta(normalization((3,), (5, 4, 6))(theta(dense(6)(x))))
+    ),
     # Layers that move entries.
     "flatten": Case(IMAGE, layers.Flatten()),
     "flatten behind": Case(IMAGE, lambda x: dense()(layers.Flatten()(theta(conv()(x))))),

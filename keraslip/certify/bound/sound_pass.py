@@ -1,5 +1,7 @@
 """One sound pass: centers, rounding errors, boxes, slopes and radii of a batch, layer by layer."""
 
+from functools import reduce
+
 import numpy as np
 
 from keraslip.activations import Activation
@@ -113,7 +115,8 @@ class SoundPass:
         for view in ball.views:
             norms = operator.row_norms(view.columns)
             reaches.append(times(per_sample(view.reach.at(self.epsilon), norms), norms))
-        return np.minimum.reduce(reaches)
+        # One may have an axis of size 1 where another one depends on it.
+        return np.asarray(reduce(np.minimum, reaches))
 
     def _linear(self, node: LinearNode) -> None:
         source, operator = node.sources[0], node.operator
