@@ -10,6 +10,7 @@ from keraslip.linear.algebra import folded as folded
 from keraslip.linear.convolution import ConvMap as ConvMap
 from keraslip.linear.dense import DenseMap as DenseMap
 from keraslip.linear.dense import DiagonalMap as DiagonalMap
+from keraslip.linear.dense import ExactScaleMap as ExactScaleMap
 from keraslip.linear.linear_map import LinearMap as LinearMap
 from keraslip.linear.moving import MovingMap as MovingMap
 from keraslip.linear.moving import PermuteMap as PermuteMap

@@ -105,3 +105,10 @@ class DiagonalMap(LinearMap):
 
     def scaled_in(self, scale: Tensor) -> LinearMap | None:
         return DiagonalMap(self.scale * scale, self.in_shape, arithmetic=self.arithmetic)
+
+
+@dataclass(frozen=True, eq=False)
+class ExactScaleMap(DiagonalMap):
+    """Entrywise product with powers of two and their negatives, which rounds nothing: `-x`."""
+
+    roundings: ClassVar[int] = 0

@@ -3,6 +3,7 @@
 from keraslip.rules import activations as _activations  # noqa: F401 - registers its rules
 from keraslip.rules import linear as _linear  # noqa: F401
 from keraslip.rules import merge as _merge  # noqa: F401
+from keraslip.rules import scale as _scale  # noqa: F401
 from keraslip.rules import shape as _shape  # noqa: F401
 from keraslip.rules.propagation import BOUNDS as BOUNDS
 from keraslip.rules.propagation import Propagation as Propagation

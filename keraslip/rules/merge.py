@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keraslip.rules.interpreter import Form, Interpreter
-from keraslip.rules.registry import register_rule
+from keraslip.rules.registry import bare_operation, register_rule
 from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts
 
 Shape = tuple[int, ...]
@@ -18,10 +18,15 @@ class AddRule(Rule):
     """Sum of branches: maps from the same ball are added before they are bounded."""
 
     def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
-        return _add(context, list(args[0]))
+        return add(context, list(args[0]))
 
 
-def _add(context: Interpreter, forms: list[Form]) -> Form:
+def add(context: Interpreter, forms: list[Form]) -> Form:
+    """The sum of branches.
+
+    Raises:
+        UnsupportedLayerError: for branches of several shapes, and constants.
+    """
     if not all(hasattr(form, "is_form") for form in forms):
         raise UnsupportedLayerError(
             "An Add layer of a branch and a constant has no rule; write x + c"
@@ -34,13 +39,7 @@ def _add(context: Interpreter, forms: list[Form]) -> Form:
     return context.add(forms)
 
 
-def _add_operation() -> type:
-    # A bare `x + y` in a graph: its class has no public name, a symbolic sum shows it.
-    x = keras.KerasTensor((None, 1))
-    return type((x + x)._keras_history.operation)
-
-
-@register_rule(_add_operation())
+@register_rule(bare_operation(lambda x: x + x))
 class AddOperationRule(Rule):
     """A bare `x + y` in the graph, of two branches or of a branch and a constant."""
 
@@ -48,24 +47,25 @@ class AddOperationRule(Rule):
         terms = [*args, *kwargs.values()]
         forms = [term for term in terms if hasattr(term, "is_form")]
         if len(forms) == len(terms):
-            return _add(context, forms)
-        return context.shift(forms[0], _constant(operation, forms[0].shape, args, kwargs))
+            return add(context, forms)
+        return context.shift(forms[0], value_at(0.0, operation, forms[0].shape, args, kwargs))
 
 
-def _constant(operation: Any, shape: Shape, args: Any, kwargs: Any) -> Any:
-    """What a sum adds to each sample, `(1, *shape)`.
+def value_at(value: float, operation: Any, shape: Shape, args: Any, kwargs: Any) -> Any:
+    """What an operation on a branch and a constant makes of a branch that is one number, `(1, *shape)`.
 
-    The sum itself says so: Keras on TensorFlow takes a constant with one long axis, as long as that of the
-    channels, for a bias of the channels, whichever axis it is. Two samples, for a batch of one is ambiguous.
+    At 0 a sum says what it adds, at 1 a product by what it multiplies. It says so itself: Keras on TensorFlow
+    takes a constant with one long axis, as long as that of the channels, for a bias of these, whichever
+    axis it is. Two samples, for a batch of one is ambiguous.
     """
     constants = [term for term in (*args, *kwargs.values()) if not hasattr(term, "is_form")]
     shapes = [tuple(getattr(constant, "shape", np.shape(constant))) for constant in constants]
     if not all(broadcasts(found, (1, *shape)) for found in shapes):
         raise UnsupportedLayerError(
-            "A sum with a constant that enlarges the tensor, or differs from sample to sample, has no rule; "
-            f"give the constant the tensor's shape. Received: {shapes} added to {shape}"
+            "A constant that enlarges the tensor, or differs from sample to sample, has no rule; give it the "
+            f"tensor's shape. Received: {type(operation).__name__} of shapes {shapes} and {shape}"
         )
-    zeros = ops.zeros((2, *shape), "float32")
-    added = [zeros if hasattr(term, "is_form") else term for term in args]
-    named = {k: zeros if hasattr(term, "is_form") else term for k, term in kwargs.items()}
-    return operation(*added, **named)[:1]
+    full = ops.full((2, *shape), value, "float32")
+    positional = [full if hasattr(term, "is_form") else term for term in args]
+    named = {k: full if hasattr(term, "is_form") else term for k, term in kwargs.items()}
+    return operation(*positional, **named)[:1]

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import keras
+
 from keraslip.rules.rule import Rule, UnsupportedLayerError
 
 _RULES: dict[type, Rule] = {}
@@ -77,3 +79,13 @@ def rule_for(operation: Any, path: str | None = None) -> Rule:
 def registered_rule(operation: type) -> Rule | None:
     """The rule of a layer type, `None` if it has none; its settings are not checked."""
     return _RULES.get(operation)
+
+
+def bare_operation(build: Callable[[Any], Any]) -> type:
+    """The class of a bare operation in a graph, such as `x + y`, which has no public name.
+
+    Args:
+        build: From a symbolic tensor to what the operation makes of it.
+    """
+    operation = build(keras.KerasTensor((None, 1)))._keras_history.operation
+    return type(operation)

@@ -19,6 +19,7 @@ from keraslip.linear import (
     Composition,
     ConvMap,
     DiagonalMap,
+    ExactScaleMap,
     Identity,
     LinearMap,
     ReshapeMap,
@@ -239,7 +240,9 @@ def compose(outer: Proved, inner: Proved) -> Proved:
     if one is None or _lost(one, outer.map, inner.map):
         return Chain(outer, inner)
     kind = type(outer if isinstance(inner.map, DiagonalMap) else inner)
-    made = kind(one, (1.0 + inner.slack) * (1.0 + outer.slack) * (1.0 + _FOLDED) - 1.0)
+    exact = isinstance(inner.map, ExactScaleMap) or isinstance(outer.map, ExactScaleMap)
+    rounded = 0.0 if exact else _FOLDED
+    made = kind(one, (1.0 + inner.slack) * (1.0 + outer.slack) * (1.0 + rounded) - 1.0)
     made.folded = True
     return made
 

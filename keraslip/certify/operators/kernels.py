@@ -16,7 +16,7 @@ from keraslip.certify.norms.rounding import (
     up,
 )
 from keraslip.certify.operators.proved import Proved, Tensor, Upwards, register_operator
-from keraslip.linear import ConvMap, DenseMap, DiagonalMap
+from keraslip.linear import ConvMap, DenseMap, DiagonalMap, ExactScaleMap
 
 #: Above this many coefficients a convolution is not written out to sharpen its global norm.
 _WRITTEN_OUT = 4_000_000
@@ -77,6 +77,7 @@ class ProvedDense(Proved):
 
 
 @register_operator(DiagonalMap)
+@register_operator(ExactScaleMap)
 class ProvedDiagonal(Proved):
     """Entrywise product."""
 
