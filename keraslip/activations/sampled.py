@@ -124,9 +124,9 @@ def _where_nan(activation: Activation, z: Array, rho: Array) -> Iterator[str]:
     """NaN must not be taken for an output that cannot move."""
     rho = rho + 1.0
     nan = np.full_like(z, np.nan)
-    for broken in ((nan, rho), (z, nan)):
+    for broken_z, broken_rho in ((nan, rho), (z, nan)):
         for hard in (False, True):
-            slopes = activation.slopes(*broken, hard)
+            slopes = activation.slopes(broken_z, broken_rho, hard)
             if (slopes.rows * slopes.columns == 0.0).any():
                 yield (
                     f"slopes(hard={hard}): where z or rho is NaN a weight is 0, as if nothing could move. "
