@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keraslip.activations import Activation
-from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node, SumNode
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
 from keraslip.certify.bound.sound_pass import closed_ball
 from keraslip.certify.norms.rounding import FLOAT64, TINY, Execution, gamma, sum_error
 from keraslip.certify.operators import compose

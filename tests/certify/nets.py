@@ -13,7 +13,8 @@ from keraslip import activations
 from keraslip.certify.bound.evaluate import Evaluation, Evaluator
 from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.local_norms import LocalNorms, proved
-from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, SumNode
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import ActivationNode, LinearNode, SumNode
 from keraslip.certify.norms.rounding import Execution
 from tests.cases import CASES, ClippedReLU
 from tests.cases import NETS as NETS

@@ -11,7 +11,8 @@ from keras import layers
 
 import keraslip
 from keraslip import backend
-from keraslip.certify.bound.network import ActivationNode, LinearNode, Network
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import ActivationNode, LinearNode
 from keraslip.certify.execution import block, emulation, executed
 from keraslip.certify.execution.emulation import emulate
 from keraslip.certify.execution.executed import EXCESS, Executed

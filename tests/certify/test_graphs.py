@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 
 import keraslip
-from keraslip.certify.bound.network import ActivationNode, Network, SumNode
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import ActivationNode, SumNode
 from keraslip.certify.operators.kernels import ProvedConv, ProvedDense
 from keraslip.rules import UnsupportedLayerError
 from tests.cases import FLAT, IMAGE

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.margins import margins_of
-from keraslip.certify.bound.network import ActivationNode, Network
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import ActivationNode
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import Execution
 from keraslip.certify.operators import Operator

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keraslip.certify.bound.network import ActivationNode
+from keraslip.certify.bound.nodes import ActivationNode
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, times, up
 
@@ -41,7 +41,6 @@ def closed_in_box(
     # Subtracting the logits rounds once.
     sizes = np.abs(logits[pairs, label]) + np.abs(logits[pairs, rival])
     total = up(total + gamma(4, FLOAT64) * sizes)
-    nodes = {node.index: node for node in network.nodes}
     for ball, head in network.heads.items():
         g = head[rival] - head[label]
         written = network.head_errors[ball][label] + network.head_errors[ball][rival]
@@ -52,8 +51,8 @@ def closed_in_box(
             weights = view.columns[samples].reshape(g.shape)
         closes = up(times(l2(times(np.abs(g), weights)), radius))
         g = g * weights
-        node = nodes[ball]
-        if isinstance(node, ActivationNode):
+        node = network.activations.get(ball)
+        if node is not None:
             low, high = (side.reshape(g.shape) for side in _changes(found, node, samples))
             with np.errstate(divide="ignore", invalid="ignore"):
                 # In units of the weighed change; where the weight is zero nothing moves.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keraslip.certify.bound.network import ActivationNode, LinearNode, Node, SumNode
+from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
 from keraslip.certify.bound.sound_pass import SoundPass, closed_ball
 from keraslip.certify.norms.rounding import l2, per_sample, times, up
 from keraslip.certify.operators import compose
@@ -28,15 +28,8 @@ class _AtCenter:
         self.reach = {0: np.full(len(x), smallest * np.sqrt(x[0].size))}
         #: Error of every step entry by entry, without the radii of the balls; `None` for none.
         self.errors: dict[int, np.ndarray | None] = {0: None}
-        for node in found.network.nodes[1:]:
-            if isinstance(node, LinearNode):
-                self.errors[node.index] = self._linear(node)
-            elif isinstance(node, SumNode):
-                self.errors[node.index] = self._sum(node)
-            elif isinstance(node, ActivationNode):
-                own = found.errors[node.index]
-                self.errors[node.index] = own if own.any() else None
-                self.reach[node.index] = self._closed(node)
+        for node in found.network.steps:
+            self.errors[node.index] = node.visit(self)
 
     def logits(self) -> np.ndarray:
         """Error of the logits; infinite where a number could overflow."""
@@ -53,7 +46,7 @@ class _AtCenter:
             total = total + times(per_sample(self.reach[ball], norms), norms)
         return up(total)
 
-    def _linear(self, node: LinearNode) -> np.ndarray | None:
+    def linear(self, node: LinearNode) -> np.ndarray | None:
         source, operator = node.sources[0], node.operator
         error = self.errors[source.index]
         if operator.moves:
@@ -72,13 +65,18 @@ class _AtCenter:
                 carried = up(carried, operator.terms)
         return up(fresh + carried)
 
-    def _sum(self, node: SumNode) -> np.ndarray:
+    def sum(self, node: SumNode) -> np.ndarray:
         total, executed = self.found.fresh[node.index]
         for source in node.sources:
             error = self.errors[source.index]
             total = total + executed * self._box(source)
             total = total if error is None else total + error
         return up(total)
+
+    def activate(self, node: ActivationNode) -> np.ndarray | None:
+        self.reach[node.index] = self._closed(node)
+        own = self.found.errors[node.index]
+        return own if own.any() else None
 
     def _closed(self, node: ActivationNode) -> np.ndarray:
         """The activation's own distance: its slopes in the whole ball hold at the center, too."""

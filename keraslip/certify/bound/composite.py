@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keraslip.certify.bound.network import ActivationNode
+from keraslip.certify.bound.nodes import ActivationNode
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import FLOAT64, TINY, gamma, inner, l2, times, up
@@ -51,10 +51,9 @@ class _Backward:
             size = up(written[label] + written[rival]) + gamma(2, FLOAT64) * l2(self.front[ball])
             rest = rest + self._times(self.found.balls[ball].views[0], size)
         best = rest + self._stop()
-        activations = {n.index: n for n in network.nodes if isinstance(n, ActivationNode)}
         while waiting := [index for index in self.front if index not in self.stopped]:
             # Highest first: all that reads a ball has been passed by then.
-            rest = rest + self._pass(activations[max(waiting)])
+            rest = rest + self._pass(network.activations[max(waiting)])
             best = best.least(rest + self._stop(), self.epsilon)
         return best
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from keras import tree
@@ -11,6 +11,7 @@ from keras import tree
 from keraslip.activations import Activation
 from keraslip.activations.sampled import activation_problem
 from keraslip.arithmetic import float64
+from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
 from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.operators import (
     Operator,
@@ -25,63 +26,6 @@ from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.walk import Call, carried, fold
 
 Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One step of the network; its output is `center + sum_b L_b (z_b - c_b)` over balls b.
-
-    Args:
-        index: Its place; sources come first.
-        name: Path of the layer in the model.
-        shape: Shape of the output, without the batch axis.
-        sources: Steps that it reads.
-        terms: The pending operator from every ball, by the ball's index.
-    """
-
-    index: int
-    name: str
-    shape: Shape
-    sources: tuple["Node", ...]
-    terms: dict[int, Operator]
-    is_form: ClassVar[bool] = True
-
-    @property
-    def is_ball(self) -> bool:
-        """Whether the step closes a ball of its own."""
-        return self.index in self.terms
-
-
-@dataclass(frozen=True, eq=False)
-class LinearNode(Node):
-    """`W x + bias`; the bias has the shape `(1, ...)` and broadcasts."""
-
-    operator: Operator
-    bias: np.ndarray | None
-
-    @property
-    def kernels(self) -> list[tuple[int, Operator]]:
-        """The maps that may be multiplied out, each with the index of the step that it reads.
-
-        A backend may have multiplied the scale of the layer before into this one's kernel, so the
-        coefficients of that product count as well.
-        """
-        folded = [(ball, operator) for ball, operator in self.terms.items() if operator.folded]
-        return [(self.sources[0].index, self.operator), *folded]
-
-
-@dataclass(frozen=True, eq=False)
-class SumNode(Node):
-    """The sum of its sources, and of a constant."""
-
-    constant: np.ndarray | None
-
-
-@dataclass(frozen=True, eq=False)
-class ActivationNode(Node):
-    """An activation, in float64; it closes a ball."""
-
-    activation: Activation
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,6 +167,16 @@ class Network:
         self.emulations: dict[bytes, Any] = {}
 
     @cached_property
+    def activations(self) -> dict[int, ActivationNode]:
+        """The activations, in order, by their index."""
+        return {node.index: node for node in self.nodes if isinstance(node, ActivationNode)}
+
+    @property
+    def steps(self) -> list[Node]:
+        """All steps but the input, in order."""
+        return self.nodes[1:]
+
+    @cached_property
     def _rows(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         return {ball: _rows_of(operator) for ball, operator in self.logits.terms.items()}
 
@@ -243,10 +197,9 @@ class Network:
 
     def operators(self) -> Iterator[tuple[str, Operator]]:
         """The operator of every norm that the bound takes, with the layer that closes it."""
-        for node in self.nodes:
-            if isinstance(node, ActivationNode):
-                for operator in node.sources[0].terms.values():
-                    yield node.name, operator
+        for node in self.activations.values():
+            for operator in node.sources[0].terms.values():
+                yield node.name, operator
         for operator in self.logits.terms.values():
             yield "logits", operator
 
@@ -255,8 +208,8 @@ class Network:
         """Whether norms of zero keep every input from the logits: in exact arithmetic nothing moves them."""
         # Booleans, for products of small norms underflow.
         reached = {0}
-        for node in self.nodes:
-            if isinstance(node, ActivationNode) and _moves(node.sources[0], reached):
+        for node in self.activations.values():
+            if _moves(node.sources[0], reached):
                 reached.add(node.index)
         return not _moves(self.logits, reached)
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from keraslip.activations import Activation
 from keraslip.certify.bound.global_norms import Norms, global_norms
-from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node, SumNode
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
 from keraslip.certify.norms.rounding import (
     FLOAT64,
@@ -49,8 +50,8 @@ class SoundPass:
     ) -> None:
         self._begin(network, epsilon, norms, execution, hard)
         self._start(x)
-        for node in network.nodes[1:]:
-            self._advance(node)
+        for node in network.steps:
+            node.visit(self)
         self.logits = self.centers[network.logits.index]
         errors = self.errors[network.logits.index]
         self.logits_error = np.where(self.fits[:, None], errors, np.inf)
@@ -70,14 +71,6 @@ class SoundPass:
         self.fresh: dict[int, tuple[np.ndarray, float]] = {}
         #: Whether no number can overflow, `(batch,)`.
         self.fits = np.ones(len(epsilon), dtype=bool)
-
-    def _advance(self, node: Node) -> None:
-        if isinstance(node, LinearNode):
-            self._linear(node)
-        elif isinstance(node, SumNode):
-            self._sum(node)
-        elif isinstance(node, ActivationNode):
-            self._activate(node)
 
     def _start(self, x: np.ndarray) -> None:
         self.centers[0], self.errors[0] = x, np.zeros_like(x)
@@ -118,7 +111,8 @@ class SoundPass:
         # One may have an axis of size 1 where another one depends on it.
         return np.asarray(reduce(np.minimum, reaches))
 
-    def _linear(self, node: LinearNode) -> None:
+    def linear(self, node: LinearNode) -> None:
+        """Carries the invariant through a linear map."""
         source, operator = node.sources[0], node.operator
         x, error = self.centers[source.index], self.errors[source.index]
         center = operator.forward(x)
@@ -185,7 +179,8 @@ class SoundPass:
             return up(operator.absolute.forward(self.box(source)), operator.terms)
         return self._entry_reach(self.balls[index], compose(operator.signless, source.terms[index]))
 
-    def _sum(self, node: SumNode) -> None:
+    def sum(self, node: SumNode) -> None:
+        """Carries the invariant through a sum."""
         count = len(node.sources) + (node.constant is not None)
         center = sum(self.centers[source.index] for source in node.sources)
         error = sum(self.errors[source.index] for source in node.sources)
@@ -202,7 +197,8 @@ class SoundPass:
         self._fit((1.0 + executed) * (magnitude + moved))
         self.errors[node.index] = up(error + rounding + flushed)
 
-    def _activate(self, node: ActivationNode) -> None:
+    def activate(self, node: ActivationNode) -> None:
+        """Closes a ball."""
         source = node.sources[0]
         z, error = self.centers[source.index], self.errors[source.index]
         rho = self.box(source)

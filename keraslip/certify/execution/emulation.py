@@ -1,11 +1,12 @@
 """What float32 makes of a network: the yardstick for the errors of an execution."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from keraslip.certify.bound.network import ActivationNode, LinearNode, Network
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
 from keraslip.certify.norms.rounding import FLOAT32, SMALLEST, per_sample
 
 #: Rounding that is added to each step, in units of roundoff: times the magnitudes it sums, and times the sum
@@ -57,9 +58,10 @@ def emulate(network: Network, x: np.ndarray) -> Emulation:
     """
     with np.errstate(all="ignore"):
         draws = -(-rows_of(network) // max(1, len(x)))
-        exact, size = _run(network, x.astype("float64"), None)
-        near, _ = _run(network, np.tile(x, (draws, *(1,) * (x.ndim - 1))), np.random.default_rng(0))
-        scale = np.sqrt(np.square(size).mean(axis=1))
+        run = _Run(network, x)
+        many = np.tile(x, (draws, *(1,) * (x.ndim - 1)))
+        exact, near = run.logits, _Run(network, many, np.random.default_rng(0)).logits
+        scale = np.sqrt(np.square(run.size).mean(axis=1))
         scale[scale == 0.0] = 1.0
         error = _rms(near - np.tile(exact, (draws, 1)), np.tile(scale, draws))
     return Emulation(exact, scale, error)
@@ -73,70 +75,106 @@ def _rms(error: np.ndarray, scale: np.ndarray) -> float:
     return float(np.sqrt(rows.mean())) if len(rows) else np.nan
 
 
-def _run(
-    network: Network, x: np.ndarray, rng: np.random.Generator | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and the magnitudes that they sum; rounded, with noise, if there is a generator."""
-    values = {0: x.astype("float64")}
-    size = np.abs(values[0])
-    for node in network.nodes[1:]:
-        read = [values[source.index] for source in node.sources]
-        if isinstance(node, ActivationNode):
-            out = node.activation.call(read[0])
-            size = np.abs(out)
-            if rng is not None and node.activation.roundings:
-                out = out + FLOAT32 * size * rng.choice((-1.0, 1.0), size.shape)
-        elif isinstance(node, LinearNode) and node.operator.moves:
-            out = node.operator.forward(read[0])
-            size = np.abs(out)
-        else:
-            out = _step(node, read, "float64" if rng is None else "float32")
-            if rng is not None or node is network.logits:
-                size = _magnitude(node, read)
-            if rng is not None:
-                noise = _noise(node, size, out) + _vanishing(node, values)
-                out += noise * rng.choice((-1.0, 1.0), size.shape)
-        values[node.index] = out
-    return values[network.logits.index], size
+class _Run:
+    """Outputs of every step, rounded and with noise if there is a generator; a `Visitor`.
+
+    Args:
+        network: The network.
+        x: Inputs `(n, *shape)`.
+        rng: Draws the noise.
+    """
+
+    def __init__(
+        self, network: Network, x: np.ndarray, rng: np.random.Generator | None = None
+    ) -> None:
+        self.last, self.rng = network.logits.index, rng
+        self.values = {0: x.astype("float64")}
+        #: Magnitudes that the last step summed.
+        self.size = np.abs(self.values[0])
+        for node in network.steps:
+            self.values[node.index] = node.visit(self)
+        self.logits = self.values[self.last]
+
+    def activate(self, node: ActivationNode) -> np.ndarray:
+        out = node.activation.call(self._read(node)[0])
+        self.size = np.abs(out)
+        if self.rng is None or not node.activation.roundings:
+            return np.asarray(out)
+        return np.asarray(out + FLOAT32 * self.size * self._signs(self.rng))
+
+    def linear(self, node: LinearNode) -> np.ndarray:
+        (x,), operator = self._read(node), node.operator
+        if operator.moves:
+            out = operator.forward(x)
+            self.size = np.abs(out)
+            return np.asarray(out)
+
+        def summed(dtype: str) -> np.ndarray:
+            out = operator.forward(x.astype(dtype)).astype(dtype)
+            return _plus(out, node.bias, dtype)
+
+        def magnitude() -> np.ndarray:
+            return _plus(operator.absolute.forward(np.abs(x)), _size(node.bias), "float64")
+
+        def noise(size: np.ndarray, out: np.ndarray) -> np.ndarray:
+            total = np.abs(out if node.bias is None else out - node.bias)
+            # Coefficients that a layer computes itself differ by the slack; denormals may be flushed.
+            relative = _NOISE * (FLOAT32 + operator.slack) * size
+            drift = _DRIFT * FLOAT32 * np.sqrt(operator.terms) * total
+            return relative + drift + operator.flushes * SMALLEST + self._vanishing(node)
+
+        return self._rounded(node, summed, magnitude, noise)
+
+    def sum(self, node: SumNode) -> np.ndarray:
+        read = self._read(node)
+
+        def summed(dtype: str) -> np.ndarray:
+            given = [value.astype(dtype) for value in read]
+            return _plus(sum(given[1:], given[0]), node.constant, dtype)
+
+        def magnitude() -> np.ndarray:
+            size = np.sum([np.abs(value) for value in read], axis=0)
+            return _plus(size, _size(node.constant), "float64")
+
+        return self._rounded(node, summed, magnitude, lambda size, out: _NOISE * FLOAT32 * size)
+
+    def _read(self, node: Node) -> list[np.ndarray]:
+        return [self.values[source.index] for source in node.sources]
+
+    def _signs(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.choice((-1.0, 1.0), self.size.shape)
+
+    def _rounded(
+        self,
+        node: Node,
+        summed: Callable[[str], np.ndarray],
+        magnitude: Callable[[], np.ndarray],
+        noise: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """What a step sums: exactly, or in float32 with as much noise as another order may make."""
+        out = summed("float64" if self.rng is None else "float32")
+        if self.rng is not None or node.index == self.last:
+            self.size = magnitude()
+        if self.rng is not None:
+            out += noise(self.size, out) * self._signs(self.rng)
+        return out
+
+    def _vanishing(self, node: LinearNode) -> np.ndarray | float:
+        """What is lost where coefficients that are denormal count as zero, on some backends."""
+        lost: np.ndarray | float = 0.0
+        for index, operator in node.kernels:
+            sums = operator.vanishing(SMALLEST)
+            if sums is not None:
+                values = self.values[index]
+                peak = np.abs(values).reshape(len(values), -1).max(axis=1)
+                lost = lost + sums * per_sample(peak, sums)
+        return lost
 
 
-def _step(node: Any, read: list[np.ndarray], dtype: str) -> np.ndarray:
-    """What a step sums in an arithmetic."""
-    given = [value.astype(dtype) for value in read]
-    if isinstance(node, LinearNode):
-        out, constant = node.operator.forward(given[0]).astype(dtype), node.bias
-    else:
-        out, constant = sum(given[1:], given[0]), node.constant
+def _plus(out: np.ndarray, constant: np.ndarray | None, dtype: str) -> np.ndarray:
+    """A sum with a constant in an arithmetic, as float64."""
     return (out if constant is None else out + constant.astype(dtype)).astype("float64")
 
 
-def _magnitude(node: Any, read: list[np.ndarray]) -> np.ndarray:
-    """The magnitudes that a step sums."""
-    if isinstance(node, LinearNode):
-        size, constant = node.operator.absolute.forward(np.abs(read[0])), node.bias
-    else:
-        size, constant = np.sum([np.abs(value) for value in read], axis=0), node.constant
-    return size if constant is None else size + np.abs(constant)
-
-
-def _noise(node: Any, size: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """How far another execution in float32 may be from NumPy's, about."""
-    if not isinstance(node, LinearNode):
-        return _NOISE * FLOAT32 * size
-    operator = node.operator
-    total = np.abs(out if node.bias is None else out - node.bias)
-    # Coefficients that a layer computes itself differ by the slack; denormals may be flushed.
-    relative = _NOISE * (FLOAT32 + operator.slack) * size
-    drift = _DRIFT * FLOAT32 * np.sqrt(operator.terms) * total
-    return relative + drift + operator.flushes * SMALLEST
-
-
-def _vanishing(node: Any, values: dict[int, np.ndarray]) -> np.ndarray | float:
-    """What is lost where coefficients that are denormal count as zero, on some backends."""
-    lost: np.ndarray | float = 0.0
-    for index, operator in node.kernels if isinstance(node, LinearNode) else ():
-        sums = operator.vanishing(SMALLEST)
-        if sums is not None:
-            peak = np.abs(values[index]).reshape(len(values[index]), -1).max(axis=1)
-            lost = lost + sums * per_sample(peak, sums)
-    return lost
+def _size(constant: np.ndarray | None) -> np.ndarray | None:
+    return None if constant is None else np.abs(constant)

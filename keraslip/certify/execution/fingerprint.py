@@ -13,7 +13,8 @@ from typing import Any
 
 import keras
 
-from keraslip.certify.bound.network import Network, Node
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import Node
 from keraslip.certify.execution.content import content
 from keraslip.rules.signature import settings
 from keraslip.rules.walk import Call, fold

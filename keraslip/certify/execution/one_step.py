@@ -3,7 +3,8 @@
 import numpy as np
 
 from keraslip.certify.bound.global_norms import global_norms
-from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import SMALLEST, Execution
@@ -30,10 +31,11 @@ class OneStep(SoundPass):
         if node.index not in self.centers:
             for source in node.sources:
                 self.at(source)
-            self._advance(node)
+            node.visit(self)
         return self.centers[node.index], self.errors[node.index]
 
-    def _activate(self, node: ActivationNode) -> None:
+    def activate(self, node: ActivationNode) -> None:
+        """The activation's ends over the error of its input."""
         source = node.sources[0].index
         z, error = self.centers[source], self.errors[source]
         output = node.activation.call(z)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import ActivationNode, Forward, LinearNode, Node, SumNode
 from keraslip.certify.operators import Proved
 from keraslip.linear.contradictions import contradiction, is_known
 
@@ -73,7 +74,7 @@ def operator_problems(network: Network, rng: np.random.Generator) -> Iterator[tu
         network: The network.
         rng: Draws vectors.
     """
-    closing = [node.sources[0] for node in network.nodes if isinstance(node, ActivationNode)]
+    closing = [node.sources[0] for node in network.activations.values()]
     closing = [node for node in (*closing, network.logits) if not node.is_ball]
     own = [(node, node.operator) for node in network.nodes if isinstance(node, LinearNode)]
     for linear in [node for node, operator in own if not is_known(operator.map)]:
@@ -93,18 +94,29 @@ def operator_problems(network: Network, rng: np.random.Generator) -> Iterator[tu
 
 def _wrong_sums(network: Network, closing: list[Node], rng: np.random.Generator) -> Iterator[Node]:
     """Steps that a change of every activation moves otherwise than their pending maps say."""
-    balls: dict[int, np.ndarray] = {}
-    moved: dict[int, np.ndarray] = {}
-    for node in network.nodes:
-        if node.is_ball:
-            balls[node.index] = moved[node.index] = rng.standard_normal((1, *node.shape))
-        elif isinstance(node, LinearNode):
-            moved[node.index] = node.operator.forward(moved[node.sources[0].index])
-        else:
-            moved[node.index] = np.add.reduce([moved[source.index] for source in node.sources])
+    run = _Changes(rng, network.in_shape)
+    for node in network.steps:
+        run.values[node.index] = node.visit(run)
     for node in closing:
-        parts = [(operator, balls[ball]) for ball, operator in node.terms.items()]
+        parts = [(operator, run.values[ball]) for ball, operator in node.terms.items()]
         found = np.add.reduce([operator.forward(change) for operator, change in parts])
         size = np.add.reduce([op.absolute.forward(np.abs(change)) for op, change in parts])
-        if not (np.abs(found - moved[node.index]) <= _TOLERANCE * size).all():
+        if not (np.abs(found - run.values[node.index]) <= _TOLERANCE * size).all():
             yield node
+
+
+class _Changes(Forward):
+    """What a random change of every ball makes of the steps between."""
+
+    def __init__(self, rng: np.random.Generator, in_shape: tuple[int, ...]) -> None:
+        super().__init__({0: rng.standard_normal((1, *in_shape))})
+        self.rng = rng
+
+    def linear(self, node: LinearNode) -> np.ndarray:
+        return node.operator.forward(self.values[node.sources[0].index])
+
+    def sum(self, node: SumNode) -> np.ndarray:
+        return np.asarray(np.add.reduce([self.values[source.index] for source in node.sources]))
+
+    def activate(self, node: ActivationNode) -> np.ndarray:
+        return self.rng.standard_normal((1, *node.shape))

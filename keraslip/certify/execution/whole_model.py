@@ -8,7 +8,8 @@ import numpy as np
 
 from keraslip import backend
 from keraslip.backend.structure import logits_of
-from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, SumNode, Visited
+from keraslip.certify.bound.network import Network, Visited
+from keraslip.certify.bound.nodes import Forward
 from keraslip.certify.execution.probe_inputs import LARGEST_FED, Expected
 from keraslip.rules.walk import run
 
@@ -76,19 +77,10 @@ def _largest(difference: np.ndarray) -> np.ndarray:
 def _forward(
     network: Network, x: np.ndarray, change: Callable[[int, np.ndarray], np.ndarray]
 ) -> Values:
-    values = {0: x}
-    for node in network.nodes[1:]:
-        read = [values[source.index] for source in node.sources]
-        if isinstance(node, LinearNode):
-            out = node.operator.forward(read[0])
-            out = out if node.bias is None else out + node.bias
-        elif isinstance(node, SumNode):
-            out = np.add.reduce(read)
-            out = out if node.constant is None else out + node.constant
-        elif isinstance(node, ActivationNode):
-            out = node.activation.call(read[0])
-        values[node.index] = change(node.index, out)
-    return values
+    run = Forward({0: x})
+    for node in network.steps:
+        run.values[node.index] = change(node.index, node.visit(run))
+    return run.values
 
 
 def wrong_ways(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keraslip.certify.bound.network import ActivationNode, LinearNode, Network, Node, SumNode
+from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.nodes import ActivationNode, Forward, LinearNode, Node, SumNode
 from keraslip.certify.execution import block
 from keraslip.certify.execution.attack import INSIDE, attacked
 from keraslip.certify.execution.executed import Executed
@@ -58,7 +59,7 @@ def evidence(model: Any, x: Any, found: "Certificates", samples: int) -> dict[st
     x = check_array(x, network.in_shape)
     _check_inputs(found, block.in_float32(x))
     rows = _spread(found, samples)
-    steps = [node for node in network.nodes if isinstance(node, ActivationNode)]
+    steps = list(network.activations.values())
     sources = [step.sources[0] for step in steps] + [network.logits]
     size = sum(op.inputs * op.outputs for node in sources for op in node.terms.values())
     if size > _LARGEST:
@@ -72,7 +73,8 @@ def evidence(model: Any, x: Any, found: "Certificates", samples: int) -> dict[st
         "check_x": x[rows].reshape(len(rows), int(np.prod(x.shape[1:]))).astype("float64"),
         "check_network": np.array(digest),
     }
-    constants, magnitudes, terms = _constants(network), _constants(network, True), _terms(network)
+    constants, magnitudes = _Constants(network).values, _Constants(network, True).values
+    terms = _Terms(network).values
     for k, node in enumerate(sources, start=1):
         arrays[f"check_{k}_constant"] = constants[node.index].reshape(-1)
         arrays[f"check_{k}_magnitude"] = magnitudes[node.index].reshape(-1)
@@ -142,20 +144,27 @@ def _executions(
     return {"check_points": some.reshape(shape), "check_executed": logits.reshape(shape)}
 
 
-def _terms(network: Network) -> dict[int, float]:
-    """Roundings on the longest path from the last activations to every step."""
-    terms: dict[int, float] = {}
-    for node in network.nodes:
-        before = max((terms[source.index] for source in node.sources), default=0.0)
-        if node.is_ball:
-            terms[node.index] = 0.0
-        elif isinstance(node, LinearNode):
-            # Products, a bias, the coefficients' own rounding.
-            own = node.operator.terms + 4.0 + node.operator.slack / FLOAT32
-            terms[node.index] = before if node.operator.moves else before + own
-        else:
-            terms[node.index] = before + len(node.sources) + 1.0
-    return terms
+class _Terms:
+    """Roundings on the longest path from the last activations to every step; a `Visitor`."""
+
+    def __init__(self, network: Network) -> None:
+        self.values = {0: 0.0}
+        for node in network.steps:
+            self.values[node.index] = node.visit(self)
+
+    def linear(self, node: LinearNode) -> float:
+        # Products, a bias, the coefficients' own rounding.
+        own = node.operator.terms + 4.0 + node.operator.slack / FLOAT32
+        return self._before(node) + (0.0 if node.operator.moves else own)
+
+    def sum(self, node: SumNode) -> float:
+        return self._before(node) + len(node.sources) + 1.0
+
+    def activate(self, node: ActivationNode) -> float:
+        return 0.0
+
+    def _before(self, node: Node) -> float:
+        return max(self.values[source.index] for source in node.sources)
 
 
 def _magnitudes(network: Network, last: Node) -> dict[int, np.ndarray]:
@@ -176,42 +185,39 @@ def _magnitudes(network: Network, last: Node) -> dict[int, np.ndarray]:
     return found
 
 
-def _constants(network: Network, magnitudes: bool = False) -> dict[int, np.ndarray]:
-    """The value of every step where all balls are zero, of the numbers or of their magnitudes."""
+class _Constants(Forward):
+    """The value of every step where all balls are zero; of the numbers, or of their magnitudes."""
 
-    def number(array: np.ndarray) -> np.ndarray:
-        return np.abs(array) if magnitudes else array
+    def __init__(self, network: Network, magnitudes: bool = False) -> None:
+        super().__init__({0: np.zeros((1, *network.in_shape))})
+        self.magnitudes = magnitudes
+        for node in network.steps:
+            value = node.visit(self)
+            self.values[node.index] = np.broadcast_to(value, (1, *node.shape))
 
-    values: dict[int, np.ndarray] = {}
-    for node in network.nodes:
-        if node.is_ball:
-            values[node.index] = np.zeros((1, *node.shape))
-        elif isinstance(node, LinearNode):
-            operator = node.operator.absolute if magnitudes else node.operator
-            value = operator.forward(values[node.sources[0].index])
-            values[node.index] = value if node.bias is None else value + number(node.bias)
-        elif isinstance(node, SumNode):
-            total = sum(values[source.index] for source in node.sources)
-            values[node.index] = np.asarray(
-                total if node.constant is None else total + number(node.constant)
-            )
-    return {
-        index: np.broadcast_to(value, (1, *_shape(network, index)))
-        for index, value in values.items()
-    }
+    def linear(self, node: LinearNode) -> np.ndarray:
+        operator = node.operator.absolute if self.magnitudes else node.operator
+        return self._plus(operator.forward(self.values[node.sources[0].index]), node.bias)
 
+    def sum(self, node: SumNode) -> np.ndarray:
+        total = np.add.reduce([self.values[source.index] for source in node.sources])
+        return self._plus(np.asarray(total), node.constant)
 
-def _shape(network: Network, index: int) -> tuple[int, ...]:
-    return next(node.shape for node in network.nodes if node.index == index)
+    def activate(self, node: ActivationNode) -> np.ndarray:
+        return np.zeros((1, *node.shape))
+
+    def _plus(self, value: np.ndarray, number: np.ndarray | None) -> np.ndarray:
+        if number is None:
+            return value
+        return value + (np.abs(number) if self.magnitudes else number)
 
 
-def _kind(node: Node) -> dict[str, np.ndarray]:
+def _kind(node: ActivationNode) -> dict[str, np.ndarray]:
     """An activation as flat arrays.
 
     Raises:
         ValueError: if the checker does not know it.
     """
-    assert isinstance(node, ActivationNode)
     arrays = node.activation.plain(node.shape)
     if arrays is None:
         raise ValueError(
