@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-from copy import copy
 
 import keras
 import numpy as np
@@ -36,13 +35,13 @@ def reduced(net, x, digits):
     for node in net.nodes[1:]:
         read = [values[source.index] for source in node.sources]
         if isinstance(node, ActivationNode):
-            out = node.activation.range(read[0], np.zeros(1))[0]
+            out = node.activation.call(read[0])
         elif isinstance(node, LinearNode):
-            operator = copy(node.operator)
-            if hasattr(operator, "kernel"):
-                operator.kernel = rounded(operator.kernel, digits)
+            linear_map = node.operator.map
+            if hasattr(linear_map, "kernel"):
+                linear_map = linear_map.each(lambda part: rounded(part, digits))
                 read = [rounded(read[0], digits)]
-            out = operator.forward(*read)
+            out = linear_map.forward(*read)
             out = out if node.bias is None else out + node.bias
         else:
             out = sum(read) if node.constant is None else sum(read) + node.constant
