@@ -55,7 +55,7 @@ class FrozenGraph:
         tied = tf.reduce_sum(tf.cast(logits >= top, tf.int32), axis=1) > 1
         executed = tf.cast(logits, tf.float64)
         # The executed logits must be as near to the exact ones as float32 has to bring them.
-        allowed = self._share * found.logits_error()
+        allowed = self._share * found.executed_error()
         near = tf.reduce_all(tf.abs(executed - found.logits) <= allowed, axis=1)
         # Comparisons with NaN are false: what is not finite is not certified.
         certified = (margin > 0.0) & (lipschitz < np.inf) & near & ~tied

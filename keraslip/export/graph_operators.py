@@ -1,10 +1,12 @@
-"""The certifier's maps as TensorFlow operations in float64, from basic operations only."""
+"""The certifier's maps on the tensors of a graph; what a proof knows of them are numbers all the same."""
 
 from typing import Any
 
-from keraslip.certify.operators import Operator, Upwards
+from keraslip.certify.norms.rounding import TINY
+from keraslip.certify.operators import Proved, Upwards
 from keraslip.export.graph_arithmetic import Graph
-from keraslip.export.graph_views import times, up
+from keraslip.export.graph_views import each, l2, largest, times, up
+from keraslip.linear import LinearMap
 
 Tensor = Any
 
@@ -15,25 +17,42 @@ class Constants(Graph):
     __call__ = Graph.constant
 
 
-def forward(operator: Operator, x: Tensor, constants: Constants, absolute: bool = False) -> Tensor:
-    """Applies an operator, or its absolute values.
+def graph_upwards(constants: Constants) -> Upwards:
+    """Bounds as tensors of a graph."""
+    return Upwards(constants, up, times, l2, largest, each)
+
+
+class InGraph:
+    """What `keraslip.certify.bound.sound_pass.SoundPass` applies of an operator.
 
     Args:
         operator: The operator.
-        x: Tensor `(batch, *in_shape)`, float64.
-        constants: Where coefficients are stored.
-        absolute: Whether to apply |W|.
+        upwards: The graph's.
     """
-    moved = operator.map.to(constants)
-    return (moved.absolute() if absolute else moved).forward(x)
 
+    def __init__(self, operator: Proved, upwards: Upwards) -> None:
+        self._operator, self._upwards = operator, upwards
+        self._map = upwards.map(operator.map)
 
-def row_norms(operator: Operator, columns: Tensor | None, constants: Constants) -> Tensor:
-    """As `Operator.row_norms`.
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, *in_shape)` to `(batch, *out_shape)`, float64."""
+        return self._map.forward(x)
 
-    Args:
-        operator: The operator.
-        columns: Weights `(batch, *in_shape)`, or `None` for ones.
-        constants: Where coefficients are stored.
-    """
-    return operator.row_norms_in(Upwards(constants, up, times), columns)
+    @property
+    def absolute(self) -> LinearMap:
+        """The map with |W|."""
+        return self._map.absolute()
+
+    def row_norms(self, columns: Tensor | None = None) -> Tensor:
+        """See `Proved.row_norms`."""
+        return self._operator.row_norms_in(self._upwards, columns)
+
+    @property
+    def flushes(self) -> float:
+        """The largest of `Proved.flushes`: an array as large as an activation is not stored."""
+        return float(self._operator.flushes.max())
+
+    @property
+    def underflows(self) -> float:
+        """See `Proved.underflows`."""
+        return 2.0 * TINY * self.flushes

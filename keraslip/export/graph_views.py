@@ -1,7 +1,6 @@
-"""Balls of a batch as tensors, and the arithmetic on them that rounds up."""
+"""Bounds as tensors: the arithmetic on them that rounds up."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -40,16 +39,3 @@ def largest(x: Tensor) -> Tensor:
 def each(x: Tensor, like: Tensor) -> Tensor:
     """One number a sample `(batch,)`, in the shape in which it meets `like`."""
     return tf.reshape(x, [-1] + [1] * (len(like.shape) - 1))
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """See `keraslip.certify.bound.reach.View`: radius as `gain * epsilon + rounding`, and weights."""
-
-    gain: Tensor
-    rounding: Tensor
-    columns: Tensor | None
-
-    def at(self, epsilon: Tensor) -> Tensor:
-        """The radius at an epsilon, `(batch,)`."""
-        return up(times(self.gain, epsilon) + self.rounding)

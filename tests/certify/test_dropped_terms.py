@@ -167,23 +167,23 @@ SUM = "rounding = (executed + gamma(count, FLOAT64)) * magnitude + executed * mo
 BOTH = "errors[pairs, label] + errors[pairs, rival]"
 #: A term: module, the term, what is left of it, the case, and whether the composite bound is used.
 TERMS = {
-    "sum at the center": (sound_pass, "sums * partial", "0.0 * partial", sum_up, False),
+    "sum at the center": (sound_pass, "sums * larger", "0.0 * larger", sum_up, False),
     "moved part": (sound_pass, "up(at_center + executed * moved)", "up(at_center)", moves, False),
     "bias": (
-        sound_pass, "center + node.bias, magnitude + np.abs(node.bias)",
-        "center + node.bias, magnitude", bias_first, False,
+        sound_pass, "center + bias, magnitude + a.abs(bias)",
+        "center + bias, magnitude", bias_first, False,
     ),
     "vector part": (
         sound_pass, "up(times(executed * operator.absolute_norm, reach))", "0.0 * reach", moves_hidden,
         False,
     ),
-    "error in the radius": (sound_pass, "Reach(none, rounded)", "Reach(none, none)", hidden, False),
+    "error in the radius": (sound_pass, "Reach(none, rounded, u)", "Reach(none, none, u)", hidden, False),
     "error in the box": (
         sound_pass, "total = self.errors[node.index]\n        for ball",
         "total = 0.0 * self.errors[node.index]\n        for ball", opens, False,
     ),
     "error carried by a layer": (
-        sound_pass, "else operator.absolute.forward(error)", "else 0.0", two_layers, False,
+        sound_pass, "else applied.absolute.forward(error)", "else 0.0", two_layers, False,
     ),
     "sum of branches": (
         sound_pass, SUM, "rounding = executed * moved", lambda b: branches(b, -1.0), False,
@@ -243,7 +243,7 @@ def test_rounding_of_the_input(bits):
     net = case_of(sum_up, bits).net
     x = ups(bits)[None] * (1 + 0.9 * 2.0**-bits)
     moved = np.linalg.norm(rounded(x, bits) - x)
-    reach = "reach = Reach(np.ones(len(x)), rounded)"
+    reach = "reach = Reach(a.ones_like(self.epsilon), rounded, u)"
     without = mutated(sound_pass, (reach, reach.replace("rounded", "0.0 * rounded")))
     for kind, covered in ((SoundPass, True), (without.SoundPass, False)):
         found = kind(net, x, np.zeros(1), global_norms, Execution(2.0**-bits, 0.0))

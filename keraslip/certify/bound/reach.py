@@ -1,11 +1,15 @@
 """What a pass knows of a ball: radii as lines in epsilon, and the weights they come with."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from keraslip.activations import Slopes
-from keraslip.certify.norms.rounding import per_sample, times, up
+from keraslip.certify.norms.rounding import up
+from keraslip.certify.operators import NUMPY, Upwards
+
+Tensor = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,21 +21,26 @@ class Reach:
     Args:
         gain: Lipschitz part.
         rounding: What rounding may have added.
+        upwards: The arithmetic of both.
     """
 
-    gain: np.ndarray
-    rounding: np.ndarray
+    gain: Tensor
+    rounding: Tensor
+    upwards: Upwards = NUMPY
 
-    def at(self, epsilon: np.ndarray) -> np.ndarray:
+    def at(self, epsilon: Tensor) -> Tensor:
         """The radius at epsilon, `(batch,)`."""
-        return up(times(self.gain, epsilon) + self.rounding)
+        return self.upwards.up(self.upwards.times(self.gain, epsilon) + self.rounding)
 
     def __add__(self, other: "Reach") -> "Reach":
-        return Reach(up(self.gain + other.gain), up(self.rounding + other.rounding))
+        up = self.upwards.up
+        gain, rounding = self.gain + other.gain, self.rounding + other.rounding
+        return Reach(up(gain), up(rounding), self.upwards)
 
-    def times(self, factor: np.ndarray) -> "Reach":
+    def times(self, factor: Tensor) -> "Reach":
         """The radius after a map of this norm."""
-        return Reach(up(times(self.gain, factor)), up(times(self.rounding, factor)))
+        up, times = self.upwards.up, self.upwards.times
+        return Reach(up(times(self.gain, factor)), up(times(self.rounding, factor)), self.upwards)
 
     def of(self, samples: np.ndarray) -> "Reach":
         """The radii of some samples."""
@@ -59,16 +68,24 @@ class View:
     """
 
     reach: Reach
-    columns: np.ndarray | None
+    columns: Tensor | None
 
     @classmethod
-    def of(cls, reach: Reach, weights: np.ndarray) -> "View":
-        """A view with weights of any size: of what is larger than 1 the radius takes a share."""
+    def of(cls, reach: Reach, weights: Tensor, lipschitz: float) -> "View":
+        """A view with weights of any size: of what is larger than 1 the radius takes a share.
+
+        Args:
+            reach: Radius of g.
+            weights: `(batch, *shape)`.
+            lipschitz: What no weight is above.
+        """
         # Norms of rows may leave weights out, which none above 1 would survive.
-        if not (weights > 1.0).any():
+        if lipschitz <= 1.0:
             return cls(reach, weights)
-        most = np.maximum(weights.reshape(len(weights), -1).max(axis=1), 1.0)
-        return cls(reach.times(most), np.minimum(up(weights / per_sample(most, weights)), 1.0))
+        u, a = reach.upwards, reach.upwards.arithmetic
+        most = a.maximum(u.largest(weights), 1.0)
+        shares = u.up(weights / u.per_sample(most, weights))
+        return cls(reach.times(most), a.minimum(shares, 1.0))
 
 
 @dataclass(frozen=True, eq=False)

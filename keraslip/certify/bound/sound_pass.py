@@ -1,6 +1,7 @@
 """One sound pass: centers, rounding errors, boxes, slopes and radii of a batch, layer by layer."""
 
-from functools import reduce
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,14 @@ from keraslip.certify.norms.rounding import (
     TINY,
     Execution,
     gamma,
-    l2,
     per_sample,
     sum_error,
     times,
     up,
 )
-from keraslip.certify.operators import Operator, compose
+from keraslip.certify.operators import NUMPY, Proved, Upwards, compose
+
+Tensor = Any
 
 
 class SoundPass:
@@ -38,6 +40,9 @@ class SoundPass:
         execution: How the network is executed.
         hard: Slopes 0 and 1 only, which hold between any two points of the ball.
     """
+
+    #: What the pass computes with; that of an exported graph overrides it.
+    upwards: Upwards = NUMPY
 
     def __init__(
         self,
@@ -57,40 +62,57 @@ class SoundPass:
         self.logits_error = np.where(self.fits[:, None], errors, np.inf)
 
     def _begin(
-        self, network: Network, epsilon: np.ndarray, norms: Norms, execution: Execution, hard: bool
+        self, network: Network, epsilon: Tensor, norms: Norms, execution: Execution, hard: bool
     ) -> None:
         self.network, self.epsilon, self.norms = network, epsilon, norms
         self.execution, self.hard = execution, hard
-        self.centers: dict[int, np.ndarray] = {}
-        self.errors: dict[int, np.ndarray] = {}
+        self.centers: dict[int, Tensor] = {}
+        self.errors: dict[int, Tensor] = {}
         self.balls: dict[int, ProvedBall] = {}
         #: Errors of some steps once more: a part entry by entry, and the L2 norm of the rest, `(batch,)`.
-        self.split_errors: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.split_errors: dict[int, tuple[Tensor, Tensor]] = {}
         #: Of linear maps and sums: what the step itself rounds at the center, entry by entry, and the
         #: factor of what distance from the center adds to that.
-        self.fresh: dict[int, tuple[np.ndarray, float]] = {}
+        self.fresh: dict[int, tuple[Tensor, float]] = {}
         #: Whether no number can overflow, `(batch,)`.
-        self.fits = np.ones(len(epsilon), dtype=bool)
+        self.fits = epsilon == epsilon
 
     def _start(self, x: np.ndarray) -> None:
-        self.centers[0], self.errors[0] = x, np.zeros_like(x)
-        # A real-valued x' is rounded once when it enters the network.
-        flushed = self.execution.smallest * np.sqrt(x[0].size)
-        rounded = up(self.execution.unit * (l2(x) + self.epsilon) + flushed)
-        self._fit(l2(x) + self.epsilon)
-        reach = Reach(np.ones(len(x)), rounded)
+        u, a = self.upwards, self.upwards.arithmetic
+        self.centers[0], self.errors[0] = x, a.zeros_like(x)
+        size = u.l2(x) + self.epsilon
+        rounded = self._rounded_input(size)
+        self._fit(size)
+        reach = Reach(a.ones_like(self.epsilon), rounded, u)
         self.balls[0] = ProvedBall((View(reach, None),))
 
-    def _fit(self, peak: np.ndarray) -> None:
-        """Notes the samples in which a number of this magnitude may overflow."""
-        self.fits &= (peak < self.execution.largest).reshape(len(peak), -1).all(axis=1)
+    def _rounded_input(self, size: Tensor) -> Tensor:
+        """A real-valued x' of at most this size is rounded once when it enters the network."""
+        flushed = self.execution.smallest * np.prod(self.network.in_shape) ** 0.5
+        return self.upwards.up(self.execution.unit * size + flushed)
 
-    def box(self, node: Node) -> np.ndarray:
+    def _fit(self, peak: Tensor) -> None:
+        """Notes the samples in which a number of this magnitude may overflow."""
+        self.fits = self.fits & (self.upwards.largest(peak) < self.execution.largest)
+
+    def _in(self, operator: Proved) -> Any:
+        """An operator on the tensors of this pass."""
+        return operator
+
+    def _formula(self, activation: Activation) -> Activation:
+        """An activation on the tensors of this pass."""
+        return activation
+
+    def _is_exact(self, ball: int, error: Tensor) -> bool:
+        """Whether a ball has all of its error in its radius: its activation, if any, rounds nothing."""
+        return not error.any()
+
+    def box(self, node: Node) -> Tensor:
         """How far every entry of a step's output can be from its center, `(batch, *shape)`."""
         total = self.errors[node.index]
         for ball, operator in node.terms.items():
             total = total + self._entry_reach(self.balls[ball], operator)
-        return up(total)
+        return self.upwards.up(total)
 
     def box_line(self, node: Node) -> tuple[np.ndarray, np.ndarray]:
         """The box as a line in the distance: gain and rounding of every entry, `(batch, *shape)`."""
@@ -103,25 +125,29 @@ class SoundPass:
             rounding = rounding + times(per_sample(view.reach.rounding, norms), norms)
         return up(gain), up(rounding)
 
-    def _entry_reach(self, ball: ProvedBall, operator: Operator) -> np.ndarray:
+    def _entry_reach(self, ball: ProvedBall, operator: Proved) -> Tensor:
+        u, applied = self.upwards, self._in(operator)
         reaches = []
         for view in ball.views:
-            norms = operator.row_norms(view.columns)
-            reaches.append(times(per_sample(view.reach.at(self.epsilon), norms), norms))
+            norms = applied.row_norms(view.columns)
+            reaches.append(u.times(u.per_sample(view.reach.at(self.epsilon), norms), norms))
         # One may have an axis of size 1 where another one depends on it.
-        return np.asarray(reduce(np.minimum, reaches))
+        return reduce(u.arithmetic.minimum, reaches)
 
     def linear(self, node: LinearNode) -> None:
         """Carries the invariant through a linear map."""
         source, operator = node.sources[0], node.operator
+        up, times, a = self.upwards.up, self.upwards.times, self.upwards.arithmetic
+        applied = self._in(operator)
         x, error = self.centers[source.index], self.errors[source.index]
-        center = operator.forward(x)
+        center = applied.forward(x)
         if operator.moves:
-            self.centers[node.index], self.errors[node.index] = center, operator.forward(error)
+            self.centers[node.index], self.errors[node.index] = center, applied.forward(error)
             return
-        magnitude = operator.absolute.forward(np.abs(x))
+        magnitude = applied.absolute.forward(a.abs(x))
         if node.bias is not None:
-            center, magnitude = center + node.bias, magnitude + np.abs(node.bias)
+            bias = a.constant(node.bias)
+            center, magnitude = center + bias, magnitude + a.abs(bias)
         own = gamma(operator.terms + 2, FLOAT64)
         sums, products = sum_error(operator.terms, self.execution.unit, operator.one_sum)
         written = products + operator.slack
@@ -129,15 +155,15 @@ class SoundPass:
         moved = self._moved(source, operator) if executed else 0.0
         index = closed_ball(source)
         # A ball has its error in its radius, but for what an activation itself rounds.
-        exact = index is not None and not error.any()
-        carried = 0.0 if exact else operator.absolute.forward(error)
+        exact = index is not None and self._is_exact(index, error)
+        carried = 0.0 if exact else applied.absolute.forward(error)
         around = 0.0 if index is None else carried
         reached = (1.0 + executed) * up(magnitude + moved + around, operator.terms)
         self._fit(reached * operator.swell if self.execution.unit else reached)
-        flushed = operator.flushes * self.execution.smallest + operator.underflows
+        flushed = applied.flushes * self.execution.smallest + applied.underflows
         flushed = flushed + self._vanishing(node)
-        partial = 0.5 * (magnitude + np.abs(center)) + own * magnitude
-        fresh = sums * partial + (written + own) * magnitude + flushed
+        larger = 0.5 * (magnitude + a.abs(center)) + own * magnitude
+        fresh = sums * larger + (written + own) * magnitude + flushed
         at_center = up(carried + executed * around + fresh, operator.terms)
         self.fresh[node.index] = up(fresh, operator.terms), executed
         self.centers[node.index] = center
@@ -150,48 +176,53 @@ class SoundPass:
                 up(times(executed * operator.absolute_norm, reach)),
             )
 
-    def _vanishing(self, node: LinearNode) -> np.ndarray | float:
+    def _vanishing(self, node: LinearNode) -> Tensor:
         """What may be lost with coefficients below the smallest number; notes what overflows on the way."""
-        smallest, largest = self.execution.smallest, self.execution.largest
-        lost: np.ndarray | float = 0.0
-        if smallest == 0.0 and largest == np.inf:
+        u, smallest, most = self.upwards, self.execution.smallest, self.execution.largest
+        lost: Tensor = 0.0
+        if smallest == 0.0 and most == np.inf:
             return lost
         for source, operator in self._kernels(node):
-            self.fits &= operator.greatest < largest
+            if not operator.greatest < most:
+                self.fits = self.fits & False
             vanishing = operator.vanishing(smallest)
             if operator.staged or vanishing is not None:
-                reached = np.abs(self.centers[source.index]) + self.box(source)
-                peak = reached.reshape(len(reached), -1).max(axis=1)
-                self._fit(up(times(peak, operator.growth)))
+                peak = u.largest(u.arithmetic.abs(self.centers[source.index]) + self.box(source))
+                self._fit(u.up(u.times(peak, operator.growth)))
                 if vanishing is not None:
-                    lost = lost + times(vanishing, per_sample(peak, vanishing))
+                    sums = u.arithmetic.constant(vanishing)
+                    lost = lost + u.times(sums, u.per_sample(peak, sums))
         return lost
 
-    def _kernels(self, node: LinearNode) -> list[tuple[Node, Operator]]:
+    def _kernels(self, node: LinearNode) -> list[tuple[Node, Proved]]:
         """The maps that may be multiplied out, each with the step that it reads."""
         nodes = {one.index: one for one in self.network.nodes}
         return [(nodes[index], operator) for index, operator in node.kernels]
 
-    def _moved(self, source: Node, operator: Operator) -> np.ndarray:
+    def _moved(self, source: Node, operator: Proved) -> Tensor:
         """Upper bound of `|W| |z' - z|` for every output."""
         index = closed_ball(source)
         if index is None:
-            return up(operator.absolute.forward(self.box(source)), operator.terms)
+            moved = self._in(operator).absolute.forward(self.box(source))
+            return self.upwards.up(moved, operator.terms)
         return self._entry_reach(self.balls[index], compose(operator.signless, source.terms[index]))
 
     def sum(self, node: SumNode) -> None:
         """Carries the invariant through a sum."""
         count = len(node.sources) + (node.constant is not None)
+        up, a = self.upwards.up, self.upwards.arithmetic
         center = sum(self.centers[source.index] for source in node.sources)
         error = sum(self.errors[source.index] for source in node.sources)
-        magnitude = sum(np.abs(self.centers[source.index]) for source in node.sources)
+        magnitude = sum(a.abs(self.centers[source.index]) for source in node.sources)
         if node.constant is not None:
-            center, magnitude = center + node.constant, magnitude + np.abs(node.constant)
+            constant = a.constant(node.constant)
+            center, magnitude = center + constant, magnitude + a.abs(constant)
         executed = gamma(count, self.execution.unit)
         moved = sum(self.box(source) for source in node.sources) if executed else 0.0
         rounding = (executed + gamma(count, FLOAT64)) * magnitude + executed * moved
-        self.centers[node.index] = np.asarray(center)
-        flushed = 4 * count * (self.execution.smallest + TINY * (magnitude > 0.0))
+        self.centers[node.index] = center
+        some = a.indicator(magnitude > 0.0, magnitude)
+        flushed = 4 * count * (self.execution.smallest + TINY * some)
         fresh = (executed + gamma(count, FLOAT64)) * magnitude + flushed
         self.fresh[node.index] = up(fresh), executed
         self._fit((1.0 + executed) * (magnitude + moved))
@@ -199,45 +230,48 @@ class SoundPass:
 
     def activate(self, node: ActivationNode) -> None:
         """Closes a ball."""
-        source = node.sources[0]
+        source, activation = node.sources[0], self._formula(node.activation)
         z, error = self.centers[source.index], self.errors[source.index]
         rho = self.box(source)
         with np.errstate(over="ignore", invalid="ignore"):
-            slopes = node.activation.slopes(z, rho, self.hard)
-            output = node.activation.call(z)
-        views = [
-            View(self._closed(source, slopes.rows, error, self.norms), _or_none(slopes.columns))
-        ]
+            slopes = activation.slopes(z, rho, self.hard)
+            output = activation.call(z)
+        reach = self._closed(source, slopes.rows, error, self.norms)
+        views = [View(reach, self._weights(slopes.columns))]
         if slopes.high is not None and not self.hard:
             # The slopes once more, on the columns of the next map in place of the rows of this one.
             varies = slopes.columns
-            plain = self._closed(source, varies, error, global_norms)
-            views.append(View.of(plain, slopes.rows))
+            plain = self._closed(source, varies, error, partial(global_norms, upwards=self.upwards))
+            views.append(View.of(plain, slopes.rows, activation.lipschitz))
         self.centers[node.index] = output
-        self.errors[node.index] = self._rounded(node.activation, z, rho, output)
+        self.errors[node.index] = self._rounded(activation, z, rho, output)
         self.balls[node.index] = ProvedBall(tuple(views), z, rho, error, slopes)
 
-    def _rounded(
-        self, activation: Activation, z: np.ndarray, rho: np.ndarray, output: np.ndarray
-    ) -> np.ndarray:
+    def _rounded(self, activation: Activation, z: Tensor, rho: Tensor, output: Tensor) -> Tensor:
         """What an activation itself rounds, anywhere in the ball, entry by entry."""
+        up, a = self.upwards.up, self.upwards.arithmetic
         count, most = activation.roundings, activation.lipschitz
         if not count:
-            return np.zeros_like(z)
+            return a.zeros_like(z)
         # Inside of the ball both numbers differ by as much as their radii.
-        size = np.abs(output) + most * (np.abs(z) + 2.0 * rho)
+        size = a.abs(output) + most * (a.abs(z) + 2.0 * rho)
         self._fit(size)
         flushed = count * (1.0 + most) * max(self.execution.smallest, TINY)
         return up((gamma(count, self.execution.unit) + gamma(count, FLOAT64)) * size + flushed)
 
-    def _closed(self, source: Node, rows: np.ndarray, error: np.ndarray, norms: Norms) -> Reach:
+    def _weights(self, columns: Tensor) -> Tensor | None:
+        """`None` for weights that are all one: nothing to mask."""
+        return None if (columns == 1.0).all() else columns
+
+    def _closed(self, source: Node, rows: Tensor, error: Tensor, norms: Norms) -> Reach:
         """Radius of `diag(rows) (z' - z)`."""
-        none = np.zeros(len(rows))
-        rounded = l2(times(rows, error))
+        u, a = self.upwards, self.upwards.arithmetic
+        none = a.zeros_like(self.epsilon)
+        rounded = u.l2(u.times(rows, error))
         if source.index in self.split_errors:
             entries, rest = self.split_errors[source.index]
-            rounded = np.minimum(rounded, up(l2(times(rows, entries)) + rest))
-        total = Reach(none, rounded)
+            rounded = a.minimum(rounded, u.up(u.l2(u.times(rows, entries)) + rest))
+        total = Reach(none, rounded, u)
         for ball, operator in source.terms.items():
             view = self.balls[ball].views[0]
             norm = norms(operator, rows, view.columns)
@@ -250,8 +284,3 @@ def closed_ball(node: Node) -> int | None:
     while isinstance(node, LinearNode) and node.operator.moves:
         node = node.sources[0]
     return node.index if node.is_ball else None
-
-
-def _or_none(columns: np.ndarray) -> np.ndarray | None:
-    """`None` for weights that are all one: nothing to mask."""
-    return None if (columns == 1.0).all() else columns

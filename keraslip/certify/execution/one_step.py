@@ -49,7 +49,7 @@ class OneStep(SoundPass):
     def _kernels(self, node: LinearNode) -> list[tuple[Node, Operator]]:
         return [(node.sources[0], node.operator)]
 
-    def _moved(self, source: Node, operator: Operator) -> float:  # type: ignore[override]
+    def _moved(self, source: Node, operator: Operator) -> float:
         return 0.0
 
     def box(self, node: Node) -> np.ndarray:

@@ -5,9 +5,10 @@ from keraslip.certify.operators.algebra import add as add
 from keraslip.certify.operators.algebra import compose as compose
 from keraslip.certify.operators.algebra import simplified as simplified
 from keraslip.certify.operators.proved import Proved as Proved
-from keraslip.certify.operators.proved import Upwards as Upwards
 from keraslip.certify.operators.proved import prove as prove
 from keraslip.certify.operators.proved import register_operator as register_operator
+from keraslip.certify.operators.upwards import NUMPY as NUMPY
+from keraslip.certify.operators.upwards import Upwards as Upwards
 
 Operator = Proved
 as_float64 = float64.constant

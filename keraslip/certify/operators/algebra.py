@@ -10,11 +10,11 @@ from keraslip.certify.operators import fixed, kernels
 from keraslip.certify.operators.proved import (
     Proved,
     Tensor,
-    Upwards,
     coefficients,
     prove,
     register_operator,
 )
+from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import (
     Composition,
     ConvMap,

@@ -6,7 +6,8 @@ import numpy as np
 
 from keraslip.certify.norms import dense_norm
 from keraslip.certify.norms.rounding import INFLATION, times, up
-from keraslip.certify.operators.proved import Proved, Tensor, Upwards, register_operator
+from keraslip.certify.operators.proved import Proved, Tensor, register_operator
+from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import (
     AveragePoolMap,
     Identity,

@@ -15,7 +15,8 @@ from keraslip.certify.norms.rounding import (
     times,
     up,
 )
-from keraslip.certify.operators.proved import Proved, Tensor, Upwards, register_operator
+from keraslip.certify.operators.proved import Proved, Tensor, register_operator
+from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import ConvMap, DenseMap, DiagonalMap, ExactScaleMap
 
 #: Above this many coefficients a convolution is not written out to sharpen its global norm.

@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from keraslip.arithmetic import float64
 from keraslip.certify.norms import dense_norm
 from keraslip.certify.norms.rounding import (
     FLOAT32,
@@ -23,6 +21,7 @@ from keraslip.certify.norms.rounding import (
     times,
     up,
 )
+from keraslip.certify.operators.upwards import NUMPY, Upwards
 from keraslip.linear import LinearMap
 
 Tensor = Any
@@ -32,29 +31,6 @@ Shape = tuple[int, ...]
 WRITTEN_OUT = 2_000_000
 #: Rows of random integers that show whether a map has coefficients that are in no field.
 _DRAWS = 32
-
-
-@dataclass(frozen=True)
-class Upwards:
-    """An arithmetic, and how bounds in it are rounded up.
-
-    Args:
-        arithmetic: `keraslip.arithmetic.float64`, or a graph's.
-        up: See `keraslip.certify.norms.rounding.up`.
-        times: See `keraslip.certify.norms.rounding.times`.
-    """
-
-    arithmetic: Any
-    up: Callable[..., Tensor]
-    times: Callable[[Tensor, Tensor], Tensor]
-
-    def map(self, linear_map: LinearMap) -> LinearMap:
-        """A float64 map in this arithmetic."""
-        same = linear_map.arithmetic is self.arithmetic
-        return linear_map if same else linear_map.to(self.arithmetic)
-
-
-NUMPY = Upwards(float64, up, times)
 
 
 class Proved:
