@@ -126,8 +126,8 @@ LAYERS = {
     "normalization, inverse": Case(
         FLAT, lambda x: theta(dense()(normalization((1,), FLAT, True)(x)))
     ),
-    "normalization behind": Case(
-        IMAGE, lambda x: theta(normalization((3,), (5, 4, 6))(theta(dense(6)(x))))
+    "rescaling of channels": Case(
+        IMAGE, lambda x: theta(layers.Rescaling([1.0, -2.0])(theta(dense(2)(x))))
     ),
     # Layers that move entries.
     "flatten": Case(IMAGE, layers.Flatten()),
