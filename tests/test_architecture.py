@@ -38,7 +38,6 @@ FLOORS = """
 ROOMS = """
     norms
     operators
-    slopes
     bound
     execution
     result
