@@ -184,7 +184,7 @@ def test_only_the_first_images_of_a_report_have_a_radius(model, digits, monkeypa
         (["certify", "{tmp}"], ["{tmp}", "best.keras"]),
         (["certify", "{tmp}/none.keras"], ["no model file"]),
         (["certify", "{run}/config.json"], ["config.json", "cannot be loaded"]),
-        (["certify", "{plain}"], ["Functional", "keraslip.LocalLipschitzModel"]),
+        (["certify", "{plain}"], ["pass --dataset"]),
         (["certify", "{other}", *DIGITS, *SMALL], ["(4, 4, 1)", "(8, 8, 1)", "digits"]),
         (["certify", "{other}", *SMALL], ["--dataset"]),
         (["certify", "{other}", *DIGITS], ["saved without an epsilon", "--epsilon"]),
@@ -209,8 +209,10 @@ def test_bad_input_is_one_line_and_exit_code_2(
     with pytest.raises(SystemExit) as stopped:
         keraslip.cli.main()
     assert stopped.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    *notes, line = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error:")
+    # A plain model is converted, and that is said.
+    assert ["Functional: converted" in note for note in notes] == [True] * ("{plain}" in arguments)
     assert all(word.format(**places) in line for word in words)
 
 
