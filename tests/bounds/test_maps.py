@@ -303,6 +303,18 @@ def test_padding_same_has_norm_one_at_an_odd_border():
     np.testing.assert_allclose(numpy(linear_map.row_norms()).ravel(), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_groups_take_one_call(channels, monkeypatch):
+    """Whatever their number, there and back."""
+    calls = []
+    for name in ("conv", "depthwise_conv"):
+        known = getattr(ops, name)
+        monkeypatch.setattr(ops, name, lambda *a, f=known, **k: calls.append(1) or f(*a, **k))
+    linear_map = conv((5, 4, 4 * channels), filters=8, groups=4, strides=(2, 2), padding="same")
+    check_adjoint(linear_map)
+    assert len(calls) == 2
+
+
 def test_compose_simplifies():
     convolution, identity = conv(), Identity(IMAGE)
     assert compose(convolution, identity) is convolution

@@ -11,6 +11,7 @@ from keras import layers, ops
 import keraslip
 from keraslip.linear import LinearMap
 from keraslip.rules import LinearRule, MismatchError
+from tests.export.nets import on_tensorflow
 from tests.harness import model_of, run_rule_test
 
 SHAPE = (7,)
@@ -136,3 +137,12 @@ def test_a_map_that_changes_after_compile_is_not_certified():
     made.get_layer("mine").kind = "adjoint"
     with pytest.raises(MismatchError, match="'mine'.*its adjoint is not that of its forward"):
         made.certify(np.zeros((1, 4), "float32"), epsilon=0.1, verbose=False)
+
+
+@on_tensorflow
+def test_it_exports(tmp_path):
+    made = net()
+    made.compile("sgd", epsilon=0.05)
+    # What is written is asked, and held against the model.
+    made.export(tmp_path / "served", verbose=False)
+    assert (tmp_path / "served" / "keraslip.json").exists()
