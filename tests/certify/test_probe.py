@@ -10,7 +10,7 @@ from keraslip import activations
 from keraslip.certify import register_operator
 from keraslip.certify.bound.network import Network
 from keraslip.certify.execution.probe import probe
-from keraslip.certify.operators import Operator
+from keraslip.certify.operators import Proved
 from keraslip.certify.operators.kernels import ProvedDiagonal
 from keraslip.linear import DenseMap, DiagonalMap, Identity, LinearMap, PermuteMap, ZeroPadMap
 from keraslip.rules import ActivationRule, LinearRule, MismatchError, UnsupportedLayerError
@@ -185,7 +185,7 @@ class WrongNorm(ProvedDiagonal):
 def test_an_operator_that_contradicts_itself(operator, problem, monkeypatch):
     from keraslip.certify.operators import proved as registry
 
-    def build(linear_map: LinearMap) -> Operator:
+    def build(linear_map: LinearMap) -> Proved:
         return operator(linear_map)
 
     monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))

@@ -11,7 +11,7 @@ from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import Execution
-from keraslip.certify.operators import Operator
+from keraslip.certify.operators import Proved
 from tests.certify.nets import (
     EXACT,
     FLOAT32,
@@ -253,7 +253,7 @@ def test_random_dense_nets(seed, sizes, theta, epsilon, scale):
 
 def weaker(monkeypatch, factor):
     """Norms that say less than the truth."""
-    for cls in (Operator, *_subclasses(Operator)):
+    for cls in (Proved, *_subclasses(Proved)):
         if "norm" in vars(cls):
             norm = vars(cls)["norm"]
             get = norm.func if hasattr(norm, "func") else norm.fget

@@ -6,7 +6,7 @@ from keraslip.certify.bound.nodes import ActivationNode
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import FLOAT64, TINY, gamma, inner, l2, times, up
-from keraslip.certify.operators import Operator
+from keraslip.certify.operators import Proved
 
 
 def composite(found: SoundPass, samples: np.ndarray, label: np.ndarray, rival: np.ndarray) -> Reach:
@@ -91,7 +91,7 @@ class _Backward:
             self.front[source] = operator.adjoint(ahead) + self.front.get(source, 0.0)
         return rest
 
-    def _lost_in(self, source: int, operator: Operator, ahead: np.ndarray) -> Reach:
+    def _lost_in(self, source: int, operator: Proved, ahead: np.ndarray) -> Reach:
         """The rounding of the product that carries coefficients back, and of the sum with those there."""
         size = operator.absolute.adjoint(np.abs(ahead)) + np.abs(self.front.get(source, 0.0))
         # Besides the products' sum: slope, coefficient times slope, a folded kernel, the sum in front.

@@ -5,7 +5,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from keraslip.certify.bound.global_norms import global_norms
-from keraslip.certify.operators import Operator
+from keraslip.certify.operators import Proved
 
 Weights = np.ndarray | None
 
@@ -17,7 +17,7 @@ _HOPE = 0.995
 WORTH = 0.99
 
 
-def expected_norms(operator: Operator, rows: Weights, columns: Weights) -> np.ndarray:
+def expected_norms(operator: Proved, rows: Weights, columns: Weights) -> np.ndarray:
     """Guesses of `||diag(rows) L diag(columns)||_2`, for all samples at once. Never part of a certificate.
 
     A few power iterations stay some per cent below a norm, with masks and without. For operators whose norms
@@ -40,7 +40,7 @@ def expected_norms(operator: Operator, rows: Weights, columns: Weights) -> np.nd
     return np.asarray(np.fmin(known, ratio * operator.norm * _HOPE))
 
 
-def _reached(operator: Operator, rows: Weights, columns: Weights, steps: int) -> np.ndarray:
+def _reached(operator: Proved, rows: Weights, columns: Weights, steps: int) -> np.ndarray:
     """Norms from below, by power iterations from one start, `(batch,)`."""
     batch = max(1 if w is None else len(w) for w in (rows, columns))
     inside = np.ones(1) if columns is None else columns
@@ -57,10 +57,10 @@ def _reached(operator: Operator, rows: Weights, columns: Weights, steps: int) ->
     return length
 
 
-_without: WeakKeyDictionary[Operator, float] = WeakKeyDictionary()
+_without: WeakKeyDictionary[Proved, float] = WeakKeyDictionary()
 
 
-def _reached_without(operator: Operator) -> float:
+def _reached_without(operator: Proved) -> float:
     """What the iterations reach without masks, found once for an operator."""
     if operator not in _without:
         _without[operator] = float(_reached(operator, None, None, _STEPS)[0])

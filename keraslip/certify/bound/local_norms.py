@@ -10,10 +10,10 @@ from keraslip.certify.bound.expected_norms import WORTH
 from keraslip.certify.bound.global_norms import Norms, global_norms
 from keraslip.certify.norms import probabilistic_norm
 from keraslip.certify.norms.rounding import INFLATION
-from keraslip.certify.operators import Operator
+from keraslip.certify.operators import Proved
 
 Weights = np.ndarray | None
-OneSample = Callable[[Operator, np.ndarray, np.ndarray], float]
+OneSample = Callable[[Proved, np.ndarray, np.ndarray], float]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LocalNorms:
     executor: Executor | None = None
     expected: Norms | None = None
 
-    def __call__(self, operator: Operator, rows: Weights, columns: Weights) -> np.ndarray:
+    def __call__(self, operator: Proved, rows: Weights, columns: Weights) -> np.ndarray:
         """See `keraslip.certify.bound.global_norms.Norms`."""
         known = global_norms(operator, rows, columns)
         if operator.costly and not self.convolutions:
@@ -62,7 +62,7 @@ class LocalNorms:
         return np.fromiter(run(improve, range(batch)), "float64", batch)
 
 
-def proved(operator: Operator, rows: np.ndarray, columns: np.ndarray) -> float:
+def proved(operator: Proved, rows: np.ndarray, columns: np.ndarray) -> float:
     """A deterministic bound, every rounding of its computation accounted for."""
     return operator.local_norm(rows, columns)
 
@@ -75,7 +75,7 @@ def probabilistic(delta: float, rng: np.random.Generator) -> OneSample:
         rng: Source of the random starts.
     """
 
-    def one(operator: Operator, rows: np.ndarray, columns: np.ndarray) -> float:
+    def one(operator: Proved, rows: np.ndarray, columns: np.ndarray) -> float:
         def forward(v: np.ndarray) -> np.ndarray:
             out = operator.forward((v.reshape(operator.in_shape) * columns)[None])[0]
             return np.asarray((out * rows).reshape(-1))

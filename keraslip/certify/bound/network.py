@@ -14,9 +14,8 @@ from keraslip.arithmetic import float64
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
 from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, up
 from keraslip.certify.operators import (
-    Operator,
+    Proved,
     add,
-    as_float64,
     compose,
     prove,
     simplified,
@@ -97,7 +96,7 @@ class Trace:
     def activate(self, form: Node, activation: Activation) -> Node:
         """Closes a ball."""
         index, shape = len(self.nodes), form.shape
-        terms: dict[int, Operator] = {index: prove(Identity(shape))}
+        terms: dict[int, Proved] = {index: prove(Identity(shape))}
         exact = activation.to(float64)
         if not type(exact).__module__.startswith("keraslip."):
             problem = activation_problem(exact, shape, np.random.default_rng(0))
@@ -111,7 +110,7 @@ class Trace:
 
     def add(self, forms: list[Node]) -> Node:
         """The sum of branches; maps from one ball are added before they are bounded."""
-        gathered: dict[int, list[Operator]] = {}
+        gathered: dict[int, list[Proved]] = {}
         for form in forms:
             for ball, operator in form.terms.items():
                 gathered.setdefault(ball, []).append(operator)
@@ -135,7 +134,7 @@ class Trace:
 
 
 def _broadcastable(tensor: Any, rank: int) -> np.ndarray:
-    array = as_float64(tensor)
+    array = float64.constant(tensor)
     return array.reshape((1,) * (rank + 1 - array.ndim) + array.shape)
 
 
@@ -195,7 +194,7 @@ class Network:
         """Whether the squares of their differences lose nothing to underflow or overflow."""
         return {ball: _is_plain(head) for ball, head in self.heads.items()}
 
-    def operators(self) -> Iterator[tuple[str, Operator]]:
+    def operators(self) -> Iterator[tuple[str, Proved]]:
         """The operator of every norm that the bound takes, with the layer that closes it."""
         for node in self.activations.values():
             for operator in node.sources[0].terms.values():
@@ -223,7 +222,7 @@ def _moves(node: Node, reached: set[int]) -> bool:
     return any(ball in reached and operator.norm != 0.0 for ball, operator in node.terms.items())
 
 
-def _rows_of(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
+def _rows_of(operator: Proved) -> tuple[np.ndarray, np.ndarray]:
     """Rows of a map onto a vector, written out by its adjoint, and the L2 norm of their errors."""
     basis = np.eye(operator.outputs)
     with np.errstate(over="ignore", invalid="ignore"):

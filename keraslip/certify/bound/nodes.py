@@ -6,7 +6,7 @@ from typing import ClassVar, Protocol, TypeVar
 import numpy as np
 
 from keraslip.activations import Activation
-from keraslip.certify.operators import Operator
+from keraslip.certify.operators import Proved
 
 Shape = tuple[int, ...]
 T_co = TypeVar("T_co", covariant=True)
@@ -47,7 +47,7 @@ class Node:
     name: str
     shape: Shape
     sources: tuple["Node", ...]
-    terms: dict[int, Operator]
+    terms: dict[int, Proved]
     is_form: ClassVar[bool] = True
 
     @property
@@ -64,11 +64,11 @@ class Node:
 class LinearNode(Node):
     """`W x + bias`; the bias has the shape `(1, ...)` and broadcasts."""
 
-    operator: Operator
+    operator: Proved
     bias: np.ndarray | None
 
     @property
-    def kernels(self) -> list[tuple[int, Operator]]:
+    def kernels(self) -> list[tuple[int, Proved]]:
         """The maps that may be multiplied out, each with the index of the step that it reads.
 
         A backend may have multiplied the scale of the layer before into this one's kernel, so the

@@ -8,7 +8,7 @@ from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import SMALLEST, Execution
-from keraslip.certify.operators import Operator
+from keraslip.certify.operators import Proved
 
 
 class OneStep(SoundPass):
@@ -46,10 +46,10 @@ class OneStep(SoundPass):
         self.centers[node.index] = output
         self.errors[node.index] = np.maximum(high - output, output - low) + SMALLEST + own
 
-    def _kernels(self, node: LinearNode) -> list[tuple[Node, Operator]]:
+    def _kernels(self, node: LinearNode) -> list[tuple[Node, Proved]]:
         return [(node.sources[0], node.operator)]
 
-    def _moved(self, source: Node, operator: Operator) -> float:
+    def _moved(self, source: Node, operator: Proved) -> float:
         return 0.0
 
     def box(self, node: Node) -> np.ndarray:

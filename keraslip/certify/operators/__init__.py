@@ -1,6 +1,5 @@
 """Linear maps in float64 NumPy and what a proof adds to them, apart from every backend."""
 
-from keraslip.arithmetic import float64
 from keraslip.certify.operators.algebra import add as add
 from keraslip.certify.operators.algebra import compose as compose
 from keraslip.certify.operators.algebra import simplified as simplified
@@ -9,6 +8,3 @@ from keraslip.certify.operators.proved import prove as prove
 from keraslip.certify.operators.proved import register_operator as register_operator
 from keraslip.certify.operators.upwards import NUMPY as NUMPY
 from keraslip.certify.operators.upwards import Upwards as Upwards
-
-Operator = Proved
-as_float64 = float64.constant
