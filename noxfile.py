@@ -80,6 +80,16 @@ def slow(session: nox.Session, backend: str) -> None:
 
 
 @nox.session
+def thorough(session: nox.Session) -> None:
+    """Ten times the random examples of the bounds, on request: nox -s thorough."""
+    variables = {**test_environment(session, "torch"), "KERASLIP_TEST_EXAMPLES": "10"}
+    drawn = [
+        f"tests/{name}" for name in ("activations", "bounds", "rules/test_graphs.py", "certify")
+    ]
+    session.run("pytest", "-n", PROCESSES, *drawn, *session.posargs, env=variables)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, imports and formatting."""
     session.install("--group", "lint")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keraslip.activations import ClippedReLU, MaxMin
 from keraslip.arithmetic import float64
 from keraslip.certify.norms.rounding import up
+from tests.examples import examples
 
 
 def clipped_relu(theta):
@@ -52,7 +53,7 @@ def maxmin(z, upper, lower):
     return np.concatenate([large, small], axis=-1)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.tuples(numbers, widths, thresholds), st.integers(0, 99))
 def test_clipped_relu(case, seed):
     check_relu(*(np.array([part]) for part in case), seed)
@@ -117,7 +118,7 @@ def test_the_edges_of_being_constant():
         np.testing.assert_array_equal(found.rows > 0, [[0, 1, 0, 1, 1, 1, 0]])
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.lists(numbers, min_size=2, max_size=2),
     st.lists(widths, min_size=2, max_size=2),

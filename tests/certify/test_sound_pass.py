@@ -25,6 +25,7 @@ from tests.certify.nets import (
     network,
     weights_alone,
 )
+from tests.examples import examples
 
 pytestmark = weights_alone
 
@@ -227,7 +228,7 @@ def test_a_small_net_with_many_points():
         assert epsilon > 0.1 or (reached > 0.5 * got.lipschitz * epsilon).any()
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(
     seed=st.integers(0, 10**6),
     sizes=st.lists(st.integers(1, 5), min_size=2, max_size=5),

@@ -9,6 +9,8 @@ from keraslip.layers import ClippedReLU, MaskedLipschitzDense
 from keraslip.rules import Rule
 from tests.models.nets import CLASSES, FEATURES, UNCOMPILED, compiled, samples
 
+#: Models are trained, saved and loaded on every backend in test_saving.py.
+pytestmark = pytest.mark.any_backend("names, which the walk through the graph makes")
 X, Y = samples(8)
 OWN = ["logits", "run_step"]
 
