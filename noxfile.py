@@ -31,18 +31,18 @@ def test_environment(session: nox.Session, backend: str) -> dict[str, str]:
 
 def variables_of(session: nox.Session, backend: str) -> dict[str, str]:
     """What the tests need to know of a backend."""
-    # Several test processes on few cores: one thread each, or they wait for one another.
-    threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"} if PROCESSES != "0" else {}
     compiled = {
         "JAX_COMPILATION_CACHE_DIR": str(Path(session.virtualenv.location, "compiled").resolve())
     }
-    return {"KERAS_BACKEND": backend, **threads, **compiled}
+    return {"KERAS_BACKEND": backend, **compiled}
 
 
 def run_pytest(session: nox.Session, backend: str, *options: str) -> None:
     variables = test_environment(session, backend)
     left_out = f"--ignore={EXPORT}"
-    session.run("pytest", "-n", PROCESSES, left_out, *options, *session.posargs, env=variables)
+    # A file in one process: its tests share models.
+    shared = ("-n", PROCESSES, "--dist", "loadfile")
+    session.run("pytest", *shared, left_out, *options, *session.posargs, env=variables)
 
 
 @nox.session(name="tests-tensorflow")
@@ -68,7 +68,8 @@ def tests_export(session: nox.Session) -> None:
     """SavedModel and ONNX from every backend, in an environment with all of them."""
     session.install("-e", ".[onnx]", *BACKENDS.values(), "--group", "test")
     for backend in BACKENDS:
-        options = ("-n", PROCESSES, EXPORT, *session.posargs)
+        # What asks the exported models runs in one process: to export them takes half a minute.
+        options = ("-n", PROCESSES, "--dist", "loadgroup", EXPORT, *session.posargs)
         session.run("pytest", *options, env=variables_of(session, backend))
 
 

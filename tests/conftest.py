@@ -10,6 +10,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up note
 # default on processors without AVX-512.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+# Small networks need one thread; test processes with more would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
 # JAX: what one test, process or session has compiled the next need not; small networks need no better code.
 if os.access(Path(__file__).parents[1], os.W_OK):
     os.environ.setdefault(
@@ -33,6 +37,23 @@ hypothesis.settings.load_profile("keraslip")
 
 #: Runs the tests marked `any_backend`: on the others, they run when asked for with `-m any_backend`.
 FASTEST = "torch"
+
+
+#: Processes at most, of a run of all tests that names no number.
+PROCESSES = 4
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """`pytest` without arguments runs in a process for each core, every file in one of them."""
+    if hasattr(config, "workerinput") or "PYTEST_XDIST_WORKER" in os.environ:
+        return  # one of these processes
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    options = vars(config.option)
+    if whole and "numprocesses" in options and options["numprocesses"] is None:
+        if not (options["usepdb"] or options["collectonly"]):
+            config.option.numprocesses = min(PROCESSES, os.cpu_count() or 1)
+            config.option.dist = "loadfile"
 
 
 @pytest.hookimpl(trylast=True)
@@ -85,24 +106,6 @@ def memory() -> float:
         return float(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return float("inf")
-
-
-@pytest.fixture(autouse=True)
-def _gap_left_out(request, monkeypatch, backend):
-    """Spares the first fit of every model two more compiled passes, but in tests marked `gap`.
-
-    On PyTorch, which compiles nothing, `lipschitz_gap` is measured in every test.
-    """
-    if backend == FASTEST or request.node.get_closest_marker("gap"):
-        return
-    from keraslip.models.gap import LipschitzGap
-
-    def on_epoch_end(self, epoch, logs=None):
-        if logs is not None:
-            logs["lipschitz_gap"] = 1.0
-
-    monkeypatch.setattr(LipschitzGap, "on_train_begin", lambda self, logs=None: None)
-    monkeypatch.setattr(LipschitzGap, "on_epoch_end", on_epoch_end)
 
 
 @pytest.fixture(scope="session")

@@ -151,7 +151,6 @@ def test_unknown_names_list_the_known_ones(given, message):
         Settings.resolve(given)
 
 
-@pytest.mark.gap
 def test_demo_writes_model_report_and_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "MEASURED", slice(None, None, 20))
     out = tmp_path / "demo"

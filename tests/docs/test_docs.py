@@ -33,7 +33,6 @@ def execute(block: Block, page: str, namespace: dict[str, Any]) -> None:
     exec(code, namespace)
 
 
-@pytest.mark.gap
 @pytest.mark.parametrize("page", pages_to_run())
 def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

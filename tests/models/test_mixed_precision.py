@@ -27,6 +27,7 @@ def exact():
     return trained("float32")
 
 
+@pytest.mark.gap
 @pytest.mark.parametrize("policy", POLICIES)
 def test_it_trains_as_in_float32(policy, exact):
     model, history = trained(policy)

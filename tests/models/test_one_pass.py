@@ -41,6 +41,7 @@ def counted_net():
     return keraslip.LocalLipschitzModel(inputs, keraslip.layers.MaskedLipschitzDense(CLASSES)(x))
 
 
+@pytest.mark.gap
 def test_a_step_runs_the_forward_pass_once():
     x, y = samples(16)
     model = compiled(counted_net(), run_eagerly=True, jit_compile=False)

@@ -123,6 +123,7 @@ def test_a_fresh_process_evaluates_and_estimates_the_same(runs, name):
     assert str(out[f"{name} network"]) == network_of(model)[1]
 
 
+@pytest.mark.gap
 @pytest.mark.parametrize("name", NETS)
 def test_a_run_resumed_in_a_fresh_process_is_the_uninterrupted_one(runs, name):
     _, x, y, _, out = runs
