@@ -3,5 +3,6 @@
 from keraslip.activations.activation import Activation, Slopes
 from keraslip.activations.clipped_relu import ClippedReLU
 from keraslip.activations.maxmin import MaxMin
+from keraslip.activations.piecewise_linear import PiecewiseLinear
 
-__all__ = ["Activation", "ClippedReLU", "MaxMin", "Slopes"]
+__all__ = ["Activation", "ClippedReLU", "MaxMin", "PiecewiseLinear", "Slopes"]

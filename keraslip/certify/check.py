@@ -27,6 +27,8 @@ UNIT, SMALLEST, NOISE = 2.0**-24, 2.0**-126, 1e-12
 STEPS, INSIDE = 10, 0.999
 #: Larger balls whose slopes may confirm a smaller one.
 FACTORS = (1.0, 1.03, 1.07, 1.12, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.2, 3.0)
+#: Activations of straight pieces, and how many roundings of float32 one of them may take.
+STRAIGHT, PIECES = "piecewise_linear", 8.0
 #: Radii are infinite where nothing moves the logits.
 FAR = 1e150
 
@@ -74,7 +76,7 @@ def network(arrays: dict[str, Array]) -> list[Step]:
             step["absolute"][source] = step.pop(f"magnitude_{source}", np.abs(matrix))
         steps.append(step)
         sizes.append(step["constant"].size)
-        if "kind" in step and str(step["kind"]) not in ("clipped_relu", "maxmin"):
+        if "kind" in step and str(step["kind"]) not in ("clipped_relu", "maxmin", STRAIGHT):
             raise ValueError(f"an activation {step['kind']}")
     if not steps or "kind" in steps[-1] or not all("kind" in step for step in steps[:-1]):
         raise ValueError("steps are missing")
@@ -100,11 +102,40 @@ def activate(step: Step, z: Array) -> Array:
     """The activation's output, of one point or of several."""
     if step["kind"] == "clipped_relu":
         return np.minimum(np.maximum(z, 0), step["upper"])
+    if step["kind"] == STRAIGHT:
+        return step["at_zero"] + area(step, 0.0 * z, z)
     p, q = step["pairs"]
     h = np.empty_like(z)
     h[..., p] = np.minimum(np.maximum(z[..., p], z[..., q]), step["upper"])
     h[..., q] = np.maximum(np.minimum(z[..., p], z[..., q]), step["lower"])
     return h
+
+
+def area(step: Step, start: Array, end: Array) -> Array:
+    """How much an activation of straight pieces grows between two points."""
+    edges = [-np.inf, *step["kinks"], np.inf]
+    total = np.zeros(np.broadcast(start, end).shape)
+    for k, gradient in enumerate(step["gradients"]):
+        total = total + gradient * (
+            np.clip(end, edges[k], edges[k + 1]) - np.clip(start, edges[k], edges[k + 1])
+        )
+    return total
+
+
+def straight(step: Step, z: Array, rho: Array) -> tuple[Array, Array]:
+    """Smallest and largest mean slope between z and any point of its box."""
+    slopes = [local(step, z, side) for side in (-1, 1)]
+    ends = [(z - rho, rho > 0), (z + rho, rho > 0)]
+    for point, there in ends + [(k, np.abs(k - z) < rho) for k in step["kinks"]]:
+        there, so_far = there & (point != z), np.array(slopes[0])
+        slopes.append(np.divide(area(step, z, point), point - z, so_far, where=there))
+    return np.min(slopes, axis=0), np.max(slopes, axis=0)
+
+
+def local(step: Step, z: Array, side: int) -> Array:
+    """The slope beside z."""
+    place = np.searchsorted(step["kinks"], z, side="right" if side > 0 else "left")
+    return np.asarray(step["gradients"][place], dtype=float)
 
 
 def affine(step: Step, h: list[Array]) -> Array:
@@ -136,6 +167,10 @@ def weigh(step: Step, z: Array, rho: Array) -> Any:
         with np.errstate(divide="ignore", invalid="ignore"):
             low = np.where((z > 0) & (z < top), np.minimum(1, np.minimum(z, top - z) / rho), 0)
         return high, (high > 0) * 1.0, np.where(high > 0, np.clip(low, 0, 1), 0), high
+    if step["kind"] == STRAIGHT:
+        low, high = straight(step, z, rho)
+        most = np.maximum(np.abs(low), np.abs(high))
+        return most, (most > 0) * 1.0, low, high
     p, q = step["pairs"]
     first, second = z[p] - rho[p] >= z[q] + rho[q], z[q] - rho[q] >= z[p] + rho[p]
     both, certain = np.maximum(rho[p], rho[q]), first | second
@@ -167,6 +202,7 @@ def bound(
         rho = np.asarray(sum(moved(balls[b], m) for b, m in parts))
         rows, columns, low, high = weigh(step, z, rho)
         ball = {"step": step, "z": z, "rho": rho, "columns": columns, "low": low, "high": high}
+        ball["rows"] = rows
         ball["before"], ball["behind"] = (
             sum(
                 np.linalg.norm(weights[:, None] * m * balls[b]["columns"], 2) * balls[b]["behind"]
@@ -192,7 +228,7 @@ def moved(ball: Step, matrix: Array) -> Array:
     """How far a ball can move each row of a matrix: of two ways to see the ball the better one."""
     most = ball["behind"] * np.linalg.norm(matrix * ball["columns"], axis=1)
     if ball["low"] is not None:
-        most = np.minimum(most, ball["before"] * np.linalg.norm(matrix * ball["high"], axis=1))
+        most = np.minimum(most, ball["before"] * np.linalg.norm(matrix * ball["rows"], axis=1))
     return most
 
 
@@ -206,14 +242,8 @@ def backward(front: dict[int, Array], balls: list[Step]) -> Any:
     while passable := [b for b in front if balls[b]["low"] is not None]:
         c, ball = front.pop(max(passable)), balls[max(passable)]
         z, rho, low, high = (ball[name] for name in ("z", "rho", "low", "high"))
-        top = ball["step"]["upper"]
-        slope, open_part = (low + high) / 2, (high - low) / 2
-        zero = (z - rho < 0) & (z + rho > 0)
-        clip = (z - rho < top) & (z + rho > top)
-        convex, concave = zero & ~clip & (c > 0) & (high > 0), clip & ~zero & (c < 0) & (high > 0)
-        slope = np.where(convex, z > 0, np.where(concave, z < top, slope))
-        open_part = np.abs(c) * np.where(convex | concave, 0, open_part)
-        scaled = np.divide(open_part, high, np.zeros_like(c), where=open_part > 0)
+        slope, open_part = tangent(ball["step"], z, rho, c, low, high)
+        scaled = np.divide(open_part, ball["rows"], np.zeros_like(c), where=open_part > 0)
         rest += min(
             np.linalg.norm(scaled) * ball["behind"],
             np.linalg.norm(open_part) * ball["before"],
@@ -225,8 +255,29 @@ def backward(front: dict[int, Array], balls: list[Step]) -> Any:
     return best
 
 
+def tangent(
+    step: Step, z: Array, rho: Array, c: Array, low: Array, high: Array
+) -> tuple[Array, Array]:
+    """A slope that bounds c times an activation from below, and what it leaves open."""
+    slope, rest = (low + high) / 2, (high - low) / 2
+    if step["kind"] == STRAIGHT:
+        bends = np.diff(step["gradients"])[:, None] * (
+            np.abs(step["kinks"][:, None] - z[None]) < rho[None]
+        )
+        fits = ((bends >= 0).all(axis=0) & (c > 0)) | ((bends <= 0).all(axis=0) & (c < 0))
+        return np.where(fits, local(step, z, 1), slope), np.abs(c) * np.where(fits, 0, rest)
+    top = step["upper"]
+    zero = (z - rho < 0) & (z + rho > 0)
+    clip = (z - rho < top) & (z + rho > top)
+    convex, concave = zero & ~clip & (c > 0) & (high > 0), clip & ~zero & (c < 0) & (high > 0)
+    slope = np.where(convex, z > 0, np.where(concave, z < top, slope))
+    return slope, np.abs(c) * np.where(convex | concave, 0, rest)
+
+
 def slope(step: Step, z: Array, g: Array) -> Array:
     """The gradient before an activation from that behind it."""
+    if step["kind"] == STRAIGHT:
+        return g * local(step, z, 1)
     if step["kind"] == "clipped_relu":
         return g * ((z > 0) & (z < step["upper"]))
     p, q = step["pairs"]
@@ -304,8 +355,17 @@ def allowance(steps: list[Step], x: Array) -> Array:
         moved = sum(
             reach[b] * (top(step, b) + lost * np.linalg.norm(step["absolute"][b])) for b, _ in parts
         )
-        reach.append(np.linalg.norm(own, axis=1) + moved)
+        reach.append(passed(step, z, h[-1], np.linalg.norm(own, axis=1) + moved))
     return 1.01 * box
+
+
+def passed(step: Step, z: Array, h: Array, reach: Array) -> Array:
+    """How far off an activation may be whose input is off by so much."""
+    if step.get("kind") != STRAIGHT:
+        return reach
+    most = np.abs(step["gradients"]).max()
+    own = PIECES * (UNIT * (np.abs(h) + most * np.abs(z)) + SMALLEST * (1 + most))
+    return 1.01 * most * reach + 1.01 * np.linalg.norm(own, axis=1)
 
 
 def relative(step: Step) -> float:
