@@ -62,7 +62,7 @@ PRIVATE = {
     "_fn": {"models/labels.py"},
     "_functional": {"rules/walk.py"},
     "_get_metrics_result_or_logs": {"models/batches.py", "models/train_step/torch.py"},
-    "_keras_history": {"rules/activations.py", "rules/bounded.py", "rules/registry.py"},
+    "_keras_history": {"rules/bounded.py", "rules/registry.py"},
     "_layers": {"rules/signature.py"},
     "_loss_tracker": {"models/robust_step.py"},
     "_maybe_symbolic_build": {"models/train_step/tensorflow.py"},

@@ -7,9 +7,9 @@ import keras
 from keraslip import activations
 from keraslip.layers.clipped_relu import finite_number, threshold_weight
 from keraslip.layers.maxmin import MaxMin
+from keraslip.rules.bases import ActivationRule
 from keraslip.rules.linear import full_precision
 from keraslip.rules.registry import register_rule
-from keraslip.rules.rule import ActivationRule
 
 Tensor = Any
 

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 
 from keraslip import activations
+from keraslip.rules.bases import ActivationRule
 from keraslip.rules.linear import full_precision
 from keraslip.rules.registry import register_rule
-from keraslip.rules.rule import ActivationRule
 
 Tensor = Any
 

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from keraslip import activations
+from keraslip.rules.bases import ActivationRule
 from keraslip.rules.registry import register_rule
-from keraslip.rules.rule import ActivationRule
 
 Tensor = Any
 

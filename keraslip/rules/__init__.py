@@ -5,12 +5,12 @@ from keraslip.rules import linear as _linear  # noqa: F401
 from keraslip.rules import merge as _merge  # noqa: F401
 from keraslip.rules import scale as _scale  # noqa: F401
 from keraslip.rules import shape as _shape  # noqa: F401
+from keraslip.rules.bases import ActivationRule as ActivationRule
+from keraslip.rules.bases import LinearRule as LinearRule
 from keraslip.rules.propagation import BOUNDS as BOUNDS
 from keraslip.rules.propagation import Propagation as Propagation
 from keraslip.rules.registry import register_rule as register_rule
 from keraslip.rules.registry import rule_for as rule_for
-from keraslip.rules.rule import ActivationRule as ActivationRule
-from keraslip.rules.rule import LinearRule as LinearRule
 from keraslip.rules.rule import MismatchError as MismatchError
 from keraslip.rules.rule import Rule as Rule
 from keraslip.rules.rule import UnsupportedLayerError as UnsupportedLayerError

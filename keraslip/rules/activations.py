@@ -6,14 +6,15 @@ import keras
 from keras import ops
 
 from keraslip.activations import ClippedReLU
+from keraslip.rules.bases import ActivationRule, fused_activation
 from keraslip.rules.interpreter import Form, Interpreter
-from keraslip.rules.registry import register_rule
-from keraslip.rules.rule import ActivationRule, Rule, UnsupportedLayerError, fused_activation
+from keraslip.rules.registry import bare_operation, register_rule
+from keraslip.rules.rule import Rule, UnsupportedLayerError
 
 
 @register_rule(keras.layers.Activation)
 class ActivationLayerRule(Rule):
-    """`Activation("linear")` and `Activation("relu")`."""
+    """`Activation("linear")`, and those of functions that have a rule, such as `"relu"`."""
 
     def check(self, operation: Any) -> None:
         super().check(operation)
@@ -41,18 +42,9 @@ class ReLURule(ActivationRule):
         return ClippedReLU(None if limit is None else ops.convert_to_tensor(limit, "float32"))
 
 
-def _relu_operation() -> type:
-    # Bare keras.ops.relu in a graph: its class has no public name, a symbolic call shows it.
-    return type(_producer(ops.relu(keras.KerasTensor((None, 1)))))
-
-
-def _producer(tensor: Any) -> Any:
-    return tensor._keras_history.operation
-
-
-@register_rule(_relu_operation())
-class ReLUOperationRule(ActivationRule):
-    """A bare `keras.ops.relu(x)` in the graph."""
+@register_rule(bare_operation(ops.relu), keras.activations.relu)
+class ReLUFunctionRule(ActivationRule):
+    """A bare `keras.ops.relu(x)` in the graph, and `activation="relu"`."""
 
     def kind(self, layer: Any) -> ClippedReLU:
         return ClippedReLU()

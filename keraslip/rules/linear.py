@@ -17,8 +17,9 @@ from keraslip.linear import (
     ReshapeMap,
     compose,
 )
+from keraslip.rules.bases import LinearRule
 from keraslip.rules.registry import register_rule
-from keraslip.rules.rule import LinearRule, UnsupportedLayerError, broadcasts
+from keraslip.rules.rule import UnsupportedLayerError, broadcasts
 
 Tensor = Any
 Shape = tuple[int, ...]

@@ -8,16 +8,19 @@ import keras
 from keraslip.rules.rule import Rule, UnsupportedLayerError
 
 _RULES: dict[type, Rule] = {}
+#: Rules of the functions that layers take as `activation`.
+_FUNCTIONS: dict[Any, Rule] = {}
 R = TypeVar("R", bound=type[Rule])
 
 
-def register_rule(*operations: type) -> Callable[[R], R]:
+def register_rule(*operations: Any) -> Callable[[R], R]:
     """Class decorator that registers a `Rule` for layer types.
 
     Types are matched exactly: a subclass with another `call` needs a rule of its own.
 
     Args:
-        *operations: Layer classes, or classes of bare operations such as `x + y`.
+        *operations: Layer classes, classes of bare operations such as `x + y`, or functions that layers
+            take as `activation`; of these the rule is an `ActivationRule`, whose `kind` gets the function.
 
     Returns:
         The decorator.
@@ -37,12 +40,13 @@ def register_rule(*operations: type) -> Callable[[R], R]:
 
     def register(rule: R) -> R:
         for operation in operations:
-            if operation in _RULES:
+            known = _RULES if isinstance(operation, type) else _FUNCTIONS
+            if operation in known:
                 raise ValueError(
-                    f"{operation.__name__} already has the rule {type(_RULES[operation]).__name__}. "
+                    f"{operation.__name__} already has the rule {type(known[operation]).__name__}. "
                     f"Received: {rule.__name__}"
                 )
-            _RULES[operation] = rule()
+            known[operation] = rule()
         return rule
 
     return register
@@ -89,3 +93,10 @@ def bare_operation(build: Callable[[Any], Any]) -> type:
     """
     operation = build(keras.KerasTensor((None, 1)))._keras_history.operation
     return type(operation)
+
+
+def rule_for_function(function: Any) -> Rule | None:
+    """The rule of what a layer takes as `activation`: a function, or a layer; `None` if it has none."""
+    if function in _FUNCTIONS:
+        return _FUNCTIONS[function]
+    return _RULES.get(type(function))

@@ -3,10 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-import keras
-
-from keraslip.activations import Activation, ClippedReLU
-from keraslip.linear import LinearMap
 from keraslip.rules.interpreter import Form, Interpreter
 
 Tensor = Any
@@ -60,72 +56,7 @@ class Rule(ABC):
         """
 
 
-class LinearRule(Rule):
-    """Base for layers `activation(W x + b)`: override `linear_map`."""
-
-    @abstractmethod
-    def linear_map(self, layer: Any, in_shape: tuple[int, ...]) -> LinearMap:
-        """The map W of a layer.
-
-        Args:
-            layer: The layer.
-            in_shape: Shape of one input, without the batch axis.
-        """
-
-    def bias(self, layer: Any) -> Tensor | None:
-        """What is added to `W x`, broadcastable to the output, or `None`."""
-        return None
-
-    def check(self, operation: Any) -> None:
-        super().check(operation)
-        fused_activation(operation)
-
-    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
-        linear_map, bias = self.linear_map(operation, args[0].shape), self.bias(operation)
-        if bias is not None and not broadcasts(tuple(bias.shape), (1, *linear_map.out_shape)):
-            raise UnsupportedLayerError(
-                "What is added to the output does not have its shape, or one that broadcasts to it. "
-                f"Received: {tuple(bias.shape)} for an output of shape {linear_map.out_shape}"
-            )
-        form = context.linear(args[0], linear_map, bias)
-        activation = fused_activation(operation)
-        return form if activation is None else context.activate(form, activation)
-
-
-class ActivationRule(Rule):
-    """Base for activations: override `kind`."""
-
-    @abstractmethod
-    def kind(self, layer: Any) -> Activation:
-        """What the activation is, with the layer's coefficients.
-
-        Args:
-            layer: The layer.
-        """
-
-    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
-        return context.activate(args[0], self.kind(operation))
-
-
 def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     """Whether a tensor of a shape broadcasts to another one without enlarging it."""
     sides = zip(reversed(shape), reversed(to), strict=False)
     return len(shape) <= len(to) and all(a in (1, b) for a, b in sides)
-
-
-def fused_activation(layer: Any) -> Activation | None:
-    """A layer's `activation` argument; `None` if it is linear.
-
-    Raises:
-        UnsupportedLayerError: for any activation but linear and relu.
-    """
-    activation = getattr(layer, "activation", None)
-    if activation is None or activation is keras.activations.linear:
-        return None
-    if activation is keras.activations.relu:
-        return ClippedReLU()
-    name = getattr(activation, "__name__", repr(activation))
-    raise UnsupportedLayerError(
-        f"its activation {name!r} has no rule; use 'linear' or 'relu', "
-        "or a keraslip.layers activation after it"
-    )

@@ -6,9 +6,10 @@ from typing import Any
 import keras
 
 from keraslip.linear import LinearMap, PermuteMap, ReshapeMap, ZeroPadMap, compose
+from keraslip.rules.bases import LinearRule
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import register_rule
-from keraslip.rules.rule import LinearRule, Rule
+from keraslip.rules.rule import Rule
 
 Shape = tuple[int, ...]
 
