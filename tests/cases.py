@@ -147,6 +147,11 @@ LAYERS = {
     "fused relu of conv": Case(IMAGE, layers.Conv2D(3, 3, activation="relu")),
     "relu layer": Case(FLAT, behind(layers.ReLU())),
     "relu with a limit": Case(FLAT, behind(layers.ReLU(max_value=0.5))),
+    "leaky relu": Case(FLAT, behind(layers.LeakyReLU(0.3))),
+    "steep leaky relu": Case(FLAT, behind(layers.LeakyReLU(2.0))),
+    "falling leaky relu": Case(FLAT, behind(lambda x: ops.leaky_relu(x, -0.5)), attacked=True),
+    "leaky relu with a limit": Case(FLAT, behind(layers.ReLU(0.5, negative_slope=0.1))),
+    "fused leaky relu of conv": Case(IMAGE, layers.Conv2D(3, 3, activation="leaky_relu")),
     "bare relu": Case(FLAT, behind(ops.relu)),
     "clipped relu of images": Case(IMAGE, lambda x: ClippedReLU(0.5)(conv()(ClippedReLU(0.5)(x)))),
     "clipped maxmin of images": Case(

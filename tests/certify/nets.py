@@ -99,12 +99,21 @@ def forward(net: Network, x: np.ndarray) -> dict[int, np.ndarray]:
 
 def _activated(node: Any, z: np.ndarray) -> np.ndarray:
     act = node.activation
+    if isinstance(act, activations.PiecewiseLinear):
+        return _straight(act, z)
     upper, lower = clips_of(act)
     if isinstance(act, activations.ClippedReLU):
         return np.minimum(np.maximum(z, 0.0), upper)
     p, q = np.split(z, 2, axis=act.axis)
     large, small = np.minimum(np.maximum(p, q), upper), np.maximum(np.minimum(p, q), lower)
     return np.concatenate([large, small], axis=act.axis)
+
+
+def _straight(act: Any, z: np.ndarray) -> np.ndarray:
+    """Straight pieces between points of the graph, the outer ones far away."""
+    points = np.array([-1e3, *act.kinks, 1e3])
+    heights = np.cumsum([0.0, *np.diff(points) * np.array(act.gradients)])
+    return np.interp(z, points, heights) - np.interp(0.0, points, heights) + act.at_zero
 
 
 def clips_of(act: Any) -> tuple[Any, Any]:
@@ -132,6 +141,8 @@ def gradient(net: Network, x: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 def _activation_gradient(node: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
     act = node.activation
+    if isinstance(act, activations.PiecewiseLinear):
+        return g * np.array(act.gradients)[np.searchsorted(act.kinks, z)]
     upper, lower = clips_of(act)
     if isinstance(act, activations.ClippedReLU):
         return g * ((z > 0) & (z < upper))

@@ -46,7 +46,7 @@ LAYERS = {
     "Squared": lambda: Squared(name="square"),
     "Doubled": lambda: Doubled(4, name="square"),
     "tanh": lambda: keras.layers.Dense(4, activation="tanh", name="square"),
-    "leaky": lambda: keras.layers.LeakyReLU(name="square"),
+    "elu": lambda: keras.layers.ELU(name="square"),
     "shifted": lambda: keras.layers.ReLU(threshold=0.5, name="square"),
 }
 
