@@ -20,7 +20,7 @@ import keraslip
 from tests.harness import model_of
 
 Tensor = Any
-IMAGE, FLAT = (5, 4, 2), (6,)
+IMAGE, STEPS, FLAT = (5, 4, 2), (6, 2), (6,)
 ClippedReLU, ClippedMaxMin = keraslip.layers.ClippedReLU, keraslip.layers.ClippedMaxMin
 MaxMin = keraslip.layers.MaxMin
 
@@ -129,7 +129,39 @@ LAYERS = {
     "rescaling of channels": Case(
         IMAGE, lambda x: theta(layers.Rescaling([1.0, -2.0])(theta(dense(2)(x))))
     ),
+    "conv transposed": Case(
+        IMAGE, between(layers.Conv2DTranspose(3, 3, strides=2, padding="same"))
+    ),
+    "conv transposed, valid": Case(IMAGE, between(layers.Conv2DTranspose(3, (2, 3), (3, 2)))),
+    "upsampling": Case(IMAGE, between(layers.UpSampling2D((2, 3)))),
+    # Linear layers of sequences.
+    "conv of sequences": Case(STEPS, lambda x: theta(layers.Conv1D(4, 3, 2, padding="same")(x))),
+    "conv, causal": Case(
+        STEPS,
+        lambda x: theta(
+            layers.Conv1D(4, 2, dilation_rate=2, padding="causal")(theta(layers.Conv1D(4, 3)(x)))
+        ),
+    ),
+    "average pooling of sequences": Case(
+        STEPS, lambda x: theta(dense(4)(layers.AveragePooling1D(3, 2, "same")(theta(dense(4)(x)))))
+    ),
+    "global pooling of sequences": Case(
+        STEPS, lambda x: layers.GlobalAveragePooling1D()(theta(dense(4)(x)))
+    ),
+    "global pooling of sequences, kept": Case(
+        STEPS,
+        lambda x: theta(dense(4)(layers.GlobalAveragePooling1D(keepdims=True)(theta(dense(4)(x))))),
+    ),
+    "upsampling of sequences": Case(
+        STEPS, lambda x: theta(dense(4)(layers.UpSampling1D(2)(theta(dense(4)(x)))))
+    ),
     # Layers that move entries.
+    "cropping": Case(IMAGE, between(layers.Cropping2D(((1, 0), (0, 2))))),
+    "cropping, pending": Case(IMAGE, lambda x: theta(layers.Cropping2D(1)(conv()(x)))),
+    "cropping of sequences": Case(STEPS, lambda x: theta(dense(4)(layers.Cropping1D((1, 2))(x)))),
+    "zero padding of sequences": Case(
+        STEPS, lambda x: theta(dense(4)(layers.ZeroPadding1D((1, 2))(theta(dense(4)(x)))))
+    ),
     "flatten": Case(IMAGE, layers.Flatten()),
     "flatten behind": Case(IMAGE, lambda x: dense()(layers.Flatten()(theta(conv()(x))))),
     "reshape": Case(IMAGE, between(layers.Reshape((2, 10, 4)))),

@@ -1,4 +1,4 @@
-"""Maps that only move entries: reshape, permute, zero padding."""
+"""Maps that only move entries: reshape, permute, zero padding, cropping."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Tensor = Any
 
 @dataclass(frozen=True, eq=False)
 class MovingMap(LinearMap):
-    """Base of the maps whose output entries are input entries, each used once, or zeros.
+    """Base of the maps whose output entries are input entries, each used at most once, or zeros.
 
     A subclass gives `forward` and `adjoint`, and `out_shape` where the shape changes.
 
@@ -116,3 +116,27 @@ class ZeroPadMap(MovingMap):
     def adjoint(self, y: Tensor) -> Tensor:
         cuts = zip(self.in_shape, self.padding, strict=True)
         return y[(slice(None), *(slice(before, before + n) for n, (before, _) in cuts))]
+
+
+@dataclass(frozen=True, eq=False)
+class CropMap(MovingMap):
+    """Entries cut off at the ends of the axes.
+
+    Args:
+        in_shape: Shape of one input.
+        cropping: For every axis the entries to cut off before and after.
+    """
+
+    cropping: tuple[tuple[int, int], ...]
+
+    @property
+    def out_shape(self) -> Shape:
+        sizes = zip(self.in_shape, self.cropping, strict=True)
+        return tuple(n - before - after for n, (before, after) in sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = zip(self.out_shape, self.cropping, strict=True)
+        return x[(slice(None), *(slice(before, before + n) for n, (before, _) in kept))]
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.arithmetic.pad(y, ((0, 0), *self.cropping))

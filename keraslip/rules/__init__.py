@@ -3,7 +3,9 @@
 from keraslip.rules import activations as _activations  # noqa: F401 - registers its rules
 from keraslip.rules import linear as _linear  # noqa: F401
 from keraslip.rules import merge as _merge  # noqa: F401
+from keraslip.rules import resize as _resize  # noqa: F401
 from keraslip.rules import scale as _scale  # noqa: F401
+from keraslip.rules import sequence as _sequence  # noqa: F401
 from keraslip.rules import shape as _shape  # noqa: F401
 from keraslip.rules.bases import ActivationRule as ActivationRule
 from keraslip.rules.bases import LinearRule as LinearRule

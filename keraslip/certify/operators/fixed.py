@@ -10,6 +10,7 @@ from keraslip.certify.operators.proved import Proved, Tensor, register_operator
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import (
     AveragePoolMap,
+    CropMap,
     Identity,
     LinearMap,
     MeanMap,
@@ -24,6 +25,7 @@ from keraslip.linear import (
 @register_operator(ReshapeMap)
 @register_operator(PermuteMap)
 @register_operator(ZeroPadMap)
+@register_operator(CropMap)
 class ProvedMoving(Proved):
     """Every output entry is one input entry, used once, or zero."""
 

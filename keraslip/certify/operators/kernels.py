@@ -15,9 +15,9 @@ from keraslip.certify.norms.rounding import (
     times,
     up,
 )
-from keraslip.certify.operators.proved import Proved, Tensor, register_operator
+from keraslip.certify.operators.proved import Proved, Tensor, prove, register_operator
 from keraslip.certify.operators.upwards import Upwards
-from keraslip.linear import ConvMap, DenseMap, DiagonalMap, ExactScaleMap
+from keraslip.linear import AdjointMap, ConvMap, DenseMap, DiagonalMap, ExactScaleMap
 
 #: Above this many coefficients a convolution is not written out to sharpen its global norm.
 _WRITTEN_OUT = 4_000_000
@@ -173,3 +173,13 @@ def mixed_norm(column_sum: float, row_sum: float, terms: int, slack: float) -> f
         slack: See `Proved`.
     """
     return raised(mixed_bound(float(column_sum), float(row_sum), terms) * (1.0 + slack) * INFLATION)
+
+
+@register_operator(AdjointMap)
+class ProvedAdjoint(Proved):
+    """A transposed map: its norm is that of the map."""
+
+    map: AdjointMap
+
+    def build_norm(self) -> float:
+        return min(super().build_norm(), prove(self.map.of).build_norm())
