@@ -18,8 +18,8 @@ class MaskedLipschitzConv2D(MaskedNorm, keras.layers.Conv2D):
     Args:
         filters: Number of output channels.
         kernel_size: Integer or pair.
-        **kwargs: All other arguments of `keras.layers.Conv2D`. `activation` may be `None`, or a function with a rule, such as
-            `"relu"` and `"leaky_relu"`, in a bounded model.
+        **kwargs: All other arguments of `keras.layers.Conv2D`. `activation` may be `None`
+            or a function with a rule, such as `"relu"`, in a bounded model.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)` if

@@ -17,8 +17,8 @@ class MaskedLipschitzDense(MaskedNorm, keras.layers.Dense):
 
     Args:
         units: Positive integer, size of the output.
-        **kwargs: All other arguments of `keras.layers.Dense`. `activation` may be `None`, or a function with a rule, such as
-            `"relu"` and `"leaky_relu"`, in a bounded model.
+        **kwargs: All other arguments of `keras.layers.Dense`. `activation` may be `None`
+            or a function with a rule, such as `"relu"`, in a bounded model.
 
     Input shape:
         `(batch, ..., features)`.
