@@ -5,9 +5,10 @@ from typing import Any
 import keras
 
 from keraslip.linear import AdjointMap, ConvGeometry, ConvMap, CropMap, LinearMap, RepeatMap
+from keraslip.rules.bases import LinearRule
 from keraslip.rules.linear import Conv2DRule, full_precision, in_channels_last
 from keraslip.rules.registry import register_rule
-from keraslip.rules.rule import LinearRule, UnsupportedLayerError
+from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.shape import MovingRule
 
 Shape = tuple[int, ...]
