@@ -3,6 +3,7 @@
 A graph of them runs where Keras is missing, and also becomes ONNX.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,16 +33,18 @@ class Graph(GraphWindows):
 
     def __init__(self) -> None:
         self.stored: list[tf.Variable] = []
-        self._known: dict[int, tuple[np.ndarray, tf.Variable]] = {}
+        self._known: dict[tuple[Any, bytes], tf.Variable] = {}
 
     def constant(self, array: np.ndarray) -> Tensor:
         """See `Arithmetic.constant`."""
-        if id(array) not in self._known:
+        array = np.asarray(array, "float64")
+        # By content: a graph that is traced again makes some arrays anew, and may create no variable then.
+        key = array.shape, hashlib.sha256(array.tobytes()).digest()
+        if key not in self._known:
             with tf.init_scope():  # outside of the function that is being traced
-                variable = tf.Variable(array, trainable=False, dtype=tf.float64)
-            self.stored.append(variable)
-            self._known[id(array)] = array, variable  # the array is kept, so its id stays its own
-        return self._known[id(array)][1].read_value()
+                self._known[key] = tf.Variable(array, trainable=False, dtype=tf.float64)
+            self.stored.append(self._known[key])
+        return self._known[key].read_value()
 
     def relu(self, x: Tensor) -> Tensor:
         """See `Arithmetic.relu`."""
