@@ -5,8 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 from keraslip.arithmetic import Formula
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 #: Covers the rounding, in float64, of the few operations that make a slope.
 PAD = 4e-16

@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keraslip.activations.activation import PAD, Activation, Slopes
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from keraslip.arithmetic.geometry import ConvGeometry, PoolGeometry, Shape
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class Arithmetic(Protocol):

@@ -11,8 +11,7 @@ from keraslip.arithmetic.float64_windows import average_pool as average_pool
 from keraslip.arithmetic.float64_windows import conv as conv
 from keraslip.arithmetic.float64_windows import conv_adjoint as conv_adjoint
 from keraslip.arithmetic.float64_windows import conv_kernel as conv_kernel
-
-Array = np.ndarray
+from keraslip.typing import Array
 
 abs = np.abs
 sqrt = np.sqrt

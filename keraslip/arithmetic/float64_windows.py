@@ -3,8 +3,7 @@
 import numpy as np
 
 from keraslip.arithmetic.geometry import ConvGeometry, PoolGeometry, Shape
-
-Array = np.ndarray
+from keraslip.typing import Array
 
 
 def conv_kernel(kernel: Array, geometry: ConvGeometry, channels: int) -> Array:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-Shape = tuple[int, ...]
+from keraslip.typing import Shape
 
 
 @dataclass(frozen=True)

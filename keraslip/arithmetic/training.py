@@ -10,8 +10,7 @@ from keraslip.arithmetic.training_windows import average_pool as average_pool
 from keraslip.arithmetic.training_windows import conv as conv
 from keraslip.arithmetic.training_windows import conv_adjoint as conv_adjoint
 from keraslip.arithmetic.training_windows import conv_kernel as conv_kernel
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 stop_gradient = ops.stop_gradient
 abs = ops.abs

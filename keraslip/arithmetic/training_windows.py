@@ -1,12 +1,9 @@
 """Convolutions and pooling on `keras.ops`, and the adjoint of every convolution as one convolution."""
 
-from typing import Any
-
 from keras import ops
 
 from keraslip.arithmetic.geometry import ConvGeometry, PoolGeometry, Shape
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 def conv_kernel(kernel: Tensor, geometry: ConvGeometry, channels: int) -> Tensor:

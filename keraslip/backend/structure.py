@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 def logits_of(model: Any, x: Tensor) -> Tensor:

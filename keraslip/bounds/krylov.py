@@ -1,11 +1,11 @@
 """Largest singular vectors of many small problems at once: a few Lanczos steps for every sample."""
 
 from collections.abc import Callable
-from typing import Any
 
 from keras import ops
 
-Tensor = Any
+from keraslip.typing import Tensor
+
 Map = Callable[[Tensor], Tensor]
 
 #: A new direction shorter than this share of what it was taken from is rounding: the space has ended.

@@ -1,15 +1,13 @@
 """Worst-case logits: how far each class can gain on the true one inside the ball."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from keras import ops
 
 from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.bounds.numerics import l2_norm, per_sample, safe_sqrt
 from keraslip.linear import LinearMap
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 #: Steps of the search for the dual's multiplier; any count is sound.
 _DUAL_STEPS = 4

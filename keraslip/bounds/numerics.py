@@ -1,13 +1,10 @@
 """Norms that neither overflow, underflow nor give NaN gradients at zero."""
 
-from typing import Any
-
 from keras import ops
 
 from keraslip.arithmetic import training
 from keraslip.linear import magnitudes
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 def _flatten(x: Tensor) -> Tensor:

@@ -1,14 +1,11 @@
 """Norms of masked linear maps from below, a few products for every sample: estimates, for training."""
 
-from typing import Any
-
 from keras import ops
 
 from keraslip.bounds.krylov import largest_input
 from keraslip.bounds.numerics import euclidean, normalize, per_sample
 from keraslip.linear import LinearMap
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 #: Above this count the iterations with gradients run in a loop of the backend rather than unrolled.
 _UNROLL = 4

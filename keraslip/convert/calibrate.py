@@ -8,8 +8,7 @@ import numpy as np
 from keras import ops
 
 from keraslip.layers import ClippedReLU
-
-Array = np.ndarray
+from keraslip.typing import Array
 
 
 def set_thresholds(model: Any, x: Array, quantile: float) -> None:

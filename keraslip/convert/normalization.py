@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-Array = np.ndarray
+from keraslip.typing import Array
 
 
 def affine(layer: Any) -> tuple[Array, Array]:

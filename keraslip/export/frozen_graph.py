@@ -1,7 +1,5 @@
 """The frozen certificate as a TensorFlow graph: global proved norms and anchored slopes, in float64."""
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
@@ -9,8 +7,7 @@ from keraslip.certify.bound.network import Network
 from keraslip.certify.norms.rounding import SMALLEST, Execution
 from keraslip.export.frozen_pass import FrozenPass
 from keraslip.export.graph_operators import Constants
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 #: More than a cast to float32 changes a number by.
 _CAST = 2.0**-23

@@ -1,7 +1,6 @@
 """The frozen certificate's graph: `SoundPass` with global norms in a graph's arithmetic, and margins."""
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,8 +15,7 @@ from keraslip.certify.norms.rounding import FLOAT64, Execution, gamma
 from keraslip.certify.operators import Proved
 from keraslip.export.graph_operators import Constants, InGraph, graph_upwards
 from keraslip.export.graph_views import each, l2, times, up
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class FrozenPass(SoundPass):

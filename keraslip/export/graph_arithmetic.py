@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keraslip.export.graph_windows import GraphWindows
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class Graph(GraphWindows):

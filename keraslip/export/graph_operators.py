@@ -1,14 +1,11 @@
 """The certifier's maps on the tensors of a graph; what a proof knows of them are numbers all the same."""
 
-from typing import Any
-
 from keraslip.certify.norms.rounding import TINY
 from keraslip.certify.operators import Proved, Upwards
 from keraslip.export.graph_arithmetic import Graph
 from keraslip.export.graph_views import each, l2, largest, times, up
 from keraslip.linear import LinearMap
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class Constants(Graph):

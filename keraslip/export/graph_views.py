@@ -1,13 +1,11 @@
 """Bounds as tensors: the arithmetic on them that rounds up."""
 
 import math
-from typing import Any
 
 import tensorflow as tf
 
 from keraslip.certify.norms.rounding import TINY, inflation
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 def up(x: Tensor, terms: float = 0) -> Tensor:

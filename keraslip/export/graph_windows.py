@@ -8,8 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from keraslip.arithmetic.geometry import ConvGeometry, PoolGeometry, Shape
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class GraphWindows:

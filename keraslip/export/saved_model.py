@@ -11,8 +11,7 @@ from keraslip.certify.execution.executed import EXCESS
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.export.frozen_graph import FrozenGraph
 from keraslip.export.self_test import SelfTest
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class ServedModel(tf.Module):

@@ -1,15 +1,13 @@
 """What the masked layers share: the norm of the layer restricted to the units that can vary."""
 
 import zlib
-from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keraslip.bounds.spectral import masked_norm
 from keraslip.linear import LinearMap
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class MaskedNorm:

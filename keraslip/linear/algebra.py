@@ -3,13 +3,12 @@
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keraslip.linear.dense import DiagonalMap
 from keraslip.linear.linear_map import LinearMap, Shape
 from keraslip.linear.moving import MovingMap
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @dataclass(frozen=True, eq=False)

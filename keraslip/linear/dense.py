@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keraslip.linear.linear_map import LinearMap, Shape, channel_scale
 from keraslip.linear.magnitudes import max_abs, mixed_norm, safe_sqrt
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @dataclass(frozen=True, eq=False)

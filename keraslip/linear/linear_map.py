@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from keraslip.arithmetic import Formula
 from keraslip.linear.magnitudes import mixed_norm
-
-Tensor = Any
-Shape = tuple[int, ...]
+from keraslip.typing import Shape, Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 def safe_sqrt(arithmetic: Any, x: Tensor) -> Tensor:

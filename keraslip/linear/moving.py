@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keraslip.linear.linear_map import LinearMap, Shape
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keraslip.arithmetic.geometry import PoolGeometry
 from keraslip.linear.linear_map import LinearMap, Shape
 from keraslip.linear.magnitudes import safe_sqrt
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,7 @@ import keras
 
 from keraslip.losses.robust_loss import RobustLoss, cross_entropy
 from keraslip.schedules import LinearRamp, Schedule, current
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keraslip")

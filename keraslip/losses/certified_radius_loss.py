@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from keraslip.losses.robust_loss import RobustLoss, cross_entropy, growth, number
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 #: Radii beyond this many epsilon are alike.
 _FAR = 1e4

@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from keraslip.losses.robust_loss import RobustLoss
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keraslip")

@@ -7,8 +7,7 @@ import keras
 from keras import ops
 
 from keraslip.losses.robust_loss import RobustLoss, cross_entropy, number
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keraslip")

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class RobustLoss(keras.losses.Loss, ABC):

@@ -17,8 +17,7 @@ from keraslip.rules.norm_shapes import logits_lipschitz
 from keraslip.rules.propagation import LayerRecord, varying_share
 from keraslip.rules.walk import propagate
 from keraslip.schedules import at_progress, current
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @dataclass(frozen=True, eq=False)

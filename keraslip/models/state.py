@@ -11,8 +11,7 @@ from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.locality import Closing
 from keraslip.rules.norm_shapes import norm_shapes
 from keraslip.rules.signature import signature
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class RunState:

@@ -4,8 +4,8 @@ from typing import Any, Protocol
 
 from keraslip.activations import Activation
 from keraslip.linear import LinearMap
+from keraslip.typing import Tensor
 
-Tensor = Any
 #: A tensor on its way through the network; all that a rule may read of it is `shape`, without the batch.
 Form = Any
 

@@ -9,8 +9,7 @@ from keras import ops
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import bare_operation, register_rule
 from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts
-
-Shape = tuple[int, ...]
+from keraslip.typing import Shape
 
 
 @register_rule(keras.layers.Add)

@@ -10,8 +10,7 @@ from keraslip.rules.locality import Closing
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.walk import propagate
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class _Recorder:

@@ -14,8 +14,7 @@ from keraslip.bounds.numerics import per_sample
 from keraslip.bounds.spectral import masked_norm
 from keraslip.linear import LinearMap
 from keraslip.rules.locality import Closing, Locality
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 #: Names of the ways to bound, in the order of the documentation.
 BOUNDS = ("local", "global", "paper")

@@ -13,8 +13,7 @@ from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.registry import rule_for
 from keraslip.rules.rule import UnsupportedLayerError
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-Tensor = Any
+from keraslip.typing import Tensor
 
 _PROGRESS: ContextVar[Any] = ContextVar("keraslip_progress", default=1.0)
 

@@ -7,7 +7,6 @@ from keraslip.activations.sampled import activation_problem
 from keraslip.arithmetic import float64, training
 from keraslip.testing.failure import require
 
-Array = np.ndarray
 #: Of the sums made here, in float64; and of float32.
 _NOISE, _ROUNDED = 1e-12, 1e-5
 #: Draws of boxes.

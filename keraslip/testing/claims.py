@@ -12,9 +12,8 @@ from keraslip.bounds.margins import label_margin, worst_case_logits
 from keraslip.layers.masked import random_unit_vector
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.walk import propagate
+from keraslip.typing import Array, Tensor
 
-Array = np.ndarray
-Tensor = Any
 Runner = Callable[[keras.Model, Callable[..., list[Tensor]]], Callable[..., list[Array]]]
 #: Rows of the first map that points are moved along.
 _ROWS = 48

@@ -8,8 +8,8 @@ import numpy as np
 from keraslip.arithmetic import float64, training
 from keraslip.linear import LinearMap
 from keraslip.testing.failure import place, require
+from keraslip.typing import Array
 
-Array = np.ndarray
 #: Of float64, and of float32, relative to the largest entry.
 _EXACT, _ROUNDED = 1e-9, 1e-4
 #: Entries of the matrix that is written out.

@@ -7,8 +7,7 @@ import numpy as np
 
 from keraslip.attacks import pgd_l2
 from keraslip.testing.claims import Pass
-
-Array = np.ndarray
+from keraslip.typing import Array
 
 
 def points_in_ball(x: Array, epsilon: float, count: int, seed: int = 0) -> Array:

@@ -16,8 +16,8 @@ from keraslip.testing.failure import require
 from keraslip.testing.linear_maps import LARGEST, check_map
 from keraslip.testing.parts import parts
 from keraslip.testing.points import points_in_balls
+from keraslip.typing import Array
 
-Array = np.ndarray
 Build = Callable[[Any], Any]
 
 

@@ -1,12 +1,11 @@
 """Norms over all inputs, and what every source of norms looks like."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from keraslip.certify.operators import NUMPY, Proved, Upwards
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class Norms(Protocol):

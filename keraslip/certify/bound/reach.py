@@ -1,15 +1,13 @@
 """What a pass knows of a ball: radii as lines in epsilon, and the weights they come with."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from keraslip.activations import Slopes
 from keraslip.certify.norms.rounding import up
 from keraslip.certify.operators import NUMPY, Upwards
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @dataclass(frozen=True, eq=False)

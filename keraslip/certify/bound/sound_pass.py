@@ -21,8 +21,7 @@ from keraslip.certify.norms.rounding import (
     up,
 )
 from keraslip.certify.operators import NUMPY, Proved, Upwards, compose
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class SoundPass:

@@ -23,9 +23,7 @@ from keraslip.certify.norms.rounding import (
 )
 from keraslip.certify.operators.upwards import NUMPY, Upwards
 from keraslip.linear import LinearMap
-
-Tensor = Any
-Shape = tuple[int, ...]
+from keraslip.typing import Shape, Tensor
 
 #: A map is written out for its norm up to this many coefficients.
 WRITTEN_OUT = 2_000_000

@@ -9,8 +9,7 @@ import numpy as np
 from keraslip.arithmetic import float64
 from keraslip.certify.norms.rounding import l2, per_sample, times, up
 from keraslip.linear import LinearMap
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @dataclass(frozen=True)
