@@ -105,7 +105,7 @@ def _of_the_whole(model: Any) -> Iterator[Problem]:
         last = model.outputs[0]._keras_history.operation
         yield Problem(last.name, last, ValueError(_not_linear(last)))
     try:
-        check_maps(model)
+        kept(model, "maps", lambda: check_maps(model))
     except MismatchError as error:
         yield Problem(model.name, model, error)
 
