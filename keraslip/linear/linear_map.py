@@ -38,7 +38,7 @@ class LinearMap(Formula, ABC):
 
     #: True where applying the map costs as much as a convolution.
     convolves: ClassVar[bool] = False
-    #: True where ||L x|| = ||x|| and every output entry is one input entry or zero.
+    #: True where every output entry is an input entry, each used at most once, or zero: ||L x|| <= ||x||.
     isometry: ClassVar[bool] = False
     #: Roundings in float32 that a coefficient may carry; 0 for weights as they are stored.
     roundings: ClassVar[int] = 8
