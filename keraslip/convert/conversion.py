@@ -71,12 +71,13 @@ def from_keras(
     if not 0.0 < quantile <= 1.0:
         raise ValueError(f"quantile must be in (0, 1]. Received: quantile={quantile!r}")
     graph = _graph(model, input_shape)
-    builder = _Builder(graph, clips=calibrate is not None)
+    builder = _Builder(graph, clips=False)
     converted = builder.build(model.name)
     check_bounded(converted)
-    if calibrate is None:
-        _check_answers(graph, converted, builder.head)
-    else:
+    _check_answers(graph, converted, builder.head)
+    if calibrate is not None:
+        # Clips change answers, so the network without them was held against the one that was given.
+        converted = _Builder(graph, clips=True).build(model.name)
         calibration.set_thresholds(converted, calibration.some(calibrate), quantile)
     return converted
 

@@ -36,7 +36,7 @@ class OffsetCrossEntropyLoss(RobustLoss):
 
     Reference:
 
-    - Prach, Lampert, 2022, arXiv 2208.03160 (AOL), section 5: offset sqrt(2), temperature 1/4.
+    - Prach, Lampert, 2022, arXiv 2208.03160 (AOL): offset sqrt(2), temperature 1/4.
     """
 
     def __init__(

@@ -20,8 +20,8 @@ class TradesLoss(RobustLoss):
     Args:
         beta: Weight of the divergence, >= 0.
         name: Name of the loss.
-        predicted: Take the worst case against the class that the network predicts, as the published code
-            does, instead of against the label: the second part then asks for robustness alone.
+        predicted: Take the worst case against the class that the network predicts instead of against the
+            label: the second part then asks for robustness alone.
         **kwargs: Arguments of `keras.losses.Loss`.
 
     Example:

@@ -240,11 +240,18 @@ def compose(outer: Proved, inner: Proved) -> Proved:
     if one is None or _lost(one, outer.map, inner.map):
         return Chain(outer, inner)
     kind = type(outer if isinstance(inner.map, DiagonalMap) else inner)
-    exact = isinstance(inner.map, ExactScaleMap) or isinstance(outer.map, ExactScaleMap)
+    exact = _is_exact(inner.map) or _is_exact(outer.map)
     rounded = 0.0 if exact else _FOLDED
     made = kind(one, (1.0 + inner.slack) * (1.0 + outer.slack) * (1.0 + rounded) - 1.0)
     made.folded = True
     return made
+
+
+def _is_exact(linear_map: LinearMap) -> bool:
+    """Whether a product with a scale rounds nothing: seen from its numbers, not from what it says."""
+    if not isinstance(linear_map, ExactScaleMap):
+        return False
+    return bool((np.abs(np.frexp(linear_map.scale)[0]) == 0.5).all())
 
 
 def _changes_nothing(operator: Proved) -> bool:
