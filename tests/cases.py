@@ -90,6 +90,15 @@ def normalization(axis: tuple[int, ...], shape: tuple[int, ...], invert: bool = 
     )
 
 
+def batch_norm(**kwargs: Any) -> Any:
+    """With statistics and a gamma that inference notices, some of it negative."""
+    draw = keras.initializers.RandomUniform
+    seeded = {"beta_initializer": draw(-1.0, 1.0, 1), "gamma_initializer": draw(-2.0, 2.0, 2)}
+    seeded |= {"moving_mean_initializer": draw(-0.5, 0.5, 3)}
+    seeded |= {"moving_variance_initializer": draw(0.05, 2.0, 4)}
+    return layers.BatchNormalization(**seeded, **kwargs)
+
+
 # --- Layers: one line or more for every rule ----------------------------------------------------------
 
 LAYERS = {
@@ -134,6 +143,13 @@ LAYERS = {
     ),
     "conv transposed, valid": Case(IMAGE, between(layers.Conv2DTranspose(3, (2, 3), (3, 2)))),
     "upsampling": Case(IMAGE, between(layers.UpSampling2D((2, 3)))),
+    "batch normalization": Case(IMAGE, lambda x: theta(batch_norm()(conv()(x)))),
+    "batch normalization in front": Case(
+        FLAT, lambda x: theta(dense()(batch_norm(center=False)(theta(dense()(x)))))
+    ),
+    "batch normalization, rows": Case(
+        IMAGE, before(batch_norm(axis=1, scale=False)), attacked=True
+    ),
     # Linear layers of sequences.
     "conv of sequences": Case(STEPS, lambda x: theta(layers.Conv1D(4, 3, 2, padding="same")(x))),
     "conv, causal": Case(

@@ -44,3 +44,7 @@ class Interpreter(Protocol):
     def dropout(self, form: Form, layer: Any) -> Form:
         """Dropout, which is active in training only."""
         ...
+
+    def statistics(self, form: Form, layer: Any) -> tuple[Tensor, Tensor] | None:
+        """Mean and variance of the batch that a `BatchNormalization` uses; `None` for its moving ones."""
+        ...

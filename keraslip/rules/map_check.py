@@ -77,3 +77,6 @@ class _MapCheck:
     def dropout(self, form: Any, layer: Any) -> Any:
         """See `Interpreter`."""
         return form
+
+    def statistics(self, form: Any, layer: Any) -> None:
+        """See `Interpreter`."""

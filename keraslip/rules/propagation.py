@@ -104,6 +104,19 @@ class Propagation:
         kept = growth * ops.cast(drawn > 0.0, ball.center.dtype)
         return AffineForm.closed(dropped(ball, kept, growth))
 
+    def statistics(self, form: AffineForm, layer: Any) -> tuple[Tensor, Tensor] | None:
+        """Those of the batch while training; the layer takes note of them, as in Keras."""
+        if not (self.training and layer.trainable):
+            return None
+        layer(form.center, training=True)
+        axes = [
+            axis
+            for axis in range(len(form.shape) + 1)
+            if axis != layer.axis % (len(form.shape) + 1)
+        ]
+        mean, variance = ops.moments(form.center, axes, synchronized=layer.synchronized)
+        return mean, variance
+
     def activate(self, form: AffineForm, activation: Activation) -> AffineForm:
         """Closes a form by an activation.
 

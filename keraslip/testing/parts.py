@@ -43,6 +43,9 @@ class Parts:
     def dropout(self, form: Any, layer: Any) -> Any:
         return form
 
+    def statistics(self, form: Any, layer: Any) -> None:
+        return None
+
 
 class _Shape:
     """All that a rule may read of a form."""

@@ -128,6 +128,9 @@ class Trace:
         """Nothing: a certificate is about the network at inference."""
         return form
 
+    def statistics(self, form: Node, layer: Any) -> None:
+        """None of a batch: a certificate is about the network at inference."""
+
     def _keep(self, node: Any) -> Any:
         self.nodes.append(node)
         return node
