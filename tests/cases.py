@@ -14,9 +14,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import initializers, layers, ops
 
 import keraslip
+from keraslip.rules.activations import FUNCTIONS
 from tests.harness import model_of
 
 Tensor = Any
@@ -72,6 +73,14 @@ def between(layer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 def behind(layer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """An activation behind a linear map, twice: of the input, and of what it made of that."""
     return lambda x: layer(dense()(layer(dense()(x))))
+
+
+def function_of(name: str) -> Callable[[Tensor], Tensor]:
+    """A function of `keras.ops`, or else of `keras.activations`."""
+    function: Callable[[Tensor], Tensor] = getattr(ops, name, None) or getattr(
+        keras.activations, name
+    )
+    return function
 
 
 def before(layer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -200,6 +209,20 @@ LAYERS = {
     "falling leaky relu": Case(FLAT, behind(lambda x: ops.leaky_relu(x, -0.5)), attacked=True),
     "leaky relu with a limit": Case(FLAT, behind(layers.ReLU(0.5, negative_slope=0.1))),
     "fused leaky relu of conv": Case(IMAGE, layers.Conv2D(3, 3, activation="leaky_relu")),
+    "relu with all": Case(FLAT, behind(lambda x: keras.activations.relu(x, 0.2, 0.7))),
+    "relu6": Case(FLAT, behind(lambda x: layers.Activation("relu6")(9.0 * x))),
+    "prelu": Case(FLAT, behind(layers.PReLU("uniform"))),
+    "prelu of channels": Case(
+        IMAGE, between(layers.PReLU(initializers.RandomNormal(0.0, 2.0, 1), shared_axes=[1, 2]))
+    ),
+    "hard tanh": Case(FLAT, behind(layers.Activation("hard_tanh"))),
+    "hard sigmoid": Case(FLAT, behind(lambda x: layers.Activation("hard_sigmoid")(3.0 * x))),
+    "fused hard sigmoid": Case(FLAT, layers.Dense(6, activation="hard_sigmoid")),
+    "maxmin of rows": Case(IMAGE, between(MaxMin(axis=2))),
+    "group sort": Case(FLAT, behind(keraslip.layers.GroupSort(4))),
+    "group sort of columns": Case(
+        IMAGE, between(keraslip.layers.GroupSort(2, axis=2)), attacked=True
+    ),
     "bare relu": Case(FLAT, behind(ops.relu)),
     "clipped relu of images": Case(IMAGE, lambda x: ClippedReLU(0.5)(conv()(ClippedReLU(0.5)(x)))),
     "clipped maxmin of images": Case(
@@ -230,6 +253,9 @@ LAYERS = {
         FLAT, lambda x: layers.Dropout(0.1)(theta(dense()(x)) + 1.0)
     ),
 }
+
+#: Functions of `keras.activations` and `keras.ops` as bare operations; fused ones are above.
+LAYERS |= {f"bare {name}": Case(FLAT, behind(function_of(name))) for name in FUNCTIONS}
 
 
 # --- Networks: what the thorough tests of certificates run on -------------------------------------------

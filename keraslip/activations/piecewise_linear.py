@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import reduce
+from typing import Any
+
+import numpy as np
 
 from keraslip.activations.activation import PAD, Activation, Slopes
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +17,8 @@ class PiecewiseLinear(Activation):
 
     Args:
         kinks: Where its slope changes, in rising order; at least one.
-        gradients: Its slope below the first kink, between kinks, and above the last one.
+        gradients: Its slope below the first kink, between kinks, and above the last one: numbers, or tensors
+            that broadcast to `(1, *shape)` for a slope of every unit.
         at_zero: Its value at 0.
 
     Example:
@@ -26,13 +29,12 @@ class PiecewiseLinear(Activation):
     """
 
     kinks: tuple[float, ...]
-    gradients: tuple[float, ...]
+    gradients: tuple[float | Tensor, ...]
     at_zero: float = 0.0
-    #: Slope, product, difference, and sums.
-    roundings: ClassVar[float] = 8.0
 
     def __post_init__(self) -> None:
-        numbers = (*self.kinks, *self.gradients, self.at_zero)
+        known = [gradient for gradient in self.gradients if _is_number(gradient)]
+        numbers = (*self.kinks, *known, self.at_zero)
         if len(self.gradients) != len(self.kinks) + 1 or not all(map(math.isfinite, numbers)):
             raise ValueError(
                 "A slope is needed on both sides of every kink, and all are finite numbers. "
@@ -42,18 +44,35 @@ class PiecewiseLinear(Activation):
             raise ValueError(f"kinks must rise. Received: kinks={self.kinks}")
 
     @property
-    def lipschitz(self) -> float:
+    def roundings(self) -> float:  # type: ignore[override]
+        """Slope, product, difference, and sums; none where numbers are only selected, as by hard tanh."""
+        selects = self.at_zero == 0.0 and all(
+            _is_number(gradient)
+            and (gradient == 0.0 or (abs(gradient) == 1.0 and start <= 0.0 <= end))
+            for gradient, start, end in self._pieces()
+        )
+        return 0.0 if selects else 8.0
+
+    @property
+    def lipschitz(self) -> Any:
         """The steepest slope."""
-        return max(map(abs, self.gradients))
+        if all(map(_is_number, self.gradients)):
+            return max(map(abs, self.gradients))
+        xp = self.arithmetic
+        return reduce(
+            xp.maximum, [abs(g) if _is_number(g) else xp.max(xp.abs(g)) for g in self.gradients]
+        )
 
     def call(self, z: Tensor) -> Tensor:
         parts = []
         # From zero on, so that small outputs of small inputs keep all their digits.
         for gradient, start, end in self._pieces():
-            if gradient and end > 0.0:
+            if _is_zero(gradient):
+                continue
+            if end > 0.0:
                 low = max(start, 0.0)
                 parts.append(gradient * self._part(z - low if low else z, end - low))
-            if gradient and start < 0.0:
+            if start < 0.0:
                 high = min(end, 0.0)
                 parts.append(-gradient * self._part(high - z if high else -z, high - start))
         total = parts[0] if parts else self.arithmetic.zeros_like(z)
@@ -68,7 +87,8 @@ class PiecewiseLinear(Activation):
 
     def slopes(self, z: Tensor, rho: Tensor, hard: bool) -> Slopes:
         xp, nothing = self.arithmetic, self.arithmetic.zeros_like(z)
-        low, high = nothing + max(self.gradients), nothing + min(self.gradients)
+        low = reduce(xp.maximum, [nothing + gradient for gradient in self.gradients])
+        high = reduce(xp.minimum, [nothing + gradient for gradient in self.gradients])
         for gradient, start, end in self._pieces():
             outside = (rho < start - z) | (rho < z - end)
             low = xp.where(outside, low, xp.minimum(low, gradient))
@@ -77,9 +97,7 @@ class PiecewiseLinear(Activation):
             slopes = self.elementwise(low, high)
             return Slopes(slopes.rows, slopes.columns)
         secants = [one for side in (1.0, -1.0) for one in self._secants(z, rho, side)]
-        least, most = secants[0], secants[0]
-        for secant in secants[1:]:
-            least, most = xp.minimum(least, secant), xp.maximum(most, secant)
+        least, most = reduce(xp.minimum, secants), reduce(xp.maximum, secants)
         room = (len(self.kinks) + 4.0) * PAD * self.lipschitz
         return self.elementwise(xp.maximum(low, least - room), xp.minimum(high, most + room))
 
@@ -109,7 +127,7 @@ class PiecewiseLinear(Activation):
     def _mean_slope(self, z: Tensor, width: Tensor, side: float) -> Tensor:
         """The mean slope from z to a point so far away on one side."""
         xp, total = self.arithmetic, 0.0 * z
-        for gradient, start, end in (piece for piece in self._pieces() if piece[0]):
+        for gradient, start, end in (piece for piece in self._pieces() if not _is_zero(piece[0])):
             ends = (start - z, end - z) if side > 0.0 else (z - end, z - start)
             shared = xp.minimum(width, ends[1]) - xp.relu(ends[0])
             total = total + gradient * xp.relu(shared)
@@ -127,29 +145,33 @@ class PiecewiseLinear(Activation):
         ):
             outside = (rho <= kink - z) | (rho <= z - kink)
             # A tangent supports from below what bends upwards all over the box, and from above the other.
-            if after < before:
-                convex = convex & outside
-            if after > before:
-                concave = concave & outside
+            convex = convex & (outside | (after >= before))
+            concave = concave & (outside | (after <= before))
         tangent = convex | concave
         return xp.where(tangent, self._local(z, 1.0), s), xp.where(tangent, xp.zeros_like(q), q)
 
     def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         xp = self.arithmetic
         points = [lower, upper]
-        if min(self.gradients) < 0.0:
+        if not all(_is_number(gradient) and gradient >= 0.0 for gradient in self.gradients):
             points += [xp.minimum(xp.maximum(lower, kink), upper) for kink in self.kinks]
         outputs = [self.call(point) for point in points]
-        low, high = outputs[0], outputs[0]
-        for output in outputs[1:]:
-            low, high = xp.minimum(low, output), xp.maximum(high, output)
-        return low, high
+        return reduce(xp.minimum, outputs), reduce(xp.maximum, outputs)
 
     def plain(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        numbers = {"kinks": self.kinks, "gradients": self.gradients, "at_zero": self.at_zero}
+        units = [np.broadcast_to(g, (1, *shape)).reshape(-1) for g in self.gradients]
+        numbers = {"kinks": self.kinks, "gradients": np.stack(units), "at_zero": self.at_zero}
         return {"kind": "piecewise_linear", **numbers}
 
-    def _pieces(self) -> list[tuple[float, float, float]]:
+    def _pieces(self) -> list[tuple[Any, float, float]]:
         """Slope, begin and end of every piece."""
         ends = (-math.inf, *self.kinks, math.inf)
         return list(zip(self.gradients, ends, ends[1:], strict=False))
+
+
+def _is_number(gradient: Any) -> bool:
+    return isinstance(gradient, int | float)
+
+
+def _is_zero(gradient: Any) -> bool:
+    return _is_number(gradient) and gradient == 0.0

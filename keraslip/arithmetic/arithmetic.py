@@ -110,6 +110,10 @@ class Arithmetic(Protocol):
         """Parts one after the other along an axis."""
         ...
 
+    def sort(self, x: Tensor, axis: int) -> Tensor:
+        """The entries along an axis in rising order."""
+        ...
+
     def take(self, x: Tensor, places: Any, axis: int) -> Tensor:
         """Entries of an axis by their places, which are integers known beforehand."""
         ...

@@ -27,6 +27,7 @@ transpose = np.transpose
 broadcast_to = np.broadcast_to
 pad = np.pad
 flip = np.flip
+sort = np.sort
 matmul = np.matmul
 eye = np.eye
 

@@ -31,6 +31,7 @@ transpose = ops.transpose
 broadcast_to = ops.broadcast_to
 pad = ops.pad
 flip = ops.flip
+sort = ops.sort
 matmul = ops.matmul
 eye = ops.eye
 einsum = ops.einsum

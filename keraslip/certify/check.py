@@ -74,9 +74,13 @@ def network(arrays: dict[str, Array]) -> list[Step]:
                 raise ValueError("numbers that are not finite")
             step["from"][source] = matrix
             step["absolute"][source] = step.pop(f"magnitude_{source}", np.abs(matrix))
+        if "gradients" in step:
+            # A number for every piece, in old files, or one for every piece and unit.
+            pieces = step["gradients"].reshape(len(step["gradients"]), -1)
+            step["gradients"] = np.broadcast_to(pieces, (len(pieces), step["constant"].size))
         steps.append(step)
         sizes.append(step["constant"].size)
-        if "kind" in step and str(step["kind"]) not in ("clipped_relu", "maxmin", STRAIGHT):
+        if "kind" in step and str(step["kind"]) not in ("clipped_relu", "maxmin", "sort", STRAIGHT):
             raise ValueError(f"an activation {step['kind']}")
     if not steps or "kind" in steps[-1] or not all("kind" in step for step in steps[:-1]):
         raise ValueError("steps are missing")
@@ -104,6 +108,10 @@ def activate(step: Step, z: Array) -> Array:
         return np.minimum(np.maximum(z, 0), step["upper"])
     if step["kind"] == STRAIGHT:
         return step["at_zero"] + area(step, 0.0 * z, z)
+    if step["kind"] == "sort":
+        h = np.empty_like(z)
+        h[..., step["groups"]] = np.sort(z[..., step["groups"]], axis=-1)
+        return h
     p, q = step["pairs"]
     h = np.empty_like(z)
     h[..., p] = np.minimum(np.maximum(z[..., p], z[..., q]), step["upper"])
@@ -135,7 +143,7 @@ def straight(step: Step, z: Array, rho: Array) -> tuple[Array, Array]:
 def local(step: Step, z: Array, side: int) -> Array:
     """The slope beside z."""
     place = np.searchsorted(step["kinks"], z, side="right" if side > 0 else "left")
-    return np.asarray(step["gradients"][place], dtype=float)
+    return np.asarray(step["gradients"][place, np.arange(z.shape[-1])], dtype=float)
 
 
 def affine(step: Step, h: list[Array]) -> Array:
@@ -171,6 +179,8 @@ def weigh(step: Step, z: Array, rho: Array) -> Any:
         low, high = straight(step, z, rho)
         most = np.maximum(np.abs(low), np.abs(high))
         return most, (most > 0) * 1.0, low, high
+    if step["kind"] == "sort":
+        return np.ones_like(z), np.ones_like(z), None, None
     p, q = step["pairs"]
     first, second = z[p] - rho[p] >= z[q] + rho[q], z[q] - rho[q] >= z[p] + rho[p]
     both, certain = np.maximum(rho[p], rho[q]), first | second
@@ -261,7 +271,7 @@ def tangent(
     """A slope that bounds c times an activation from below, and what it leaves open."""
     slope, rest = (low + high) / 2, (high - low) / 2
     if step["kind"] == STRAIGHT:
-        bends = np.diff(step["gradients"])[:, None] * (
+        bends = np.diff(step["gradients"], axis=0) * (
             np.abs(step["kinks"][:, None] - z[None]) < rho[None]
         )
         fits = ((bends >= 0).all(axis=0) & (c > 0)) | ((bends <= 0).all(axis=0) & (c < 0))
@@ -280,6 +290,11 @@ def slope(step: Step, z: Array, g: Array) -> Array:
         return g * local(step, z, 1)
     if step["kind"] == "clipped_relu":
         return g * ((z > 0) & (z < step["upper"]))
+    if step["kind"] == "sort":
+        back, groups = np.empty_like(g), step["groups"]
+        places = np.argsort(np.argsort(z[..., groups], axis=-1), axis=-1)
+        back[..., groups] = np.take_along_axis(g[..., groups], places, axis=-1)
+        return back
     p, q = step["pairs"]
     large = g[..., p] * (np.maximum(z[..., p], z[..., q]) < step["upper"])
     small = g[..., q] * (np.minimum(z[..., p], z[..., q]) > step["lower"])

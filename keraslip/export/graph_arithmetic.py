@@ -29,6 +29,7 @@ class Graph(GraphWindows):
     transpose = staticmethod(tf.transpose)
     broadcast_to = staticmethod(tf.broadcast_to)
     pad = staticmethod(tf.pad)
+    sort = staticmethod(tf.sort)
 
     def __init__(self) -> None:
         self.stored: list[tf.Variable] = []

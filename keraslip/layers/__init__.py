@@ -2,6 +2,7 @@
 
 from keraslip.layers.clipped_maxmin import ClippedMaxMin as ClippedMaxMin
 from keraslip.layers.clipped_relu import ClippedReLU as ClippedReLU
+from keraslip.layers.group_sort import GroupSort as GroupSort
 from keraslip.layers.masked_lipschitz_conv2d import MaskedLipschitzConv2D as MaskedLipschitzConv2D
 from keraslip.layers.masked_lipschitz_dense import MaskedLipschitzDense as MaskedLipschitzDense
 from keraslip.layers.maxmin import MaxMin as MaxMin
@@ -9,6 +10,7 @@ from keraslip.layers.maxmin import MaxMin as MaxMin
 __all__ = [
     "ClippedMaxMin",
     "ClippedReLU",
+    "GroupSort",
     "MaskedLipschitzConv2D",
     "MaskedLipschitzDense",
     "MaxMin",

@@ -24,6 +24,7 @@ class ClippedMaxMin(MaxMin):
         upper: Initial M, for every pair.
         lower: Initial m, for every pair.
         data_format: `"channels_last"` or `"channels_first"`, for image inputs; Keras' default if `None`.
+        axis: The axis that is halved, not that of the batch; that of the channels if `None`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -51,9 +52,10 @@ class ClippedMaxMin(MaxMin):
         upper: float = 0.5,
         lower: float = -0.5,
         data_format: str | None = None,
+        axis: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
+        super().__init__(data_format=data_format, axis=axis, **kwargs)
         self.upper = finite_number("upper", upper)
         self.lower = finite_number("lower", lower)
 

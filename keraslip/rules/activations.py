@@ -1,5 +1,6 @@
 """Rules of Keras' own activations, and of dropout."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ from keras import ops
 from keraslip.activations import Activation, ClippedReLU, PiecewiseLinear
 from keraslip.rules.bases import ActivationRule, fused_activation
 from keraslip.rules.interpreter import Form, Interpreter
+from keraslip.rules.linear import full_precision
 from keraslip.rules.registry import bare_operation, register_rule
 from keraslip.rules.rule import Rule, UnsupportedLayerError
 
@@ -25,7 +27,9 @@ class ActivationLayerRule(Rule):
         return args[0] if activation is None else context.activate(args[0], activation)
 
 
-@register_rule(keras.layers.ReLU)
+@register_rule(
+    keras.layers.ReLU, bare_operation(lambda x: keras.activations.relu(x, negative_slope=0.1))
+)
 class ReLURule(ActivationRule):
     """ReLU, with `max_value` and `negative_slope`; one with a threshold jumps, and is refused."""
 
@@ -38,18 +42,22 @@ class ReLURule(ActivationRule):
             )
 
     def kind(self, layer: Any) -> Activation:
-        limit = layer.max_value
         if layer.negative_slope:
-            return leaky_relu(layer.negative_slope, limit)
-        return ClippedReLU(None if limit is None else ops.convert_to_tensor(limit, "float32"))
+            return leaky_relu(layer.negative_slope, layer.max_value)
+        return limited_relu(layer.max_value)
 
 
-@register_rule(bare_operation(ops.relu), keras.activations.relu)
+@register_rule(bare_operation(ops.relu), keras.activations.relu, ops.relu)
 class ReLUFunctionRule(ActivationRule):
     """A bare `keras.ops.relu(x)` in the graph, and `activation="relu"`."""
 
     def kind(self, layer: Any) -> ClippedReLU:
         return ClippedReLU()
+
+
+def limited_relu(limit: float | None) -> ClippedReLU:
+    """ReLU up to a limit, if there is one."""
+    return ClippedReLU(None if limit is None else ops.convert_to_tensor(limit, "float32"))
 
 
 def leaky_relu(slope: float, limit: float | None = None) -> PiecewiseLinear:
@@ -59,13 +67,54 @@ def leaky_relu(slope: float, limit: float | None = None) -> PiecewiseLinear:
     return PiecewiseLinear((0.0, float(limit)), (float(slope), 1.0, 0.0))
 
 
-@register_rule(keras.layers.LeakyReLU, bare_operation(ops.leaky_relu), keras.activations.leaky_relu)
+@register_rule(
+    keras.layers.LeakyReLU,
+    bare_operation(ops.leaky_relu),
+    keras.activations.leaky_relu,
+    ops.leaky_relu,
+)
 class LeakyReLURule(ActivationRule):
     """The layer, a bare `keras.ops.leaky_relu(x)` in the graph, and `activation="leaky_relu"`."""
 
     def kind(self, layer: Any) -> PiecewiseLinear:
         # The function has the slope 0.2.
         return leaky_relu(getattr(layer, "negative_slope", 0.2))
+
+
+@register_rule(keras.layers.PReLU)
+class PReLURule(ActivationRule):
+    """A learned slope below 0 for every unit or channel, of any sign and size."""
+
+    def kind(self, layer: Any) -> PiecewiseLinear:
+        return PiecewiseLinear((0.0,), (ops.expand_dims(full_precision(layer.alpha), 0), 1.0))
+
+
+#: The functions of `keras.activations` and `keras.ops` by name; each gets the operation, or the function.
+FUNCTIONS: dict[str, Callable[[Any], Activation]] = {
+    "abs": lambda _: PiecewiseLinear((0.0,), (-1.0, 1.0)),
+    "hard_sigmoid": lambda _: PiecewiseLinear((-3.0, 3.0), (0.0, 1.0 / 6.0, 0.0), 0.5),
+    "hard_tanh": lambda _: PiecewiseLinear((-1.0, 1.0), (0.0, 1.0, 0.0)),
+    "relu6": lambda _: limited_relu(6.0),
+}
+
+
+def _spellings(name: str) -> set[Any]:
+    """The functions of a name, and the class of their bare operation."""
+    homes = [home for home in (keras.activations, ops) if hasattr(home, name)]
+    found = {getattr(home, name) for home in homes}
+    return found | {bare_operation(getattr(homes[0], name))}
+
+
+_BY_SPELLING = {one: kind for name, kind in FUNCTIONS.items() for one in _spellings(name)}
+
+
+@register_rule(*_BY_SPELLING)
+class FunctionRule(ActivationRule):
+    """What needs no more than its name: fused, as a layer, or as a bare operation in the graph."""
+
+    def kind(self, layer: Any) -> Activation:
+        spelling = type(layer) if type(layer) in _BY_SPELLING else layer
+        return _BY_SPELLING[spelling](layer)
 
 
 @register_rule(keras.layers.Dropout)

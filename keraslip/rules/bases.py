@@ -74,7 +74,7 @@ def fused_activation(layer: Any) -> Activation | None:
     if not isinstance(rule, ActivationRule):
         name = getattr(function, "__name__", repr(function))
         raise UnsupportedLayerError(
-            f"its activation {name!r} has no rule; use 'linear', 'relu' or 'leaky_relu', "
+            f"its activation {name!r} has no rule; use one that has, such as 'relu', 'tanh' or 'gelu', "
             "or a keraslip.layers activation after it"
         )
     rule.check(function)

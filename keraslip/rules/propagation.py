@@ -194,7 +194,7 @@ class Propagation:
         rows: Tensor | None = None,
         varying: Tensor | None = None,
         box: Any = None,
-        most: float = 1.0,
+        most: Any = 1.0,
     ) -> AffineForm:
         """The ball after an activation with these slopes, or none larger than `most`, as a form."""
         name = self._name()
@@ -218,24 +218,23 @@ class Propagation:
             return self._name() in getattr(self.locality, part)
         return self.masked
 
-    def _gain(self, form: AffineForm, rows: Tensor | None, most: float = 1.0) -> Tensor:
+    def _gain(self, form: AffineForm, rows: Tensor | None, most: Any = 1.0) -> Tensor:
         rows = rows if self._is_local else None
         gains = [
             ball.gain * self._norm(index, pending, ball.varying, rows)
             for index, (ball, pending) in enumerate(form.terms)
         ]
         gain = sum(gains[1:], gains[0])
-        return gain * most if rows is None and most != 1.0 else gain
+        return gain * most if rows is None else gain
 
-    def _global_gain(self, form: AffineForm, most: float = 1.0) -> Tensor | None:
+    def _global_gain(self, form: AffineForm, most: Any = 1.0) -> Tensor | None:
         if self.bound != "paper":
             return None
         gains = [
             ball.global_gain * self._norm(index, pending, None, None, learn=False)
             for index, (ball, pending) in enumerate(form.terms)
         ]
-        gain = sum(gains[1:], gains[0])
-        return gain * most if most != 1.0 else gain
+        return sum(gains[1:], gains[0]) * most
 
     def _name(self) -> str:
         """What closes a form now; unlike any path of a layer where it is not the first in its layer."""

@@ -8,12 +8,14 @@ import pytest
 from keras import layers, ops
 
 import keraslip
-from keraslip.activations import Activation, ClippedReLU, MaxMin
+from keraslip.activations import Activation, ClippedReLU, GroupSort, MaxMin, PiecewiseLinear
 from keraslip.activations.sampled import activation_problem
 from keraslip.arithmetic import float64
 from keraslip.rules import UnsupportedLayerError
 
 SHAPE = (6,)
+#: A slope for every channel, as PReLU has.
+ALPHA = np.array([-1.5, 0.0, 0.3, 3.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +38,13 @@ def lying(name, value, base=Tanh):
 
 @pytest.mark.parametrize(
     "activation",
-    [Tanh(), ClippedReLU(), ClippedReLU(0.5), MaxMin(), MaxMin(0.5, -0.5), MaxMin(None, 0.2)],
-)
+    [
+        Tanh(), ClippedReLU(), ClippedReLU(0.5), MaxMin(), MaxMin(0.5, -0.5), MaxMin(None, 0.2),
+        GroupSort(2), GroupSort(4), GroupSort(2, axis=-2), PiecewiseLinear((0.0,), (ALPHA, 1.0)),
+    ],
+)  # fmt: skip
 def test_what_holds(activation):
-    for shape in (SHAPE, (3, 2, 4)):
+    for shape in ((2, 4), (3, 2, 4)):
         assert activation_problem(activation.to(float64), shape, np.random.default_rng(0)) is None
 
 

@@ -101,6 +101,10 @@ def _activated(node: Any, z: np.ndarray) -> np.ndarray:
     act = node.activation
     if isinstance(act, activations.PiecewiseLinear):
         return _straight(act, z)
+    if isinstance(act, activations.GroupSort):
+        out, groups = np.array(z).reshape(len(z), -1), _groups(act, z)
+        out[:, groups] = np.sort(out[:, groups], axis=-1)
+        return out.reshape(z.shape)
     upper, lower = clips_of(act)
     if isinstance(act, activations.ClippedReLU):
         return np.minimum(np.maximum(z, 0.0), upper)
@@ -110,10 +114,16 @@ def _activated(node: Any, z: np.ndarray) -> np.ndarray:
 
 
 def _straight(act: Any, z: np.ndarray) -> np.ndarray:
-    """Straight pieces between points of the graph, the outer ones far away."""
-    points = np.array([-1e3, *act.kinks, 1e3])
-    heights = np.cumsum([0.0, *np.diff(points) * np.array(act.gradients)])
-    return np.interp(z, points, heights) - np.interp(0.0, points, heights) + act.at_zero
+    """The lengths of the pieces between 0 and z, times their slopes; the outer ones end far away."""
+    points = [-1e3, *act.kinks, 1e3]
+    ends = zip(act.gradients, points, points[1:], strict=False)
+    return act.at_zero + sum(g * (np.clip(z, a, b) - np.clip(0.0, a, b)) for g, a, b in ends)
+
+
+def _groups(act: Any, z: np.ndarray) -> np.ndarray:
+    """Places of a GroupSort's groups in flat inputs, `(groups, size)`."""
+    places = np.arange(z[0].size).reshape(z[:1].shape)
+    return np.moveaxis(places, act.axis, -1).reshape(-1, act.group)
 
 
 def clips_of(act: Any) -> tuple[Any, Any]:
@@ -142,7 +152,15 @@ def gradient(net: Network, x: np.ndarray, c: np.ndarray) -> np.ndarray:
 def _activation_gradient(node: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
     act = node.activation
     if isinstance(act, activations.PiecewiseLinear):
-        return g * np.array(act.gradients)[np.searchsorted(act.kinks, z)]
+        slopes = np.stack([np.broadcast_to(slope, z[:1].shape) for slope in act.gradients])
+        return g * np.take_along_axis(slopes, np.searchsorted(act.kinks, z)[None], axis=0)[0]
+    if isinstance(act, activations.GroupSort):
+        flat, groups = z.reshape(len(z), -1), _groups(act, z)
+        order, back = np.argsort(flat[:, groups], axis=-1), np.array(g).reshape(flat.shape)
+        moved = np.empty_like(order, dtype=float)
+        np.put_along_axis(moved, order, back[:, groups], axis=-1)
+        back[:, groups] = moved
+        return back.reshape(g.shape)
     upper, lower = clips_of(act)
     if isinstance(act, activations.ClippedReLU):
         return g * ((z > 0) & (z < upper))

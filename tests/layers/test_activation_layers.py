@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keraslip.layers import ClippedMaxMin, ClippedReLU, MaxMin
+from keraslip.layers import ClippedMaxMin, ClippedReLU, GroupSort, MaxMin
 from tests.harness import numpy, tensor
 
 
@@ -20,10 +20,12 @@ def made():
         MaxMin(data_format="channels_first"),
         ClippedMaxMin(0.3, -0.4),
         ClippedMaxMin(1, 0, data_format="channels_first", dtype="float32"),
+        ClippedMaxMin(axis=3),
+        GroupSort(4, name="c"),
     ]
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", range(7))
 def test_round_trip(index):
     layer = made()[index]
     assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
@@ -50,6 +52,30 @@ def test_threshold_stays_non_negative_while_training():
     model.compile(keras.optimizers.SGD(10.0), loss=lambda y, z: ops.mean(z), jit_compile=False)
     model.fit(np.full((4, 3), 5.0), np.zeros((4, 3)), epochs=2, verbose=0)
     np.testing.assert_array_equal(numpy(model.layers[0].theta), np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize(("group", "axis"), [(2, -1), (3, -2), (4, 3), (5, 1)])
+def test_group_sort_values(group, axis):
+    x = np.random.default_rng(0).normal(size=(2, 5, 3, 12)).astype("float32")
+    last = np.moveaxis(x, axis, -1)
+    groups = np.sort(last.reshape(*last.shape[:-1], -1, group), axis=-1).reshape(last.shape)
+    found = GroupSort(group, axis=axis)(tensor(x))
+    np.testing.assert_array_equal(numpy(found), np.moveaxis(groups, -1, axis))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GroupSort(1), "group_size must be an integer >= 2"),
+        (lambda: GroupSort(3)(np.ones((2, 4))), "multiple of group_size=3"),
+        (lambda: GroupSort(2, axis=0)(np.ones((2, 4))), "not that of the batch"),
+        (lambda: MaxMin(axis=2)(np.ones((2, 4))), "axis must be an axis of the input"),
+        (lambda: MaxMin(axis=1)(np.ones((2, 3, 4))), "must be even"),
+    ],
+)
+def test_what_cannot_be_grouped(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_maxmin_values():

@@ -241,9 +241,9 @@ class SoundPass:
             # The slopes once more, on the columns of the next map in place of the rows of this one.
             varies = slopes.columns
             plain = self._closed(source, varies, error, partial(global_norms, upwards=self.upwards))
-            views.append(View.of(plain, slopes.rows, activation.lipschitz))
+            views.append(View.of(plain, slopes.rows, node.activation.lipschitz))
         self.centers[node.index] = output
-        self.errors[node.index] = self._rounded(activation, z, rho, output)
+        self.errors[node.index] = self._rounded(node.activation, z, rho, output)
         self.balls[node.index] = ProvedBall(tuple(views), z, rho, error, slopes)
 
     def _rounded(self, activation: Activation, z: Tensor, rho: Tensor, output: Tensor) -> Tensor:
