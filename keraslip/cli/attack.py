@@ -44,6 +44,8 @@ def attack(
     if picture is not None:
         check_file(picture, PICTURES, "--picture")
     subject = Subject.load(model, dataset, split, epsilon, limit, data_dir, bounded=False)
+    if picture is not None and not subject.are_images:
+        raise ValueError(f"--picture draws images; {subject.dataset} holds none. Leave it out.")
     console.print(str(subject), soft_wrap=True)
     say_attack(console, len(subject.x), steps, restarts)
     options: dict[str, Any] = {
@@ -51,6 +53,7 @@ def attack(
         "restarts": restarts,
         "seed": seed,
         "batch_size": batch_size,
+        "input_range": subject.input_range,
     }
     ball = subject.model, subject.x, subject.y, subject.epsilon
     try:
@@ -72,7 +75,7 @@ def attack(
         _draw(subject, points, predicted, fooled, picture, console)
 
 
-def _outcome(subject: Any, points: Any, options: dict[str, int]) -> tuple[dict[str, Any], Any, Any]:
+def _outcome(subject: Any, points: Any, options: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
     """What the JSON file says, the classes predicted at the points, and which of them fool the model."""
     import keras
     import numpy as np
@@ -80,7 +83,6 @@ def _outcome(subject: Any, points: Any, options: dict[str, int]) -> tuple[dict[s
     from keraslip import __version__
     from keraslip.attacks.accuracy import correct
     from keraslip.attacks.ball import norms
-    from keraslip.attacks.checks import model_range
 
     model, batch_size = subject.model, options["batch_size"]
     clean, _ = correct(model, subject.x, subject.y, batch_size)
@@ -94,7 +96,6 @@ def _outcome(subject: Any, points: Any, options: dict[str, int]) -> tuple[dict[s
         "perturbation": float(moved.mean()) if len(moved) else None,
         "guarantee": "measured; an upper bound of the robust accuracy",
         **options,
-        "input_range": model_range(model),
         "backend": keras.backend.backend(),
         "versions": {"keraslip": __version__, "keras": keras.__version__},
     }

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keraslip import datasets
-from keraslip.datasets.loader import VALIDATION
+from keraslip.datasets.loader import VALIDATION, is_known
 
 
 def load_data(name: str, data_dir: Path | None = None) -> datasets.Dataset:
@@ -14,18 +14,35 @@ def load_data(name: str, data_dir: Path | None = None) -> datasets.Dataset:
         data_dir: Folder of tensorflow_datasets.
 
     Raises:
-        ValueError: if there is none of that name.
+        ValueError: if there is none of that name, or a file of one's own is not one of data.
         OSError: if it is not there, or cannot be read.
         ImportError: if a package is missing.
     """
-    if name not in VALIDATION:
-        raise ValueError(f"The data set is one of {', '.join(VALIDATION)}. Received: {name!r}")
+    if not is_known(name):
+        raise ValueError(
+            f"The data set is one of {', '.join(VALIDATION)}, or an .npz file of your own. Received: {name!r}"
+        )
     try:
         return datasets.load(name, data_dir)
-    except ImportError:
-        raise
     except Exception as error:  # damaged files raise whatever their reader raises
+        if isinstance(error, ImportError) or name not in VALIDATION:
+            raise
         text, _, _ = str(error).partition(" Received: name=")
         known = isinstance(error, FileNotFoundError | RuntimeError)
         words = text if known else f"The data set {name!r} cannot be read: {error!r}"
         raise OSError(words.replace("`data_dir`", "--data-dir")) from error
+
+
+def check_parts(data: datasets.Dataset, *parts: str) -> None:
+    """Raises unless a data set of one's own has samples where a command needs them.
+
+    Args:
+        data: The data set.
+        parts: Any of `"train"`, `"val"`, `"test"`.
+
+    Raises:
+        ValueError: naming the first part that is empty.
+    """
+    for part in parts:
+        if not len(getattr(data, f"x_{part}")):
+            raise ValueError(f"{data.name} holds no x_{part}, which this command needs.")

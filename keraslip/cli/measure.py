@@ -108,7 +108,7 @@ def measure(
 def say_attack(console: Console, images: int, steps: int, restarts: int = 1) -> None:
     """Says what is attacked; on a terminal Keras' bar follows."""
     runs = f", {restarts} runs" if restarts > 1 else ""
-    console.print(f"attack: PGD, {steps} steps{runs}, {images} images", highlight=False)
+    console.print(f"attack: PGD, {steps} steps{runs}, {images} samples", highlight=False)
 
 
 def curve_epsilons(epsilon: float) -> np.ndarray:

@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
-from keraslip.cli.settings import LARGEST_SEED
+from keraslip.cli.settings import DATASETS, LARGEST_SEED, any_of
 
 Model = Annotated[
-    Path, typer.Argument(help="A .keras file or the folder of a run.", show_default=False)
+    Path,
+    typer.Argument(
+        help="A .keras file, the folder of a run, or FILE.py:FUNCTION.", show_default=False
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the results; never overwritten silently.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
@@ -17,7 +20,12 @@ DataDir = Annotated[
 ]
 DatasetName = Annotated[
     str | None,
-    typer.Option("--dataset", help="digits, mnist, ...; default: what the run was trained on."),
+    typer.Option(
+        "--dataset",
+        "--data",
+        help=f"{any_of(DATASETS)}; default: what the run was trained on.",
+        show_default=False,
+    ),
 ]
 Epsilon = Annotated[
     float | None, typer.Option(help="L2 radius, in [0, 1] pixel units; default: the compiled one.")

@@ -23,7 +23,7 @@ WORDS = "attacks and global bounds at several epsilons"
 def draw(
     model: Any, data: Dataset, folder: RunFolder, found: Measured, seed: int, console: Console
 ) -> None:
-    """Draws curve.png, images.png and, if the folder has a log, training.png.
+    """Draws curve.png, images.png of images and, if the folder has a log, training.png.
 
     Args:
         model: A compiled `LocalLipschitzModel`.
@@ -35,7 +35,8 @@ def draw(
     """
     curve, images, training = (folder.path / name for name in PICTURES)
     _curve(model, data, found, curve, seed, console)
-    _images(model, data, found, images)
+    if data.are_images:
+        _images(model, data, found, images)
     if rows := folder.history():
         history = {
             key: [row[key] for row in rows] for key in rows[0] if key not in ("epoch", "seconds")
@@ -73,7 +74,7 @@ def _curve(
             "certified, global": uniform.tolist(),
         },
         epsilon=model.epsilon_value,
-        footnote=f"{count} test images of {data.name}; local: {promise}, from certified radii; "
+        footnote=f"{count} test samples of {data.name}; local: {promise}, from certified radii; "
         f"global: {found.report['guarantee_global']}; PGD: {CURVE_PGD_STEPS} steps, seed {seed}",
     )
 

@@ -7,7 +7,9 @@ import keras
 from rich.console import Console
 
 from keraslip import registered  # noqa: F401 - what a saved model may hold
-from keraslip.cli.run_folder import BEST, LAST, MODEL
+from keraslip.cli.own_model import build_alone, know
+from keraslip.cli.run_folder import BEST, CONFIG, LAST, MODEL, read_json
+from keraslip.cli.usual import is_own
 from keraslip.convert import from_keras
 from keraslip.models import LocalLipschitzModel
 
@@ -16,11 +18,13 @@ def model_file(path: Path) -> Path:
     """The file with the model: of a run folder, the best one of the run.
 
     Args:
-        path: A `.keras` file or a run folder.
+        path: A `.keras` file or a run folder; `FILE.py:FUNCTION` stands for itself.
 
     Raises:
         FileNotFoundError: if there is none.
     """
+    if is_own(str(path)):
+        return path
     if not path.exists():
         raise FileNotFoundError(f"There is no model file {path}.")
     if not path.is_dir():
@@ -43,16 +47,24 @@ def load(path: Path, compile: bool = False) -> Any:
         ValueError: if it holds no Keras model, or one without a graph.
     """
     path = model_file(path)
-    try:
-        model = keras.models.load_model(path, compile=compile)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be loaded as a Keras model: {error}") from error
+    model = build_alone(str(path)) if is_own(str(path)) else _loaded(path, compile)
     if not hasattr(model, "_nodes_by_depth") and not isinstance(model, keras.Sequential):
         raise ValueError(
             "Only functional and sequential models have a graph to check. "
             f"Received: {type(model).__name__} from {path}"
         )
     return model
+
+
+def _loaded(path: Path, compile: bool) -> Any:
+    config = read_json(path.parent / CONFIG)
+    if isinstance(config, dict):
+        # The network of a run may be one's own, with layers of one's own.
+        know(str(config.get("application", "")))
+    try:
+        return keras.models.load_model(path, compile=compile)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be loaded as a Keras model: {error}") from error
 
 
 def load_bounded(path: Path) -> LocalLipschitzModel:

@@ -1,14 +1,14 @@
 """A search with keras-tuner, behind `keraslip tune`."""
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 from rich.console import Console
 
-from keraslip import applications, datasets, tuning
+from keraslip import datasets, tuning
+from keraslip.cli.own_model import builder
 from keraslip.cli.run_folder import BEST, RunFolder
 from keraslip.cli.search_settings import TUNERS, SearchSettings, parse_space
 from keraslip.cli.search_view import TrialBar, announced, show_lost, trial_table
@@ -34,16 +34,19 @@ def usual_trials(settings: SearchSettings) -> int | None:
 
 def hypermodel(settings: SearchSettings, data: datasets.Dataset) -> tuning.LipschitzHyperModel:
     """What is searched: the network with its activation, over the space that was given."""
-    builder = partial(
-        applications.get(settings.application),
+    network = builder(
+        settings.application,
         activation=settings.activation,
         input_shape=data.input_shape,
         classes=data.num_classes,
     )
     return tuning.LipschitzHyperModel(
-        builder,
+        network,
         settings.epsilon,
-        compile_options={"power_iterations": settings.power_iterations},
+        compile_options={
+            "power_iterations": settings.power_iterations,
+            "input_range": data.input_range,
+        },
         seed=settings.seed,
         **parse_space(settings.space),
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Self, get_type_hints
 
 import typer
 
-from keraslip.cli.usual import USUAL
+from keraslip.cli.usual import OWN_MODEL, USUAL, is_own, usual_of_own
 from keraslip.loss_names import LOSSES
 
 #: The largest seed of NumPy's older generator, which Keras seeds too.
@@ -30,16 +30,22 @@ def any_of(names: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def _option(help: str | None = None, **limits: Any) -> Any:
-    return typer.Option(help=help, show_default=False, **limits)
+def _option(help: str | None = None, *flags: str, **limits: Any) -> Any:
+    return typer.Option(*flags, help=help, show_default=False, **limits)
+
+
+#: What `--dataset` takes.
+DATASETS = "digits", "mnist", "fashion_mnist", "cifar10", "tiny_imagenet", "FILE.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommonSettings:
     """What decides a run and a search; a recipe says what each network is trained with."""
 
-    application: Annotated[str, _option("Network, such as mnist_4c3f or cifar_6c2f.")]
-    dataset: Annotated[str, _option("digits, mnist, fashion_mnist, cifar10 or tiny_imagenet.")]
+    application: Annotated[
+        str, _option(f"{any_of([*USUAL, OWN_MODEL])}.", "--application", "--model")
+    ]
+    dataset: Annotated[str, _option(f"{any_of(DATASETS)}.", "--dataset", "--data")]
     epsilon: Annotated[float, _option("L2 radius to certify, in [0, 1] pixel units.")]
     epochs: Annotated[int, _option("Length of the run.", min=1)]
     activation: Annotated[str, _option("clipped_relu, maxmin, clipped_maxmin or relu.")] = (
@@ -66,10 +72,15 @@ class CommonSettings:
         if stored is not None:
             return cls._resumed(given, stored)
         name = given.get("application", "mnist_4c3f")
-        check_choice("application", name, sorted(USUAL))
+        if not is_own(name):
+            check_choice("application", name, [*sorted(USUAL), OWN_MODEL])
+        elif missing := [f"--{n}" for n in ("dataset", "epsilon") if n not in given]:
+            raise ValueError(
+                f"A network of your own needs {' and '.join(missing)}. Received: {name}"
+            )
         cls._check(given)
         known = {f.name for f in fields(cls)}
-        usual = asdict(Settings(application=name, **USUAL[name]))
+        usual = asdict(Settings(application=name, **USUAL.get(name, usual_of_own(given))))
         recipe = {k: v for k, v in usual.items() if k in known}
         return cls(**recipe | given)
 

@@ -28,6 +28,8 @@ class Subject:
         y: Classes `(n,)`.
         epsilon: L2 radius, in raw input units.
         class_names: One name a class.
+        input_range: Of valid inputs: the compiled one, else that of the data.
+        are_images: Whether the samples can be drawn.
     """
 
     model: Any
@@ -38,6 +40,8 @@ class Subject:
     y: np.ndarray
     epsilon: float
     class_names: tuple[str, ...]
+    input_range: tuple[float, float] | None
+    are_images: bool
 
     @classmethod
     def load(
@@ -81,7 +85,13 @@ class Subject:
         if not len(x):
             raise ValueError(f"The {split} part of {dataset} holds no image.")
         radius = loaded.epsilon_value if epsilon is None else epsilon
-        return cls(loaded, file, dataset, split, x, y, radius, data.class_names)
+        compiled = loaded.compiled and hasattr(loaded, "input_range")
+        known: dict[str, Any] = {
+            "class_names": data.class_names,
+            "input_range": loaded.input_range if compiled else data.input_range,
+            "are_images": data.are_images,
+        }
+        return cls(loaded, file, dataset, split, x, y, radius, **known)
 
     def describe(self) -> dict[str, Any]:
         """What a JSON file says of it."""
@@ -95,7 +105,7 @@ class Subject:
 
     def __str__(self) -> str:
         return (
-            f"{self.file}: the first {len(self.x)} {self.split} images of {self.dataset}, "
+            f"{self.file}: the first {len(self.x)} {self.split} samples of {self.dataset}, "
             f"epsilon {self.epsilon:.4g}"
         )
 

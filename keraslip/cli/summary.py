@@ -50,17 +50,17 @@ def verdict(found: Certificates, y: np.ndarray, subject: Subject) -> list[str]:
     if done == images:
         accuracy = f"{percent(summary['certified_accuracy'])} % {epsilon}"
         lines = [
-            f"certified accuracy {accuracy} on {images} {subject.split} images: {promise(found)}"
+            f"certified accuracy {accuracy} on {images} {subject.split} samples: {promise(found)}"
         ]
     else:
         right = int((found.certified & (found.label == y)).sum())
         lines = [
-            f"partial: {done} of {images} images are settled, {right} of them certified with the right "
+            f"partial: {done} of {images} samples are settled, {right} of them certified with the right "
             f"label {epsilon}; {images - done} are pending: {promise(found)}"
         ]
     if found.radius is not None and (radius := summary["radius"]) is not None:
         known = int((~np.isnan(found.radius)).sum())
-        of = "the images" if known == images else f"the {known} images with a radius"
+        of = "the samples" if known == images else f"the {known} samples with a radius"
         lines.append(
             f"certified radius: half of {of} reach {radius['0.5']:.4g}, a tenth reach {radius['0.9']:.4g}"
         )

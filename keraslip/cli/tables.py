@@ -16,19 +16,21 @@ def accuracy_table(report: dict[str, Any]) -> Table:
     """
     samples, everything = report["samples"], report["samples_all"]
     table = Table(
-        title=f"{report['model']}, {samples} test images of {report['dataset']}, "
-        f"epsilon {report['epsilon']:.4g} (L2, pixels in [0, 1]), seed {report['seed']}",
+        title=f"{report['model']}, {samples} test samples of {report['dataset']}, "
+        f"epsilon {report['epsilon']:.4g} (L2, raw input units), seed {report['seed']}",
         title_justify="left",
     )
     table.add_column("accuracy")
     table.add_column("%", justify="right")
     table.add_column("guarantee")
     if everything != samples:
-        name = f"clean, all {everything} images"
+        name = f"clean, all {everything} samples"
         table.add_row(name, percent(report["clean_accuracy_all"]), "measured")
     table.add_row("clean", percent(report["clean_accuracy"]), "measured")
     if report["pgd_accuracy"] is not None:
-        attack = f"PGD, {report['pgd_steps']} steps, {report['pgd_samples']} images: an upper bound"
+        attack = (
+            f"PGD, {report['pgd_steps']} steps, {report['pgd_samples']} samples: an upper bound"
+        )
         table.add_row("attacked", percent(report["pgd_accuracy"]), attack)
     for key, name in (("", "certified, local bound"), ("_global", "certified, global bound")):
         table.add_row(name, percent(report[f"certified_accuracy{key}"]), report[f"guarantee{key}"])

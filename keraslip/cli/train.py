@@ -35,7 +35,7 @@ def train(
     import keras
 
     from keraslip.cli import report_files, training
-    from keraslip.cli.data import load_data
+    from keraslip.cli.data import check_parts, load_data
     from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.warned import training_warnings
     from keraslip.cli.wording import command
@@ -45,6 +45,7 @@ def train(
     settings = Settings.resolve(given, stored)
     folder.check(overwrite or stored is not None)
     data = load_data(settings.dataset, data_dir)
+    check_parts(data, "train", "val", "test")
     watch = [_monitor(out, data, tensorboard)] if monitor or tensorboard else []
     model = None
     if stored is None:

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from keraslip import applications, registered  # noqa: F401 - what a checkpoint may hold
+from keraslip import registered  # noqa: F401 - what a checkpoint may hold
+from keraslip.cli.own_model import builder, know
 from keraslip.cli.progress import EpochBar
 from keraslip.cli.run_folder import CONFIG, LAST, STATE, Checkpoint, EpochLog, RunFolder
 from keraslip.cli.settings import CommonSettings, Settings
@@ -43,13 +44,14 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
         data: The data set; its image size and number of classes are the model's.
         steps: Training steps in an epoch.
     """
-    builder = applications.get(settings.application)
-    model = builder(
+    network = builder(
+        settings.application,
         activation=settings.activation,
         threshold=settings.threshold,
         input_shape=data.input_shape,
         classes=data.num_classes,
     )
+    model = network()
     model.compile(
         keras.optimizers.Adam(_learning_rate(settings, steps)),
         epsilon=settings.epsilon,
@@ -59,6 +61,7 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
         power_iterations=settings.power_iterations,
         bound=settings.bound,
         local=settings.local,
+        input_range=data.input_range,
     )
     return model
 
@@ -125,6 +128,7 @@ def train(
     done = state["epochs_done"] if state else 0
     if done:
         keras.utils.set_random_seed(settings.seed)
+        know(settings.application)
         model = keras.models.load_model(folder.path / LAST)
     elif model is None:
         model = begin(settings, data)

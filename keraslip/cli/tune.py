@@ -38,7 +38,7 @@ def tune(
     import keras_tuner
 
     from keraslip.cli import search
-    from keraslip.cli.data import load_data
+    from keraslip.cli.data import check_parts, load_data
     from keraslip.cli.output import check_folder
     from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.search_files import drop_unrecorded, whole_files
@@ -52,6 +52,7 @@ def tune(
     settings = SearchSettings.resolve(given, stored and stored["settings"])
     trials = trials or (stored and stored["trials"]) or search.usual_trials(settings)
     data = load_data(settings.dataset, data_dir)
+    check_parts(data, "train", "val")
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
     hypermodel, batches = search.hypermodel(settings, data), training_batches(settings, data)
     if stored is None:

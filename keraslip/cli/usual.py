@@ -27,3 +27,17 @@ USUAL: dict[str, dict[str, Any]] = {
         **{"train_epsilon_factor": 1.133},
     },
 }
+
+#: How a network of one's own is written.
+OWN_MODEL = "FILE.py:FUNCTION"
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is one of a network of one's own, `FILE.py:FUNCTION`."""
+    return name.partition(":")[0].endswith(".py")
+
+
+def usual_of_own(given: dict[str, Any]) -> dict[str, Any]:
+    """What a network of one's own is trained with unless the command line says otherwise."""
+    chosen: dict[str, Any] = {name: given[name] for name in ("dataset", "epsilon") if name in given}
+    return {**chosen, "epochs": 50, "loss": "gloro"}

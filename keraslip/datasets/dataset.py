@@ -11,10 +11,10 @@ Labels = NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Images in [0, 1] and their classes, in three parts that share no sample.
+    """Samples and their classes, in three parts that share none: images in [0, 1], or data of your own.
 
     Args:
-        x_train, x_val, x_test: float32 arrays of shape (n, height, width, channels).
+        x_train, x_val, x_test: float32 arrays, of images of shape (n, height, width, channels).
         y_train, y_val, y_test: int32 arrays of shape (n,), indices into `class_names`.
         name: The name it was loaded by.
         class_names: One name a class.
@@ -44,8 +44,21 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one image: (height, width, channels)."""
+        """Shape of one sample; of an image (height, width, channels)."""
         return self.x_train.shape[1:]
+
+    @property
+    def input_range(self) -> tuple[float, float] | None:
+        """`(0.0, 1.0)` where all samples lie in it, as images do; else `None`."""
+        parts = (self.x_train, self.x_val, self.x_test)
+        inside = all(not len(x) or (x.min() >= 0.0 and x.max() <= 1.0) for x in parts)
+        return (0.0, 1.0) if inside else None
+
+    @property
+    def are_images(self) -> bool:
+        """Whether the samples can be drawn: one or three channels of values in [0, 1]."""
+        drawn = len(self.input_shape) == 3 and self.input_shape[-1] in (1, 3)
+        return drawn and self.input_range is not None
 
     def __str__(self) -> str:
         shape = " x ".join(str(size) for size in self.input_shape)

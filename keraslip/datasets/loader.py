@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.datasets import digits, prepared, tiny_imagenet
+from keraslip.datasets import digits, own_arrays, prepared, tiny_imagenet
 from keraslip.datasets.dataset import Dataset, Images, Labels
 from keraslip.datasets.raw import RawDataset
 from keraslip.datasets.splits import hold_out, validation_count
@@ -29,7 +29,7 @@ def load(
     seed: int = 0,
     download: bool = False,
 ) -> Dataset:
-    """Load a data set into memory: images in [0, 1] and a validation part.
+    """Load a data set into memory: images in [0, 1], or samples of your own, and a validation part.
 
     Validation images are always taken from the training images, never from the test images.
     The test images depend on no argument: those of the official split, and for `"digits"`, which
@@ -38,7 +38,10 @@ def load(
 
     Args:
         name: `"digits"` (scikit-learn, comes with the package), `"mnist"`, `"fashion_mnist"`,
-            `"cifar10"` (tensorflow_datasets), or `"tiny_imagenet"` (see `arrange_tiny_imagenet`).
+            `"cifar10"` (tensorflow_datasets), `"tiny_imagenet"` (see `arrange_tiny_imagenet`), or
+            the path of an `.npz` file with x_train, y_train, x_test, y_test, and x_val, y_val and
+            class_names if you like: samples of any shape, uint8 divided by 255, others in their
+            own units.
         data_dir: The folder of tensorflow_datasets. Default: the environment variable
             TFDS_DATA_DIR, else `~/tensorflow_datasets`.
         validation_split: How many of the training images to hold out: a fraction in [0, 1) or a
@@ -62,10 +65,14 @@ def load(
     model.fit(mnist.x_train, mnist.y_train, validation_data=(mnist.x_val, mnist.y_val))
     ```
     """
-    if name not in VALIDATION:
-        raise ValueError(f"`name` must be one of {', '.join(VALIDATION)}. Received: name={name!r}")
+    if not is_known(name):
+        raise ValueError(
+            f"`name` must be one of {', '.join(VALIDATION)}, or end in .npz. Received: name={name!r}"
+        )
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise ValueError(f"`seed` must be an integer in [0, 2**32). Received: seed={seed!r}")
+    if name not in VALIDATION:
+        return own_arrays.load(name, validation_split, int(seed))
     split = VALIDATION[name] if validation_split is None else validation_split
     validation_count(split, 2**62)  # a bad value is told before gigabytes are read
     raw = _read(name, data_dir, download)
@@ -79,6 +86,11 @@ def load(
         name=name,
         class_names=raw.class_names,
     )
+
+
+def is_known(name: str) -> bool:
+    """Whether `load` takes a name: a data set's, or one of an `.npz` file."""
+    return name in VALIDATION or name.endswith(own_arrays.SUFFIX)
 
 
 def _read(name: str, data_dir: str | os.PathLike[str] | None, download: bool) -> RawDataset:

@@ -66,10 +66,10 @@ def test_certify_saves_certificates_and_a_summary(run, model, digits, tmp_path):
     assert summary["samples"] == 60 and summary["epsilon"] == pytest.approx(0.1)
     assert summary["status"] == pytest.approx(expected.shares)
     assert summary["details"]["network"] == expected.details["network"]
-    line = f"certified accuracy {100 * accuracy:.1f} % at epsilon 0.1 on 60 test images: proved"
+    line = f"certified accuracy {100 * accuracy:.1f} % at epsilon 0.1 on 60 test samples: proved"
     assert line in result.output and "misclassified" in result.output
     reached = sorted(expected.radius)[::-1]
-    line = f"half of the images reach {reached[30]:.4g}, a tenth reach {reached[6]:.4g}"
+    line = f"half of the samples reach {reached[30]:.4g}, a tenth reach {reached[6]:.4g}"
     assert line in result.output
 
 
@@ -129,7 +129,7 @@ def test_ctrl_c_saves_what_is_done_and_resume_goes_on(run, model, digits, tmp_pa
     done = int((part.status != "pending").sum())
     right = int((part.certified & (part.label == digits.y_test[:32])).sum())
     line = (
-        f"partial: {done} of 40 images are settled, {right} of them certified with the right label"
+        f"partial: {done} of 40 samples are settled, {right} of them certified with the right label"
     )
     assert line in result.output and f"{40 - done} are pending" in result.output
     assert not json.loads(out.with_suffix(".json").read_text())["complete"]
@@ -261,7 +261,7 @@ def test_report_of_a_run(run, monkeypatch):
     assert report["samples"] == 50 and report["samples_all"] == 360
     assert report["radius_samples"] == 20 and report["pgd_samples"] == 30
     assert report["seed"] == 5
-    assert "clean, all 360 images" in result.output
+    assert "clean, all 360 samples" in result.output
     found = keraslip.Certificates.load(run / "certificates.npz")
     assert len(found) == 50 and found.radius is None
     assert found.certified.mean() == pytest.approx(report["certified_accuracy"])

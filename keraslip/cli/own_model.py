@@ -1,0 +1,103 @@
+"""A network of one's own: a function in a Python file."""
+
+import functools
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from keraslip.cli.usual import OWN_MODEL, is_own
+from keraslip.models import LocalLipschitzModel
+
+
+def builder(name: str, **fixed: Any) -> Callable[..., LocalLipschitzModel]:
+    """The function that builds a network, by the name of an application or as `FILE.py:FUNCTION`.
+
+    Args:
+        name: One of these.
+        **fixed: `activation`, `threshold`, `input_shape` and `classes` as the run has them; `None` for the
+            function's own default. A function of one's own is passed those that its signature names. It may
+            return a plain Keras model, which is converted.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if there is no such function or application.
+    """
+    from keraslip import applications
+
+    found = _own(name) if is_own(name) else applications.get(name)
+    if is_own(name):
+        named = inspect.signature(found).parameters
+        fixed = {key: value for key, value in fixed.items() if key in named}
+    return functools.partial(found, **{k: v for k, v in fixed.items() if v is not None})
+
+
+def build_alone(name: str) -> Any:
+    """The model that a function of one's own returns without arguments."""
+    return _checked(name, function(name)())
+
+
+def function(name: str) -> Callable[..., Any]:
+    """The function of `FILE.py:FUNCTION`; its file is run once."""
+    path, _, called = name.partition(":")
+    run(Path(path))
+    found = getattr(sys.modules[_module(Path(path))], called, None)
+    if not callable(found):
+        raise ValueError(
+            f"{path} has no function {called!r}: name one that returns a model, {OWN_MODEL}. "
+            f"Received: {name}"
+        )
+    return found
+
+
+def know(name: str) -> None:
+    """Runs the file of a network of one's own, so that layers of one's own are known; else nothing."""
+    if is_own(name):
+        run(Path(name.partition(":")[0]))
+
+
+def run(path: Path) -> None:
+    """Runs a Python file once."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    name = _module(path)
+    known = sys.modules.get(name)
+    if known is not None and Path(str(known.__file__)) == path.resolve():
+        return
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no Python file.")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
+def _module(path: Path) -> str:
+    """A name that hides no package."""
+    return f"keraslip_own_{path.stem}"
+
+
+def _own(name: str) -> Callable[..., LocalLipschitzModel]:
+    own = function(name)
+
+    @functools.wraps(own)
+    def build(**arguments: Any) -> LocalLipschitzModel:
+        from keraslip.convert import from_keras
+
+        model = _checked(name, own(**arguments))
+        return model if isinstance(model, LocalLipschitzModel) else from_keras(model)
+
+    return build
+
+
+def _checked(name: str, model: Any) -> Any:
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"{name} must return a Keras model. Received: {model!r}")
+    return model
