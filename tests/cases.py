@@ -133,6 +133,13 @@ LAYERS = {
     ),
     "global pooling": Case(IMAGE, lambda x: layers.GlobalAveragePooling2D()(theta(conv()(x)))),
     "global pooling, kept": Case(IMAGE, between(layers.GlobalAveragePooling2D(keepdims=True))),
+    "max pooling": Case(IMAGE, between(layers.MaxPooling2D(2))),
+    "max pooling, same": Case(IMAGE, between(layers.MaxPooling2D(2, padding="same"))),
+    "max pooling, overlap": Case(
+        (5, 7, 2), between(layers.MaxPooling2D(3, strides=2)), attacked=True
+    ),
+    "global max pooling": Case(IMAGE, lambda x: layers.GlobalMaxPooling2D()(conv()(x))),
+    "global max pooling, kept": Case(IMAGE, between(layers.GlobalMaxPooling2D(keepdims=True))),
     "rescaling": Case(IMAGE, before(layers.Rescaling(1 / 0.3, offset=-1.5))),
     "rescaling behind": Case(
         FLAT, lambda x: theta(dense()(layers.Rescaling(-2.0)(theta(dense()(x)))))
@@ -169,6 +176,18 @@ LAYERS = {
     ),
     "average pooling of sequences": Case(
         STEPS, lambda x: theta(dense(4)(layers.AveragePooling1D(3, 2, "same")(theta(dense(4)(x)))))
+    ),
+    "max pooling of sequences": Case(
+        STEPS, lambda x: theta(dense(4)(layers.MaxPooling1D(3, 2, "same")(dense(4)(x))))
+    ),
+    "global max pooling of sequences": Case(
+        STEPS, lambda x: layers.GlobalMaxPooling1D()(theta(dense(4)(x)))
+    ),
+    "max pooling of volumes": Case(
+        (3, 2, 2, 2), lambda x: dense(4)(layers.MaxPooling3D((2, 2, 1))(theta(dense(2)(x))))
+    ),
+    "global max pooling of volumes": Case(
+        (2, 3, 2, 2), lambda x: layers.GlobalMaxPooling3D()(theta(dense(2)(x)))
     ),
     "global pooling of sequences": Case(
         STEPS, lambda x: layers.GlobalAveragePooling1D()(theta(dense(4)(x)))
@@ -232,6 +251,18 @@ LAYERS = {
     "activation of the input": Case(FLAT, lambda x: theta(x, 0.5)),
     # Sums.
     "add": Case(FLAT, lambda x: theta(layers.Add()([x, dense(6)(x)]))),
+    "concatenate": Case(
+        IMAGE, lambda x: theta(conv()(layers.Concatenate()([x, theta(conv()(x)), conv(2)(x)])))
+    ),
+    "ops.concatenate": Case(
+        IMAGE, lambda x: theta(ops.concatenate([x, theta(conv(2)(x)), theta(conv(2)(x))], axis=1))
+    ),
+    "concatenated twice": Case(
+        FLAT,
+        lambda x: theta(
+            batch_norm()(layers.Concatenate()([layers.Concatenate()([x, theta(dense(3)(x))]), x]))
+        ),
+    ),
     "subtract": Case(FLAT, lambda x: theta(layers.Subtract()([x, dense(6)(x)]))),
     "average": Case(FLAT, lambda x: theta(layers.Average()([x, dense(6)(x), theta(dense(6)(x))]))),
     "negative": Case(FLAT, lambda x: theta(dense()(-theta(dense()(x))))),

@@ -3,7 +3,16 @@
 from keraslip.activations.activation import Activation, Slopes
 from keraslip.activations.clipped_relu import ClippedReLU
 from keraslip.activations.group_sort import GroupSort
+from keraslip.activations.largest import Largest
 from keraslip.activations.maxmin import MaxMin
 from keraslip.activations.piecewise_linear import PiecewiseLinear
 
-__all__ = ["Activation", "ClippedReLU", "GroupSort", "MaxMin", "PiecewiseLinear", "Slopes"]
+__all__ = [
+    "Activation",
+    "ClippedReLU",
+    "GroupSort",
+    "Largest",
+    "MaxMin",
+    "PiecewiseLinear",
+    "Slopes",
+]

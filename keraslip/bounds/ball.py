@@ -6,7 +6,9 @@ from typing import ClassVar
 
 from keras import ops
 
-from keraslip.linear import Identity, LinearMap, Sum, compose
+from keraslip.arithmetic import training
+from keraslip.linear import DiagonalMap, Identity, LinearMap, Stack, Sum, compose
+from keraslip.linear.magnitudes import hypotenuse
 from keraslip.typing import Tensor
 
 
@@ -106,6 +108,8 @@ class AffineForm:
     center: Tensor
     terms: tuple[tuple[Ball, LinearMap], ...]
     layers: tuple[str, ...] = ()
+    #: Whether no two terms move one entry: lengths then add up as those of perpendicular vectors.
+    disjoint: bool = False
     #: Tells forms from constants among the arguments of an operation.
     is_form: ClassVar[bool] = True
 
@@ -136,19 +140,26 @@ class AffineForm:
             layer: Name of the layer that the map comes from.
         """
         terms = tuple((ball, compose(linear_map, pending)) for ball, pending in self.terms)
-        return AffineForm(center, terms, (*self.layers, layer))
+        entrywise = linear_map.copies or linear_map.isometry or isinstance(linear_map, DiagonalMap)
+        disjoint = self.disjoint and entrywise
+        return AffineForm(center, terms, (*self.layers, layer), disjoint)
+
+    def together(self, gain: Tensor, other: Tensor) -> Tensor:
+        """How far two of the terms move the tensor, of how far each of them does."""
+        return hypotenuse(training, gain, other) if self.disjoint else gain + other
 
     def shifted(self, center: Tensor) -> "AffineForm":
         """The form with another center: a constant was added."""
         return replace(self, center=center)
 
 
-def add_forms(center: Tensor, forms: list[AffineForm]) -> AffineForm:
+def add_forms(center: Tensor, forms: list[AffineForm], disjoint: bool = False) -> AffineForm:
     """The form of a sum. Maps from the same ball are added before anything is bounded.
 
     Args:
         center: Sum of the centers.
         forms: The summands' forms, all of one shape.
+        disjoint: Whether no two of them are anything but zero at one entry.
 
     Returns:
         An `AffineForm`.
@@ -157,8 +168,10 @@ def add_forms(center: Tensor, forms: list[AffineForm]) -> AffineForm:
     for form in forms:
         for ball, pending in form.terms:
             gathered.setdefault(id(ball), (ball, []))[1].append(pending)
+    kind = Stack if disjoint else Sum
     terms = (
-        (ball, maps[0] if len(maps) == 1 else Sum(tuple(maps))) for ball, maps in gathered.values()
+        (ball, maps[0] if len(maps) == 1 else kind(tuple(maps))) for ball, maps in gathered.values()
     )
+    disjoint = disjoint and all(form.disjoint or len(form.terms) == 1 for form in forms)
     layers = (layer for form in forms for layer in form.layers)
-    return AffineForm(center, tuple(terms), tuple(dict.fromkeys(layers)))
+    return AffineForm(center, tuple(terms), tuple(dict.fromkeys(layers)), disjoint)

@@ -27,8 +27,9 @@ UNIT, SMALLEST, NOISE = 2.0**-24, 2.0**-126, 1e-12
 STEPS, INSIDE = 10, 0.999
 #: Larger balls whose slopes may confirm a smaller one.
 FACTORS = (1.0, 1.03, 1.07, 1.12, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.2, 3.0)
-#: Activations of straight pieces, and how many roundings of float32 one of them may take.
+#: Activations of straight pieces, how many roundings of float32 one of them may take, and all kinds.
 STRAIGHT, PIECES = "piecewise_linear", 8.0
+KINDS = ("clipped_relu", "maxmin", "sort", "largest", STRAIGHT)
 #: Radii are infinite where nothing moves the logits.
 FAR = 1e150
 
@@ -80,7 +81,7 @@ def network(arrays: dict[str, Array]) -> list[Step]:
             step["gradients"] = np.broadcast_to(pieces, (len(pieces), step["constant"].size))
         steps.append(step)
         sizes.append(step["constant"].size)
-        if "kind" in step and str(step["kind"]) not in ("clipped_relu", "maxmin", "sort", STRAIGHT):
+        if "kind" in step and str(step["kind"]) not in KINDS:
             raise ValueError(f"an activation {step['kind']}")
     if not steps or "kind" in steps[-1] or not all("kind" in step for step in steps[:-1]):
         raise ValueError("steps are missing")
@@ -111,6 +112,10 @@ def activate(step: Step, z: Array) -> Array:
     if step["kind"] == "sort":
         h = np.empty_like(z)
         h[..., step["groups"]] = np.sort(z[..., step["groups"]], axis=-1)
+        return h
+    if step["kind"] == "largest":
+        h = np.zeros_like(z)
+        h[..., step["places"]] = z[..., step["groups"]].max(axis=-1)
         return h
     p, q = step["pairs"]
     h = np.empty_like(z)
@@ -181,6 +186,12 @@ def weigh(step: Step, z: Array, rho: Array) -> Any:
         return most, (most > 0) * 1.0, low, high
     if step["kind"] == "sort":
         return np.ones_like(z), np.ones_like(z), None, None
+    if step["kind"] == "largest":
+        groups, rows, columns = step["groups"], np.zeros_like(z), np.zeros_like(z)
+        winner = np.take_along_axis(groups, z[groups].argmax(axis=1)[:, None], 1)
+        rows[groups[z[winner] - z[groups] <= rho[winner] + rho[groups]]] = 1.0
+        columns[step["places"]] = (rows[groups] * rho[groups]).sum(axis=1) > 0
+        return rows, columns, None, None
     p, q = step["pairs"]
     first, second = z[p] - rho[p] >= z[q] + rho[q], z[q] - rho[q] >= z[p] + rho[p]
     both, certain = np.maximum(rho[p], rho[q]), first | second
@@ -295,6 +306,14 @@ def slope(step: Step, z: Array, g: Array) -> Array:
         places = np.argsort(np.argsort(z[..., groups], axis=-1), axis=-1)
         back[..., groups] = np.take_along_axis(g[..., groups], places, axis=-1)
         return back
+    if step["kind"] == "largest":
+        groups, before = step["groups"], np.zeros_like(g)
+        taken = z[..., groups].argmax(axis=-1)[..., None]
+        winner = np.take_along_axis(
+            np.broadcast_to(groups, (*z.shape[:-1], *groups.shape)), taken, -1
+        )
+        np.put_along_axis(before, winner[..., 0], g[..., step["places"]], -1)
+        return before
     p, q = step["pairs"]
     large = g[..., p] * (np.maximum(z[..., p], z[..., q]) < step["upper"])
     small = g[..., q] * (np.minimum(z[..., p], z[..., q]) > step["lower"])

@@ -5,6 +5,7 @@ from keraslip.arithmetic.geometry import PoolGeometry as PoolGeometry
 from keraslip.linear.adjoint import AdjointMap as AdjointMap
 from keraslip.linear.algebra import Composition as Composition
 from keraslip.linear.algebra import Identity as Identity
+from keraslip.linear.algebra import Stack as Stack
 from keraslip.linear.algebra import Sum as Sum
 from keraslip.linear.algebra import compose as compose
 from keraslip.linear.algebra import folded as folded
@@ -20,4 +21,4 @@ from keraslip.linear.moving import ReshapeMap as ReshapeMap
 from keraslip.linear.moving import ZeroPadMap as ZeroPadMap
 from keraslip.linear.pooling import AveragePoolMap as AveragePoolMap
 from keraslip.linear.pooling import MeanMap as MeanMap
-from keraslip.linear.repeat import RepeatMap as RepeatMap
+from keraslip.linear.taking import TakeMap as TakeMap

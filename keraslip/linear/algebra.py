@@ -1,12 +1,13 @@
 """Identity, composition and sum of linear maps."""
 
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import ClassVar
 
 from keraslip.linear.dense import DiagonalMap
 from keraslip.linear.linear_map import LinearMap, Shape
+from keraslip.linear.magnitudes import hypotenuse
 from keraslip.linear.moving import MovingMap
 from keraslip.typing import Tensor
 
@@ -54,6 +55,11 @@ class Composition(LinearMap):
         return self.outer.isometry and self.inner.isometry
 
     @property
+    def copies(self) -> bool:  # type: ignore[override]
+        """See `LinearMap`."""
+        return all(m.copies or m.isometry for m in (self.outer, self.inner))
+
+    @property
     def convolves(self) -> bool:  # type: ignore[override]
         """See `LinearMap`."""
         return self.outer.convolves or self.inner.convolves
@@ -65,7 +71,7 @@ class Composition(LinearMap):
         return self.inner.adjoint(self.outer.adjoint(y))
 
     def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:
-        if self.outer.isometry:  # rows are only moved (or dropped)
+        if self.outer.isometry or self.outer.copies:  # rows are moved, repeated or dropped
             norms, shape = self.inner.row_norms(varying, tight), self.inner.out_shape
             if tuple(norms.shape[1:]) != shape:
                 norms = norms * self.arithmetic.ones((1, *shape))
@@ -128,6 +134,21 @@ class Sum(LinearMap):
 
     def prepared(self) -> LinearMap:
         return Sum(tuple(m.prepared() for m in self.maps), arithmetic=self.arithmetic)
+
+
+@dataclass(frozen=True, eq=False)
+class Stack(Sum):
+    """A sum of maps onto disjoint entries, such as branches that are concatenated.
+
+    Args:
+        maps: The summands; where one of them is not zero the others are.
+    """
+
+    def norm_bound(self) -> Tensor:
+        return reduce(partial(hypotenuse, self.arithmetic), [m.norm_bound() for m in self.maps])
+
+    def prepared(self) -> LinearMap:
+        return Stack(tuple(m.prepared() for m in self.maps), arithmetic=self.arithmetic)
 
 
 def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:

@@ -40,6 +40,8 @@ class LinearMap(Formula, ABC):
     convolves: ClassVar[bool] = False
     #: True where every output entry is an input entry, each used at most once, or zero: ||L x|| <= ||x||.
     isometry: ClassVar[bool] = False
+    #: True where every output entry is an input entry, which may be used several times, or zero.
+    copies: ClassVar[bool] = False
     #: Roundings in float32 that a coefficient may carry; 0 for weights as they are stored.
     roundings: ClassVar[int] = 8
     #: Whether an output is one sum of products, not a sum of results that were rounded before.

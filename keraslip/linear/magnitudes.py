@@ -18,6 +18,13 @@ def max_abs(arithmetic: Any, x: Tensor) -> Tensor:
     return arithmetic.where(scale <= 0.0, arithmetic.ones_like(scale), scale)
 
 
+def hypotenuse(arithmetic: Any, x: Tensor, y: Tensor) -> Tensor:
+    """`sqrt(x^2 + y^2)` of numbers that are not negative."""
+    most, least = arithmetic.maximum(x, y), arithmetic.minimum(x, y)
+    share = least / arithmetic.where(most <= 0.0, arithmetic.ones_like(most), most)
+    return most * arithmetic.sqrt(1.0 + arithmetic.square(share))
+
+
 def mixed_norm(arithmetic: Any, column_sum: Tensor, row_sum: Tensor) -> Tensor:
     """`sqrt(||W||_1 ||W||_inf) >= ||W||_2`, without overflow of the product.
 

@@ -29,6 +29,7 @@ class MovingMap(LinearMap):
     """
 
     isometry: ClassVar[bool] = True
+    copies: ClassVar[bool] = True
     roundings: ClassVar[int] = 0
     one_sum: ClassVar[bool] = True
 

@@ -2,6 +2,7 @@
 
 from keraslip.rules import activations as _activations  # noqa: F401 - registers its rules
 from keraslip.rules import linear as _linear  # noqa: F401
+from keraslip.rules import max_pooling as _max_pooling  # noqa: F401
 from keraslip.rules import merge as _merge  # noqa: F401
 from keraslip.rules import normalization as _normalization  # noqa: F401
 from keraslip.rules import resize as _resize  # noqa: F401

@@ -33,8 +33,8 @@ class Interpreter(Protocol):
         """An activation."""
         ...
 
-    def add(self, forms: list[Form]) -> Form:
-        """The sum of branches of one shape."""
+    def add(self, forms: list[Form], disjoint: bool = False) -> Form:
+        """The sum of branches of one shape; `disjoint`: at every entry all of them but one are zero."""
         ...
 
     def shift(self, form: Form, constant: Tensor) -> Form:

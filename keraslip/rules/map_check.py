@@ -66,7 +66,7 @@ class _MapCheck:
         """See `Interpreter`."""
         return form
 
-    def add(self, forms: list[Any]) -> Any:
+    def add(self, forms: list[Any], disjoint: bool = False) -> Any:
         """See `Interpreter`."""
         return forms[0]
 

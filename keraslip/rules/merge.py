@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keraslip.linear import ZeroPadMap
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import bare_operation, register_rule
 from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts
@@ -48,6 +49,31 @@ class AddOperationRule(Rule):
         if len(forms) == len(terms):
             return add(context, forms)
         return context.shift(forms[0], value_at(0.0, operation, forms[0].shape, args, kwargs))
+
+
+@register_rule(keras.layers.Concatenate, bare_operation(lambda x: ops.concatenate([x, x])))
+class ConcatenateRule(Rule):
+    """Branches one after the other: the sum of what each of them puts in its place, and zeros elsewhere."""
+
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
+        forms = list(args[0] if args else kwargs["xs"])
+        if not all(hasattr(form, "is_form") for form in forms):
+            raise UnsupportedLayerError(
+                "a branch and a constant have no rule side by side; pad the branch"
+            )
+        axis = operation.axis % (len(forms[0].shape) + 1) - 1
+        if axis < 0:
+            raise UnsupportedLayerError(
+                "it joins along the axis of the batch; join along another one"
+            )
+        sizes = [form.shape[axis] for form in forms]
+        placed, before = [], 0
+        for form, size in zip(forms, sizes, strict=True):
+            sides = [(0, 0)] * len(form.shape)
+            sides[axis] = (before, sum(sizes) - before - size)
+            placed.append(context.linear(form, ZeroPadMap(form.shape, tuple(sides))))
+            before += size
+        return context.add(placed, disjoint=True)
 
 
 def value_at(value: float, operation: Any, shape: Shape, args: Any, kwargs: Any) -> Any:

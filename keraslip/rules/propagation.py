@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
 from typing import Any, Protocol
 
 from keras import ops
@@ -81,12 +81,12 @@ class Propagation:
             return self.linear(form, linear_map)
         return AffineForm.closed(moved(form.ball, linear_map.forward))
 
-    def add(self, forms: list[AffineForm]) -> AffineForm:
+    def add(self, forms: list[AffineForm], disjoint: bool = False) -> AffineForm:
         """The sum of forms of one shape."""
         center = forms[0].center
         for form in forms[1:]:
             center = center + form.center
-        return add_forms(center, forms)
+        return add_forms(center, forms, disjoint)
 
     def shift(self, form: AffineForm, constant: Tensor) -> AffineForm:
         """The form after a constant was added."""
@@ -224,7 +224,7 @@ class Propagation:
             ball.gain * self._norm(index, pending, ball.varying, rows)
             for index, (ball, pending) in enumerate(form.terms)
         ]
-        gain = sum(gains[1:], gains[0])
+        gain = reduce(form.together, gains)
         return gain * most if rows is None else gain
 
     def _global_gain(self, form: AffineForm, most: Any = 1.0) -> Tensor | None:
@@ -234,7 +234,7 @@ class Propagation:
             ball.global_gain * self._norm(index, pending, None, None, learn=False)
             for index, (ball, pending) in enumerate(form.terms)
         ]
-        return sum(gains[1:], gains[0]) * most
+        return reduce(form.together, gains) * most
 
     def _name(self) -> str:
         """What closes a form now; unlike any path of a layer where it is not the first in its layer."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keraslip.linear import AdjointMap, ConvGeometry, ConvMap, CropMap, LinearMap, RepeatMap
+from keraslip.linear import AdjointMap, ConvGeometry, ConvMap, CropMap, LinearMap, TakeMap
 from keraslip.rules.bases import LinearRule
 from keraslip.rules.linear import Conv2DRule, full_precision, in_channels_last
 from keraslip.rules.registry import register_rule
@@ -24,6 +24,20 @@ class Cropping2DRule(MovingRule):
         return CropMap(in_shape, (*image, (0, 0)) if last else ((0, 0), *image))
 
 
+def repeated(in_shape: Shape, times: dict[int, int]) -> TakeMap:
+    """The entries of some axes so many times each.
+
+    Args:
+        in_shape: Shape of one input.
+        times: By axis.
+    """
+    places = (
+        tuple(place for place in range(size) for _ in range(times[axis])) if axis in times else None
+        for axis, size in enumerate(in_shape)
+    )
+    return TakeMap(in_shape, tuple(places))
+
+
 @register_rule(keras.layers.UpSampling2D)
 class UpSampling2DRule(LinearRule):
     """Nearest-neighbour upsampling."""
@@ -37,7 +51,9 @@ class UpSampling2DRule(LinearRule):
             )
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        return in_channels_last(layer, in_shape, lambda shape: RepeatMap(shape, tuple(layer.size)))
+        down, across = layer.size
+        first = 0 if layer.data_format == "channels_last" else 1
+        return repeated(in_shape, {first: down, first + 1: across})
 
 
 @register_rule(keras.layers.Conv2DTranspose)

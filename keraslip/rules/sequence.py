@@ -14,13 +14,13 @@ from keraslip.linear import (
     LinearMap,
     MeanMap,
     PermuteMap,
-    RepeatMap,
     ReshapeMap,
     ZeroPadMap,
     compose,
 )
 from keraslip.rules.linear import LinearRule, full_precision
 from keraslip.rules.registry import register_rule
+from keraslip.rules.resize import repeated
 from keraslip.rules.shape import MovingRule
 
 Tensor = Any
@@ -120,7 +120,7 @@ class UpSampling1DRule(LinearRule):
     """Every step repeated."""
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        return as_row(layer, in_shape, lambda shape: RepeatMap(shape, (1, *_one(layer.size))))
+        return repeated(in_shape, {0: _one(layer.size)[0]})
 
 
 def _one(number: Any) -> tuple[int]:

@@ -34,7 +34,7 @@ class Parts:
         self.activations.append((self.key, activation, form.shape))
         return form
 
-    def add(self, forms: list[Any]) -> Any:
+    def add(self, forms: list[Any], disjoint: bool = False) -> Any:
         return forms[0]
 
     def shift(self, form: Any, constant: Any) -> Any:

@@ -105,12 +105,20 @@ def _activated(node: Any, z: np.ndarray) -> np.ndarray:
         out, groups = np.array(z).reshape(len(z), -1), _groups(act, z)
         out[:, groups] = np.sort(out[:, groups], axis=-1)
         return out.reshape(z.shape)
+    if isinstance(act, activations.Largest):
+        return (np.cumsum(np.ones_like(z), axis=-1) == 1) * _seen(act, z).max(
+            axis=-1, keepdims=True
+        )
     upper, lower = clips_of(act)
     if isinstance(act, activations.ClippedReLU):
         return np.minimum(np.maximum(z, 0.0), upper)
     p, q = np.split(z, 2, axis=act.axis)
     large, small = np.minimum(np.maximum(p, q), upper), np.maximum(np.minimum(p, q), lower)
     return np.concatenate([large, small], axis=act.axis)
+
+
+def _seen(act: Any, z: np.ndarray) -> np.ndarray:
+    return z if act.there is None else np.where(act.there > 0.0, z, -1e9)
 
 
 def _straight(act: Any, z: np.ndarray) -> np.ndarray:
@@ -161,6 +169,8 @@ def _activation_gradient(node: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
         np.put_along_axis(moved, order, back[:, groups], axis=-1)
         back[:, groups] = moved
         return back.reshape(g.shape)
+    if isinstance(act, activations.Largest):
+        return g[..., :1] * (_seen(act, z) == _seen(act, z).max(axis=-1, keepdims=True))
     upper, lower = clips_of(act)
     if isinstance(act, activations.ClippedReLU):
         return g * ((z > 0) & (z < upper))

@@ -49,7 +49,7 @@ class _AtCenter:
     def linear(self, node: LinearNode) -> np.ndarray | None:
         source, operator = node.sources[0], node.operator
         error = self.errors[source.index]
-        if operator.moves:
+        if operator.copies:
             return None if error is None else operator.forward(error)
         fresh, executed = self.found.fresh[node.index]
         index = closed_ball(source)

@@ -19,6 +19,7 @@ from keraslip.certify.operators import (
     compose,
     prove,
     simplified,
+    stack,
 )
 from keraslip.linear import Identity, LinearMap
 from keraslip.rules import UnsupportedLayerError
@@ -86,6 +87,7 @@ class Trace:
                 {ball: compose(folded, pending) for ball, pending in form.terms.items()},
                 operator,
                 None if bias is None else _broadcastable(bias, len(shape)),
+                disjoint=form.disjoint and operator.entrywise,
             )
         )
 
@@ -108,21 +110,24 @@ class Trace:
                 )
         return self._keep(ActivationNode(index, self.key, shape, (form,), terms, exact))
 
-    def add(self, forms: list[Node]) -> Node:
+    def add(self, forms: list[Node], disjoint: bool = False) -> Node:
         """The sum of branches; maps from one ball are added before they are bounded."""
         gathered: dict[int, list[Proved]] = {}
         for form in forms:
             for ball, operator in form.terms.items():
                 gathered.setdefault(ball, []).append(operator)
-        terms = {ball: add(operators) for ball, operators in gathered.items()}
-        index = len(self.nodes)
-        return self._keep(SumNode(index, self.key, forms[0].shape, tuple(forms), terms, None))
+        put = stack if disjoint else add
+        terms = {ball: put(operators) for ball, operators in gathered.items()}
+        apart = disjoint and all(form.disjoint or len(form.terms) == 1 for form in forms)
+        parts = (len(self.nodes), self.key, forms[0].shape, tuple(forms), terms)
+        return self._keep(SumNode(*parts, None, not disjoint, disjoint=apart))
 
     def shift(self, form: Node, constant: Any) -> Node:
         """A constant added."""
         number = _broadcastable(constant, len(form.shape))
         index = len(self.nodes)
-        return self._keep(SumNode(index, self.key, form.shape, (form,), form.terms, number))
+        parts = (index, self.key, form.shape, (form,), form.terms)
+        return self._keep(SumNode(*parts, number, disjoint=form.disjoint))
 
     def dropout(self, form: Node, layer: Any) -> Node:
         """Nothing: a certificate is about the network at inference."""

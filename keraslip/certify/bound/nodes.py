@@ -1,6 +1,6 @@
 """The steps that a network is made of, and what passes over them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -41,6 +41,7 @@ class Node:
         shape: Shape of the output, without the batch axis.
         sources: Steps that it reads.
         terms: The pending operator from every ball, by the ball's index.
+        disjoint: Whether no two of these operators move one entry.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Node:
     shape: Shape
     sources: tuple["Node", ...]
     terms: dict[int, Proved]
+    disjoint: bool = field(default=False, kw_only=True)
     is_form: ClassVar[bool] = True
 
     @property
@@ -84,9 +86,10 @@ class LinearNode(Node):
 
 @dataclass(frozen=True, eq=False)
 class SumNode(Node):
-    """The sum of its sources, and of a constant."""
+    """The sum of its sources, and of a constant; of branches that are concatenated if it does not round."""
 
     constant: np.ndarray | None
+    rounds: bool = True
 
     def visit(self, visitor: Visitor[T_co]) -> T_co:
         """Calls `visitor.sum`."""

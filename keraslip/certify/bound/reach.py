@@ -1,12 +1,14 @@
 """What a pass knows of a ball: radii as lines in epsilon, and the weights they come with."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from keraslip.activations import Slopes
 from keraslip.certify.norms.rounding import up
 from keraslip.certify.operators import NUMPY, Upwards
+from keraslip.linear.magnitudes import hypotenuse
 from keraslip.typing import Tensor
 
 
@@ -34,6 +36,12 @@ class Reach:
         up = self.upwards.up
         gain, rounding = self.gain + other.gain, self.rounding + other.rounding
         return Reach(up(gain), up(rounding), self.upwards)
+
+    def beside(self, other: "Reach") -> "Reach":
+        """The radius of two parts with no entry in common."""
+        up, length = self.upwards.up, partial(hypotenuse, self.upwards.arithmetic)
+        gain, rounding = length(self.gain, other.gain), length(self.rounding, other.rounding)
+        return Reach(up(gain, 4), up(rounding, 4), self.upwards)
 
     def times(self, factor: Tensor) -> "Reach":
         """The radius after a map of this norm."""

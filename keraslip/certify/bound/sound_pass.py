@@ -140,7 +140,7 @@ class SoundPass:
         applied = self._in(operator)
         x, error = self.centers[source.index], self.errors[source.index]
         center = applied.forward(x)
-        if operator.moves:
+        if operator.copies:
             self.centers[node.index], self.errors[node.index] = center, applied.forward(error)
             return
         magnitude = applied.absolute.forward(a.abs(x))
@@ -208,7 +208,7 @@ class SoundPass:
 
     def sum(self, node: SumNode) -> None:
         """Carries the invariant through a sum."""
-        count = len(node.sources) + (node.constant is not None)
+        count = len(node.sources) + (node.constant is not None) if node.rounds else 0
         up, a = self.upwards.up, self.upwards.arithmetic
         center = sum(self.centers[source.index] for source in node.sources)
         error = sum(self.errors[source.index] for source in node.sources)
@@ -270,12 +270,12 @@ class SoundPass:
         if source.index in self.split_errors:
             entries, rest = self.split_errors[source.index]
             rounded = a.minimum(rounded, u.up(u.l2(u.times(rows, entries)) + rest))
-        total = Reach(none, rounded, u)
+        reaches = []
         for ball, operator in source.terms.items():
             view = self.balls[ball].views[0]
-            norm = norms(operator, rows, view.columns)
-            total = total + view.reach.times(norm)
-        return total
+            reaches.append(view.reach.times(norms(operator, rows, view.columns)))
+        join = Reach.beside if source.disjoint else Reach.__add__
+        return Reach(none, rounded, u) + reduce(join, reaches)
 
 
 def closed_ball(node: Node) -> int | None:

@@ -104,7 +104,7 @@ class _Run:
 
     def linear(self, node: LinearNode) -> np.ndarray:
         (x,), operator = self._read(node), node.operator
-        if operator.moves:
+        if operator.copies:
             out = operator.forward(x)
             self.size = np.abs(out)
             return np.asarray(out)

@@ -1,10 +1,11 @@
 """Compositions and sums of proved maps, folded into one kernel where that is exact."""
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial, reduce
 
 import numpy as np
 
+from keraslip.arithmetic import float64
 from keraslip.certify.norms.rounding import FLOAT64, INFLATION, TINY, inflation, raised, times, up
 from keraslip.certify.operators import fixed, kernels
 from keraslip.certify.operators.proved import (
@@ -23,9 +24,11 @@ from keraslip.linear import (
     Identity,
     LinearMap,
     ReshapeMap,
+    Stack,
     Sum,
     folded,
 )
+from keraslip.linear.magnitudes import hypotenuse
 
 _ = fixed, kernels  # they register what the maps of keraslip.linear add
 #: Rounding of a kernel that was scaled or added in float64.
@@ -45,8 +48,8 @@ class Chain(Proved):
         slack = slack if outer.slack or inner.slack else 0.0
         super().__init__(Composition(outer.map, inner.map, arithmetic=outer.map.arithmetic), slack)
         self.outer, self.inner = outer, inner
-        self.reads_columns = (inner if outer.moves else outer).reads_columns and (
-            outer.moves or inner.moves
+        self.reads_columns = (inner if outer.copies else outer).reads_columns and (
+            outer.copies or inner.moves
         )
 
     @cached_property
@@ -125,7 +128,7 @@ class Chain(Proved):
         return float(up(times(self.outer.absolute_norm, self.inner.absolute_norm)))
 
     def whole_rows(self) -> np.ndarray:
-        if self.outer.moves:
+        if self.outer.copies:
             inner = self.inner.row_norms()
             return self.outer.forward(np.broadcast_to(inner, (1, *self.inner.out_shape)))
         if self.inner.moves:
@@ -133,7 +136,7 @@ class Chain(Proved):
         return up(times(self.outer.row_norms(), self.inner.norm))
 
     def weighed_rows(self, upwards: Upwards, columns: Tensor) -> Tensor:
-        if self.inner.moves and not self.outer.moves:
+        if self.inner.moves and not self.outer.copies:
             moved = upwards.map(self.inner.map).forward(columns)
             return self.outer.row_norms_in(upwards, moved)
         norms, shape = self.inner.row_norms_in(upwards, columns), self.inner.out_shape
@@ -225,6 +228,28 @@ class Total(Proved):
         return upwards.up(sum(norms[1:], norms[0]))
 
 
+class Stacked(Total):
+    """A sum of maps onto disjoint entries; use `stack`."""
+
+    def __init__(self, parts: list[Proved]) -> None:
+        super().__init__(parts)
+        maps = tuple(part.map for part in parts)
+        self.map = Stack(maps, arithmetic=maps[0].arithmetic)
+
+    def simple_norm(self) -> float:
+        return self._length([part.norm for part in self.parts])
+
+    def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
+        apart = self._length([part.local_norm(rows, columns) for part in self.parts])
+        return min(apart, super().local_norm(rows, columns))
+
+    @staticmethod
+    def _length(norms: list[float]) -> float:
+        return float(
+            up(reduce(partial(hypotenuse, float64), map(np.asarray, norms)), 4 * len(norms))
+        )
+
+
 def compose(outer: Proved, inner: Proved) -> Proved:
     """`outer` after `inner`, with the scale of each channel folded into the kernel next to it.
 
@@ -287,6 +312,15 @@ def add(parts: list[Proved]) -> Proved:
         if one is not None:
             return one
     return parts[0] if len(parts) == 1 else Total(parts)
+
+
+def stack(parts: list[Proved]) -> Proved:
+    """A sum of maps onto disjoint entries.
+
+    Args:
+        parts: The summands, of one input and one output shape.
+    """
+    return parts[0] if len(parts) == 1 else Stacked(parts)
 
 
 def _with_identity(conv: Proved, times: int) -> Proved | None:

@@ -1,5 +1,6 @@
 """Maps without weights: those that move entries, and means."""
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +17,7 @@ from keraslip.linear import (
     MeanMap,
     PermuteMap,
     ReshapeMap,
+    TakeMap,
     ZeroPadMap,
 )
 
@@ -54,6 +56,41 @@ class ProvedMoving(Proved):
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
         return float((rows * self.forward(columns[None])[0]).max())
+
+
+@register_operator(TakeMap)
+class ProvedTaken(Proved):
+    """Every output entry is one input entry, which may be used several times: columns are orthogonal."""
+
+    reads_columns = True
+
+    @cached_property
+    def absolute(self) -> Proved:
+        return self
+
+    @cached_property
+    def flushes(self) -> np.ndarray:
+        return np.zeros((1, *self.out_shape))
+
+    def vanishing(self, smallest: float) -> None:
+        return None
+
+    def build_norm(self) -> float:
+        assert isinstance(self.map, TakeMap)
+        return math.sqrt(self.map.most)
+
+    def whole_rows(self) -> np.ndarray:
+        return np.ones((1, *self.out_shape))
+
+    def weighed_rows(self, upwards: Upwards, columns: Tensor) -> Tensor:
+        return upwards.map(self.map).forward(columns)
+
+    def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
+        # No square may vanish.
+        weights = np.where(rows > 0.0, np.maximum(rows, 2.0**-400), rows)
+        lengths = np.sqrt(self.adjoint(np.square(weights)[None])[0])
+        bound = up(times(up(lengths, self.fan_out), columns).max())
+        return float(min(bound, up(times(times(self.norm, rows.max()), columns.max()))))
 
 
 class ProvedMeans(Proved):

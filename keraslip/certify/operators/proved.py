@@ -22,7 +22,7 @@ from keraslip.certify.norms.rounding import (
     up,
 )
 from keraslip.certify.operators.upwards import NUMPY, Upwards
-from keraslip.linear import LinearMap
+from keraslip.linear import DiagonalMap, LinearMap
 from keraslip.typing import Shape, Tensor
 
 #: A map is written out for its norm up to this many coefficients.
@@ -68,6 +68,16 @@ class Proved:
     def moves(self) -> bool:
         """Whether every output entry is one input entry, used once, or zero."""
         return self.map.isometry
+
+    @property
+    def copies(self) -> bool:
+        """Whether every output entry is one input entry, or zero."""
+        return self.map.copies or self.moves
+
+    @property
+    def entrywise(self) -> bool:
+        """Whether every output entry is one input entry, or a multiple of it."""
+        return self.copies or isinstance(self.map, DiagonalMap)
 
     @property
     def costly(self) -> bool:

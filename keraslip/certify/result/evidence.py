@@ -155,7 +155,7 @@ class _Terms:
     def linear(self, node: LinearNode) -> float:
         # Products, a bias, the coefficients' own rounding.
         own = node.operator.terms + 4.0 + node.operator.slack / FLOAT32
-        return self._before(node) + (0.0 if node.operator.moves else own)
+        return self._before(node) + (0.0 if node.operator.copies else own)
 
     def sum(self, node: SumNode) -> float:
         return self._before(node) + len(node.sources) + 1.0
