@@ -1,4 +1,4 @@
-"""`keraslip check`: which layers of a saved model have a rule."""
+"""`keraslip check`: what a certificate makes of each layer of a saved model."""
 
 import typer
 from rich.console import Console
@@ -7,13 +7,23 @@ from keraslip.cli.options import Model
 
 
 def check(model: Model) -> None:
-    """Show for each layer of a saved model whether a bound can pass it."""
+    """Show for each layer of a model whether a bound can pass it, and what a plain model's layers become."""
     from keraslip.cli.saved import load
+    from keraslip.convert import check_plain
+    from keraslip.models import LocalLipschitzModel
     from keraslip.models.check import check_model
 
-    console = Console()
-    complete = check_model(load(model), console)
-    verdict = "A bound passes every layer." if complete else "No bound passes the layers in red."
-    console.print(verdict)
+    console, loaded = Console(), load(model)
+    own = isinstance(loaded, LocalLipschitzModel)
+    complete = check_model(loaded, console) if own else check_plain(loaded, console)
+    console.print(
+        "A bound passes every layer." if complete else "No bound passes the layers in red."
+    )
+    if complete and not own:
+        console.print(
+            f"Next: keraslip certify {model} --data NAME --epsilon E, or keraslip convert {model} NEW.keras "
+            "to train it further.",
+            soft_wrap=True,
+        )
     if not complete:
         raise typer.Exit(1)

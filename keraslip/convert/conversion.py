@@ -1,5 +1,6 @@
 """Any Keras classifier as a `LocalLipschitzModel`, with the same weights and the same answers."""
 
+import re
 from typing import Any
 
 import keras
@@ -18,7 +19,7 @@ from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.walk import is_graph
 
 #: What a layer becomes, by its exact type.
-_MASKED: dict[Any, Any] = {
+MASKED: dict[Any, Any] = {
     keras.layers.Dense: MaskedLipschitzDense,
     keras.layers.Conv2D: MaskedLipschitzConv2D,
 }
@@ -70,20 +71,40 @@ def from_keras(
         raise ValueError(f'clip must be "relu". Received: clip={clip!r}')
     if not 0.0 < quantile <= 1.0:
         raise ValueError(f"quantile must be in (0, 1]. Received: quantile={quantile!r}")
-    graph = _graph(model, input_shape)
-    builder = _Builder(graph, clips=False)
-    converted = builder.build(model.name)
-    check_bounded(converted)
-    _check_answers(graph, converted, builder.head)
+    graph = as_graph(model, input_shape)
+    converted, head = built(graph)
+    _check_answers(graph, converted, head)
     if calibrate is not None:
         # Clips change answers, so the network without them was held against the one that was given.
-        converted = _Builder(graph, clips=True).build(model.name)
+        converted = _Builder(graph, clips=True).build(plain_name(model.name))
         calibration.set_thresholds(converted, calibration.some(calibrate), quantile)
     return converted
 
 
-def _graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
-    """The model as a functional one."""
+def built(graph: Any) -> tuple[LocalLipschitzModel, str | None]:
+    """A functional model's new self, and what its end was: "softmax", "sigmoid" or `None`.
+
+    Raises:
+        UnsupportedLayerError: for a layer that no bound can pass.
+        ValueError: for an end that no bound can be taken of.
+    """
+    builder = _Builder(graph, clips=False)
+    converted = builder.build(plain_name(graph.name))
+    check_bounded(converted)
+    return converted, builder.head
+
+
+def as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
+    """The model as a functional one with one input and one output.
+
+    Args:
+        model: A built Keras model.
+        input_shape: Shape of one input, for a subclass that does not say it.
+
+    Raises:
+        UnsupportedLayerError: for other ends, or a subclass that cannot be traced.
+        ValueError: if the shape is needed.
+    """
     if is_graph(model) and getattr(model, "inputs", None):
         ends = len(model.inputs), len(model.outputs)
         if ends != (1, 1):
@@ -187,7 +208,7 @@ class _Builder:
         fused = self.clips and getattr(operation, "activation", None) is keras.activations.relu
         if fused:
             config["activation"] = "linear"
-        layer: Any = _MASKED.get(type(operation), type(operation)).from_config(config)
+        layer: Any = MASKED.get(type(operation), type(operation)).from_config(config)
         if weights:
             layer.build(operation.get_build_config()["input_shape"])
             layer.set_weights(weights)
@@ -207,14 +228,19 @@ class _Builder:
         return step.call.operation
 
     def _name(self, path: str) -> str:
-        """A name that no other layer has; paths of nested models have slashes."""
-        base = name = path.replace("/", "_").replace(":", "_")
+        """A name that no other layer has."""
+        base = name = plain_name(path)
         number = 1
         while name in self._names:
             number += 1
             name = f"{base}_{number}"
         self._names.add(name)
         return name
+
+
+def plain_name(path: str) -> str:
+    """A path as a name: of nested models without slashes, and without points, which PyTorch refuses."""
+    return re.sub(r"[/:.]", "_", path)
 
 
 def _is_relu(operation: Any) -> bool:

@@ -1,6 +1,7 @@
 """Which layers of a model have a rule, and what else keeps it from being certified."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -10,9 +11,32 @@ from keraslip.rules import rule_for
 from keraslip.rules.bounded import problems
 from keraslip.rules.walk import visits
 
+#: Names of equal layers that are written out.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What happens at a layer.
+
+    Args:
+        path: Of the layer in the model.
+        operation: The layer, or the model.
+        says: Rule, what becomes of the layer, or why nothing can.
+        refused: Whether it is the last of these.
+    """
+
+    path: str
+    operation: Any
+    says: str
+    refused: bool = False
+
 
 def check_model(model: Any, console: Console | None = None) -> bool:
-    """Prints every layer of a model with its rule, and why the model cannot be certified, if so.
+    """Prints the layers of a model with their rules, equal ones together, and why it cannot be certified.
+
+    Every reason is told at once. A plain Keras model is held against what `compile` wants of a
+    `LocalLipschitzModel`; what `keraslip.from_keras` would make of it is told by `keraslip check FILE`.
 
     Args:
         model: A functional or sequential Keras model onto logits.
@@ -27,27 +51,59 @@ def check_model(model: Any, console: Console | None = None) -> bool:
     keraslip.check_model(model)
     ```
     """
-    rows = list(_rows(model))
-    table = Table(title=f"{model.name}: how each layer carries the bound")
-    for column in ("layer", "type", "output shape", "rule"):
+    return print_fates(f"{model.name}: how each layer carries the bound", _fates(model), console)
+
+
+def print_fates(title: str, fates: Iterable[Fate], console: Console | None = None) -> bool:
+    """Prints what happens at each layer, equal layers in one row.
+
+    Args:
+        title: Of the table.
+        fates: In the order of the layers.
+        console: Where to print; standard output if `None`.
+
+    Returns:
+        Whether none is refused.
+    """
+    groups: dict[tuple[str, str], list[Fate]] = {}
+    for fate in fates:
+        # The path stands in the column beside.
+        says = fate.says.replace(f" at {fate.path!r}", "")
+        groups.setdefault((type(fate.operation).__name__, says), []).append(fate)
+    table = Table(title=title)
+    table.add_column("", justify="right")
+    for column in ("type", "layers", "output shape", "rule"):
         table.add_column(column, overflow="fold")
-    for path, operation, reasons in rows:
-        rule = f"none: {' '.join(reasons)}" if reasons else type(rule_for(operation)).__name__
-        style = "bold red" if reasons else None
-        table.add_row(path, type(operation).__name__, _shape(operation), rule, style=style)
+    for (kind, says), found in groups.items():
+        shapes = {_shape(fate.operation) for fate in found}
+        table.add_row(
+            f"{len(found)} x",
+            kind,
+            _names(found),
+            shapes.pop() if len(shapes) == 1 else "several",
+            says,
+            style="bold red" if found[0].refused else None,
+        )
     (console or Console()).print(table)
-    return not any(reasons for _, _, reasons in rows)
+    return not any(fate.refused for found in groups.values() for fate in found)
 
 
-def _rows(model: Any) -> Iterator[tuple[str, Any, list[str]]]:
-    """Path, operation and reasons against it: of the model itself where it has any, then of every layer."""
-    found = [(problem.path, problem.operation, str(problem.error)) for problem in problems(model)]
-    whole = [reason for _, operation, reason in found if operation is model]
+def _fates(model: Any) -> Iterator[Fate]:
+    """Reasons against the model itself where it has any, then rule or reasons of every layer."""
+    found = [(problem.operation, str(problem.error)) for problem in problems(model)]
+    whole = [reason for operation, reason in found if operation is model]
     if whole:
-        yield model.name, model, whole
+        yield Fate(model.name, model, f"none: {' '.join(whole)}", True)
     for visit in visits(model) if getattr(model, "inputs", None) else ():
-        reasons = [reason for _, operation, reason in found if operation is visit.operation]
-        yield visit.path, visit.operation, reasons
+        reasons = [reason for operation, reason in found if operation is visit.operation]
+        says = f"none: {' '.join(reasons)}" if reasons else type(rule_for(visit.operation)).__name__
+        yield Fate(visit.path, visit.operation, says, bool(reasons))
+
+
+def _names(found: list[Fate]) -> str:
+    shown = ", ".join(fate.path for fate in found[:_NAMED])
+    more = len(found) - _NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _shape(operation: Any) -> str:

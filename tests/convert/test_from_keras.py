@@ -1,11 +1,15 @@
 """Models of Keras become models with certificates: the same weights, the same answers."""
 
+import io
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from rich.console import Console
 
 import keraslip
+from keraslip.convert import check_plain
 
 IMAGE = (8, 8, 3)
 RNG = np.random.default_rng(0)
@@ -214,3 +218,53 @@ def test_a_layer_that_does_not_do_what_its_configuration_says_is_found():
     model = filled(keras.Sequential([keras.Input((4,)), Twice(3, factor=3.0)]))
     with pytest.raises(ValueError, match="does not answer as the model"):
         keraslip.from_keras(model)
+
+
+def told(model):
+    text = io.StringIO()
+    taken = check_plain(model, Console(file=text, width=250))
+    return taken, [line.split("│") for line in text.getvalue().splitlines() if " x │" in line]
+
+
+def test_the_page_says_what_becomes_of_every_layer_and_groups_equal_ones():
+    taken, rows = told(small_resnet_of_points())
+    assert taken
+    said = {(row[2].strip(), row[5].strip()): row[1].strip() for row in rows}
+    assert said["BatchNormalization", "folds into the layer before it"] == "3 x"
+    assert said["Conv2D", "MaskedLipschitzConv2D, same weights"] == "3 x"
+    assert said["GaussianNoise", "left out: it does nothing at inference"] == "1 x"
+    assert said["Dense", "certified on what the softmax reads"] == "1 x"
+
+
+def small_resnet_of_points():
+    """Its name has a point, as those of `keras.applications` have."""
+    inputs = keras.Input((4, 4, 2))
+    x = keras.layers.GaussianNoise(0.1)(inputs)
+    for number in range(3):
+        x = keras.layers.Conv2D(2, 3, padding="same", name=f"conv_{number}")(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    outputs = keras.layers.Dense(3, activation="softmax")(x)
+    return keras.Model(inputs, outputs, name="small_1.00")
+
+
+def test_a_name_with_a_point_is_no_matter():
+    assert keraslip.from_keras(small_resnet_of_points()).name == "small_1_00"
+
+
+def test_the_page_tells_every_problem_at_once():
+    inputs = keras.Input((4, 6))
+    x = keras.layers.LayerNormalization(name="first")(inputs)
+    x = keras.layers.MultiHeadAttention(1, 2, name="second")(x, x)
+    outputs = keras.layers.Dense(3)(keras.layers.Flatten()(x))
+    taken, rows = told(keras.Model(inputs, outputs))
+    assert not taken
+    refused = [row for row in rows if "none: " in row[5]]
+    assert [row[3].strip() for row in refused] == ["first", "second"]
+
+
+def test_the_page_tells_what_shows_only_as_a_whole():
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Dense(3, activation="relu")(inputs)
+    taken, rows = told(keras.Model(inputs, outputs))
+    assert not taken and "linear layer" in rows[-1][5]

@@ -1,0 +1,95 @@
+"""What `from_keras` would make of a model, layer by layer, and everything that keeps it from doing so."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from rich.console import Console
+
+from keraslip.convert.conversion import MASKED, as_graph, built
+from keraslip.convert.head import probabilities
+from keraslip.convert.plan import Plan, does_nothing
+from keraslip.models.check import Fate, print_fates
+from keraslip.rules import UnsupportedLayerError, rule_for
+from keraslip.rules.walk import visits
+
+
+def check_plain(model: Any, console: Console | None = None) -> bool:
+    """Prints what becomes of the layers of a plain Keras model, equal ones together.
+
+    Args:
+        model: A built Keras classifier.
+        console: Where to print; standard output if `None`.
+
+    Returns:
+        Whether `keraslip.from_keras` takes it.
+
+    Example:
+
+    ```python
+    keraslip.convert.check_plain(keras.saving.load_model("mine.keras"))
+    ```
+    """
+    title = f"{model.name}: what keraslip makes of each layer"
+    return print_fates(title, list(_fates(model)), console)
+
+
+def _fates(model: Any) -> Iterator[Fate]:
+    try:
+        graph = as_graph(model, None)
+    except (UnsupportedLayerError, ValueError) as error:
+        yield Fate(model.name, model, f"none: {error}", True)
+        return
+    layers = list(_of_layers(graph))
+    yield from layers
+    if any(fate.refused for fate in layers):
+        return
+    try:
+        built(graph)
+    except (UnsupportedLayerError, ValueError) as error:
+        yield Fate(model.name, model, f"none: {error}", True)
+
+
+def _of_layers(graph: Any) -> Iterator[Fate]:
+    plan = _plan(graph)
+    found = list(visits(graph))
+    last = found[-1].operation
+    for visit in found:
+        operation = visit.operation
+        if isinstance(operation, keras.layers.InputLayer):
+            continue
+        says = _becomes(operation, plan, last)
+        if says is None and visit.problem is None:
+            says = type(rule_for(operation, visit.path)).__name__
+        refused = says is None
+        yield Fate(visit.path, operation, says or f"none: {visit.problem}", refused)
+
+
+def _plan(graph: Any) -> Plan | None:
+    try:
+        return Plan.of(graph)
+    except UnsupportedLayerError:
+        # The layer is named where it stands.
+        return None
+
+
+def _becomes(operation: Any, plan: Plan | None, last: Any) -> str | None:
+    """What another layer, or nothing, takes the place of; `None` for what stays."""
+    if does_nothing(operation):
+        return "left out: it does nothing at inference"
+    if isinstance(operation, keras.layers.BatchNormalization):
+        folds = plan is not None and id(operation) in plan.gone
+        return "folds into the layer before it" if folds else "becomes a fixed scale and shift"
+    if operation is last and probabilities(operation) == "softmax":
+        return "certified on what the softmax reads"
+    if operation is last and probabilities(operation) == "sigmoid":
+        return "becomes two logits, whose difference the sigmoid read"
+    if (masked := MASKED.get(type(operation))) is not None:
+        activation = getattr(operation, "activation", keras.activations.linear)
+        try:
+            rule_for(operation)
+        except UnsupportedLayerError:
+            return None
+        fused = "" if activation is keras.activations.linear else f", {activation.__name__} behind"
+        return f"{masked.__name__}, same weights{fused}"
+    return None
