@@ -263,6 +263,44 @@ LAYERS = {
             batch_norm()(layers.Concatenate()([layers.Concatenate()([x, theta(dense(3)(x))]), x]))
         ),
     ),
+    # Bare operations.
+    "reshaped": Case(
+        IMAGE,
+        lambda x: theta(
+            conv()(ops.reshape(ops.transpose(theta(conv()(x)), (0, 3, 1, 2)), (-1, 5, 8, 2)))
+        ),
+    ),
+    "axes moved": Case(
+        IMAGE,
+        lambda x: theta(ops.moveaxis(ops.swapaxes(ops.expand_dims(conv()(x), 2), 1, 4), -1, 2)),
+    ),
+    "squeezed": Case(
+        IMAGE, lambda x: dense(3)(ops.squeeze(theta(conv(2, (5, 1), padding="valid")(x)), 1))
+    ),
+    "flipped": Case(IMAGE, between(lambda x: ops.flip(x, (1, -1)))),
+    "repeated": Case(STEPS, lambda x: theta(dense(3)(ops.repeat(theta(dense(2)(x)), 2, axis=1)))),
+    "sliced": Case(IMAGE, between(lambda x: x[:, None, 1:, ::2, :3][:, 0])),
+    "sliced, pending": Case(IMAGE, lambda x: theta(conv()(x)[..., 1])),
+    "ops.pad": Case(
+        IMAGE, between(lambda x: ops.pad(x, ((0, 0), (1, 0), (0, 2), (0, 0)), constant_values=0.5))
+    ),
+    "ops.pad, reflected": Case(
+        IMAGE, between(lambda x: ops.pad(x, ((0, 0), (2, 0), (1, 1), (0, 0)), mode="reflect"))
+    ),
+    "ops.mean": Case(IMAGE, lambda x: dense(4)(ops.mean(theta(conv()(x)), axis=(1, 2)))),
+    "ops.mean, kept": Case(
+        IMAGE, lambda x: theta(conv(2)(ops.mean(conv()(x), axis=1, keepdims=True)))
+    ),
+    "ops.sum": Case(IMAGE, lambda x: theta(dense(4)(ops.sum(theta(conv()(x)), axis=2)))),
+    "ops.clip": Case(FLAT, behind(lambda x: ops.clip(x, -0.3, 0.4))),
+    "ops.maximum": Case(FLAT, behind(lambda x: ops.maximum(x, 0.0))),
+    "ops.minimum": Case(FLAT, behind(lambda x: ops.minimum(x, 0.2))),
+    "maximum of branches": Case(
+        FLAT, lambda x: layers.Maximum()([x, dense(6)(x), theta(dense(6)(x))])
+    ),
+    "minimum of branches": Case(
+        FLAT, lambda x: dense(3)(layers.Minimum()([theta(dense(6)(x)), x]))
+    ),
     "subtract": Case(FLAT, lambda x: theta(layers.Subtract()([x, dense(6)(x)]))),
     "average": Case(FLAT, lambda x: theta(layers.Average()([x, dense(6)(x), theta(dense(6)(x))]))),
     "negative": Case(FLAT, lambda x: theta(dense()(-theta(dense()(x))))),

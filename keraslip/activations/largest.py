@@ -19,16 +19,20 @@ class Largest(Activation):
     `|max(z') - max(z)| <= max |z'_k - z_k|` over the entries k that are the largest one somewhere in the box.
 
     Args:
+        sign: -1 for the smallest entry in place of the largest.
         there: 1 for the entries that count, 0 for those to leave out, broadcastable to `(1, *shape)`; all
             of them if `None`.
     """
 
+    sign: float = 1.0
     there: Tensor | None = None
     roundings: ClassVar[float] = 0.0
     is_elementwise: ClassVar[bool] = False
 
     def call(self, z: Tensor) -> Tensor:
-        return self._first(self.arithmetic.max(self._seen(z), axis=-1, keepdims=True), z)
+        return self._first(
+            self.sign * self.arithmetic.max(self._seen(z), axis=-1, keepdims=True), z
+        )
 
     def slopes(self, z: Tensor, rho: Tensor, hard: bool) -> Slopes:
         xp, z_ = self.arithmetic, self._seen(z)
@@ -49,20 +53,16 @@ class Largest(Activation):
 
     def plain(self, shape: tuple[int, ...]) -> dict[str, Any]:
         groups = np.arange(np.prod(shape)).reshape(-1, shape[-1])
+        places = groups[:, 0]
         if self.there is not None:
             there = np.broadcast_to(np.asarray(self.there), (1, *shape)).reshape(groups.shape) > 0.0
-            some = groups[np.arange(len(groups)), there.argmax(axis=1)]
-            return {
-                "kind": "largest",
-                "groups": np.where(there, groups, some[:, None]),
-                "places": groups[:, 0],
-            }
-        return {"kind": "largest", "groups": groups, "places": groups[:, 0]}
+            some = np.take_along_axis(groups, there.argmax(axis=1)[:, None], axis=1)
+            groups = np.where(there, groups, some)
+        return {"kind": "largest", "groups": groups, "places": places, "sign": self.sign}
 
     def _seen(self, z: Tensor) -> Tensor:
-        if self.there is None:
-            return z
-        return self.arithmetic.where(self.there > 0.0, z, _LOWEST)
+        z = self.sign * z
+        return z if self.there is None else self.arithmetic.where(self.there > 0.0, z, _LOWEST)
 
     def _first(self, one: Tensor, z: Tensor) -> Tensor:
         """Something in the first place, zeros in the others."""

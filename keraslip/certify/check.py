@@ -115,7 +115,7 @@ def activate(step: Step, z: Array) -> Array:
         return h
     if step["kind"] == "largest":
         h = np.zeros_like(z)
-        h[..., step["places"]] = z[..., step["groups"]].max(axis=-1)
+        h[..., step["places"]] = step["sign"] * (step["sign"] * z)[..., step["groups"]].max(axis=-1)
         return h
     p, q = step["pairs"]
     h = np.empty_like(z)
@@ -187,7 +187,8 @@ def weigh(step: Step, z: Array, rho: Array) -> Any:
     if step["kind"] == "sort":
         return np.ones_like(z), np.ones_like(z), None, None
     if step["kind"] == "largest":
-        groups, rows, columns = step["groups"], np.zeros_like(z), np.zeros_like(z)
+        groups, z = step["groups"], step["sign"] * z
+        rows, columns = np.zeros_like(z), np.zeros_like(z)
         winner = np.take_along_axis(groups, z[groups].argmax(axis=1)[:, None], 1)
         rows[groups[z[winner] - z[groups] <= rho[winner] + rho[groups]]] = 1.0
         columns[step["places"]] = (rows[groups] * rho[groups]).sum(axis=1) > 0
@@ -225,9 +226,13 @@ def bound(
         ball = {"step": step, "z": z, "rho": rho, "columns": columns, "low": low, "high": high}
         ball["rows"] = rows
         ball["before"], ball["behind"] = (
-            sum(
-                np.linalg.norm(weights[:, None] * m * balls[b]["columns"], 2) * balls[b]["behind"]
-                for b, m in parts
+            together(
+                step,
+                [
+                    np.linalg.norm(weights[:, None] * m * balls[b]["columns"], 2)
+                    * balls[b]["behind"]
+                    for b, m in parts
+                ],
             )
             for weights in ((rows > 0) * 1.0, rows)
         )
@@ -251,6 +256,12 @@ def moved(ball: Step, matrix: Array) -> Array:
     if ball["low"] is not None:
         most = np.minimum(most, ball["before"] * np.linalg.norm(matrix * ball["rows"], axis=1))
     return most
+
+
+def together(step: Step, lengths: list[Any]) -> Any:
+    """The length of a sum of vectors, which are perpendicular if no two share an entry."""
+    used = sum(np.any(m != 0, axis=1) * 1 for m in step["from"].values())
+    return np.linalg.norm(lengths) if np.max(used) <= 1 else sum(lengths)
 
 
 def backward(front: dict[int, Array], balls: list[Step]) -> Any:
@@ -308,7 +319,7 @@ def slope(step: Step, z: Array, g: Array) -> Array:
         return back
     if step["kind"] == "largest":
         groups, before = step["groups"], np.zeros_like(g)
-        taken = z[..., groups].argmax(axis=-1)[..., None]
+        taken = (step["sign"] * z[..., groups]).argmax(axis=-1)[..., None]
         winner = np.take_along_axis(
             np.broadcast_to(groups, (*z.shape[:-1], *groups.shape)), taken, -1
         )

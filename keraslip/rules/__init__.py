@@ -1,10 +1,12 @@
 """Rules: how each layer type carries the bound. One place a layer."""
 
 from keraslip.rules import activations as _activations  # noqa: F401 - registers its rules
+from keraslip.rules import extremes as _extremes  # noqa: F401
 from keraslip.rules import linear as _linear  # noqa: F401
 from keraslip.rules import max_pooling as _max_pooling  # noqa: F401
 from keraslip.rules import merge as _merge  # noqa: F401
 from keraslip.rules import normalization as _normalization  # noqa: F401
+from keraslip.rules import operations as _operations  # noqa: F401
 from keraslip.rules import resize as _resize  # noqa: F401
 from keraslip.rules import scale as _scale  # noqa: F401
 from keraslip.rules import sequence as _sequence  # noqa: F401

@@ -57,7 +57,7 @@ def pooled(context: Interpreter, form: Form, windows: dict[int, _Windows]) -> Fo
         out[axis] = along.count
     taken = _taken(shape, windows)
     form = (context.move if taken.isometry else context.linear)(form, taken)
-    form = context.activate(form, Largest(_there(windows, len(shape))))
+    form = context.activate(form, Largest(there=_there(windows, len(shape))))
     first = CropMap(form.shape, (*[(0, 0)] * len(shape), (0, form.shape[-1] - 1)))
     return context.move(form, compose(ReshapeMap(first.out_shape, tuple(out)), first))
 

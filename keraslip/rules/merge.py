@@ -66,14 +66,19 @@ class ConcatenateRule(Rule):
             raise UnsupportedLayerError(
                 "it joins along the axis of the batch; join along another one"
             )
-        sizes = [form.shape[axis] for form in forms]
-        placed, before = [], 0
-        for form, size in zip(forms, sizes, strict=True):
-            sides = [(0, 0)] * len(form.shape)
-            sides[axis] = (before, sum(sizes) - before - size)
-            placed.append(context.linear(form, ZeroPadMap(form.shape, tuple(sides))))
-            before += size
-        return context.add(placed, disjoint=True)
+        return beside(context, forms, axis)
+
+
+def beside(context: Interpreter, forms: list[Form], axis: int) -> Form:
+    """Branches one after the other along an axis, counted without that of the batch."""
+    sizes = [form.shape[axis] for form in forms]
+    placed, before = [], 0
+    for form, size in zip(forms, sizes, strict=True):
+        sides = [(0, 0)] * len(form.shape)
+        sides[axis] = (before, sum(sizes) - before - size)
+        placed.append(context.linear(form, ZeroPadMap(form.shape, tuple(sides))))
+        before += size
+    return context.add(placed, disjoint=True)
 
 
 def value_at(value: float, operation: Any, shape: Shape, args: Any, kwargs: Any) -> Any:

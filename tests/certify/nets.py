@@ -106,8 +106,10 @@ def _activated(node: Any, z: np.ndarray) -> np.ndarray:
         out[:, groups] = np.sort(out[:, groups], axis=-1)
         return out.reshape(z.shape)
     if isinstance(act, activations.Largest):
-        return (np.cumsum(np.ones_like(z), axis=-1) == 1) * _seen(act, z).max(
-            axis=-1, keepdims=True
+        return (
+            act.sign
+            * (np.cumsum(np.ones_like(z), axis=-1) == 1)
+            * _seen(act, z).max(axis=-1, keepdims=True)
         )
     upper, lower = clips_of(act)
     if isinstance(act, activations.ClippedReLU):
@@ -118,6 +120,7 @@ def _activated(node: Any, z: np.ndarray) -> np.ndarray:
 
 
 def _seen(act: Any, z: np.ndarray) -> np.ndarray:
+    z = act.sign * z
     return z if act.there is None else np.where(act.there > 0.0, z, -1e9)
 
 

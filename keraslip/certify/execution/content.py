@@ -38,7 +38,7 @@ class _Writer:
         self.hash.update(f"({' '.join(map(str, parts))})".encode())
 
     def write(self, value: Any) -> None:
-        if value is None or isinstance(value, str | bool | bytes):
+        if value is None or value is Ellipsis or isinstance(value, str | bool | bytes):
             self._tag(type(value).__name__, repr(value))
         elif isinstance(value, np.bool_):
             self.write(bool(value))
@@ -71,6 +71,9 @@ class _Writer:
             self._tag("sequence", len(value))
             for part in value:
                 self.write(part)
+        elif isinstance(value, slice):
+            self._tag("slice")
+            self.write([value.start, value.stop, value.step])
         elif isinstance(value, Set):
             self._tag("set", sorted(map(content, value)))
         elif isinstance(value, types.FunctionType | type):
