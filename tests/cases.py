@@ -8,6 +8,7 @@ Whoever adds a rule adds a line to `LAYERS`: `tests/rules/test_cases.py` fails f
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -106,6 +107,35 @@ def batch_norm(**kwargs: Any) -> Any:
     seeded |= {"moving_mean_initializer": draw(-0.5, 0.5, 3)}
     seeded |= {"moving_variance_initializer": draw(0.05, 2.0, 4)}
     return layers.BatchNormalization(**seeded, **kwargs)
+
+
+def augmented(x: Tensor) -> Tensor:
+    """Every augmentation that is the identity at inference."""
+    some = [
+        "Brightness",
+        "ColorDegeneration",
+        "Contrast",
+        "Erasing",
+        "GaussianBlur",
+        "Grayscale",
+        "Hue",
+    ]
+    some += [
+        "Invert",
+        "Perspective",
+        "Rotation",
+        "Saturation",
+        "Sharpness",
+        "Shear",
+        "ElasticTransform",
+    ]
+    for name in some:
+        kind = getattr(layers, f"Random{name}")
+        takes = inspect.signature(kind.__init__).parameters
+        x = kind(**({"factor": 0.2} if "factor" in takes else {}))(x)
+    x = layers.RandomColorJitter()(layers.RandomPosterization(4)(layers.RandomFlip()(x)))
+    x = layers.RandomTranslation(0.1, 0.1)(layers.RandomZoom(0.1)(x))
+    return layers.AugMix()(layers.RandAugment()(x))
 
 
 # --- Layers: one line or more for every rule ----------------------------------------------------------
@@ -217,6 +247,20 @@ LAYERS = {
     "zero padding, pending": Case(IMAGE, lambda x: theta(layers.ZeroPadding2D(1)(conv()(x)))),
     "dropout": Case(FLAT, lambda x: theta(dense()(layers.Dropout(0.5)(theta(dense()(x)))))),
     "dropout, pending": Case(FLAT, lambda x: theta(layers.Dropout(0.5)(dense()(x)))),
+    "noise": Case(
+        FLAT,
+        lambda x: layers.Identity()(
+            layers.GaussianDropout(0.3)(theta(dense()(layers.GaussianNoise(0.1)(x))))
+        ),
+    ),
+    "spatial dropout of sequences": Case(
+        STEPS, lambda x: layers.SpatialDropout1D(0.3)(theta(dense(3)(x)))
+    ),
+    "spatial dropout": Case(IMAGE, lambda x: theta(layers.SpatialDropout2D(0.3)(conv()(x)))),
+    "spatial dropout of volumes": Case(
+        (2, 3, 2, 2), lambda x: layers.SpatialDropout3D(0.3)(theta(dense(2)(x)))
+    ),
+    "augmentation": Case((4, 5, 3), lambda x: theta(conv()(augmented(layers.Rescaling(2.0)(x))))),
     # Activations.
     "linear": Case(FLAT, lambda x: layers.Activation("linear")(theta(dense()(x)))),
     "activation relu": Case(FLAT, behind(layers.Activation("relu"))),

@@ -72,21 +72,27 @@ def moved(ball: Ball, move: Callable[[Tensor], Tensor]) -> Ball:
     )
 
 
-def dropped(ball: Ball, kept: Tensor, growth: float) -> Ball:
+def dropped(ball: Ball, kept: Tensor, growth: Tensor) -> Ball:
     """A ball after dropout.
 
     Args:
         ball: The ball.
-        kept: 0 for dropped units, `growth` for the others, `(batch, *shape)`.
-        growth: `1 / (1 - rate)`.
+        kept: What every unit is multiplied by, 0 for dropped ones, `(batch, *shape)`.
+        growth: The largest magnitude of that, `()` or `(batch,)`.
     """
     box = ball.box
-    alive = ops.cast(kept > 0.0, kept.dtype)
+    alive = ops.cast(ops.logical_not(kept == 0.0), kept.dtype)
+
+    def moved_box() -> tuple[Tensor, Tensor]:
+        assert box is not None
+        low, high = (side * kept for side in box())
+        return ops.minimum(low, high), ops.maximum(low, high)
+
     return Ball(
         ball.center * kept,
         ball.gain * growth,
         alive if ball.varying is None else ball.varying * alive,
-        None if box is None else lambda: tuple(side * kept for side in box()),
+        None if box is None else moved_box,
         None if ball.global_gain is None else ball.global_gain * growth,
         ball.source,
     )

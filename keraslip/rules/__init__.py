@@ -5,6 +5,7 @@ from keraslip.rules import extremes as _extremes  # noqa: F401
 from keraslip.rules import linear as _linear  # noqa: F401
 from keraslip.rules import max_pooling as _max_pooling  # noqa: F401
 from keraslip.rules import merge as _merge  # noqa: F401
+from keraslip.rules import noise as _noise  # noqa: F401
 from keraslip.rules import normalization as _normalization  # noqa: F401
 from keraslip.rules import operations as _operations  # noqa: F401
 from keraslip.rules import resize as _resize  # noqa: F401

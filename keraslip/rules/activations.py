@@ -1,4 +1,4 @@
-"""Rules of Keras' own activations, and of dropout."""
+"""Rules of Keras' own activations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -115,11 +115,3 @@ class FunctionRule(ActivationRule):
     def kind(self, layer: Any) -> Activation:
         spelling = type(layer) if type(layer) in _BY_SPELLING else layer
         return _BY_SPELLING[spelling](layer)
-
-
-@register_rule(keras.layers.Dropout)
-class DropoutRule(Rule):
-    """Identity at inference; while training the very mask that was drawn."""
-
-    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
-        return args[0] if operation.rate == 0 else context.dropout(args[0], operation)

@@ -1,5 +1,6 @@
 """What a rule may ask for: the same rules serve the training pass and the certifier."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from keraslip.activations import Activation
@@ -41,8 +42,15 @@ class Interpreter(Protocol):
         """A constant added that broadcasts to the form's shape."""
         ...
 
-    def dropout(self, form: Form, layer: Any) -> Form:
-        """Dropout, which is active in training only."""
+    def dropout(self, form: Form, drawn: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Form:
+        """In training a product with what is drawn for a tensor, no larger than the second result."""
+        ...
+
+    def noise(self, form: Form, layer: Any, of_inputs: bool) -> Form:
+        """In training what the layer makes of the center, with the same ball around it.
+
+        With `of_inputs` that is true in front of all activations only.
+        """
         ...
 
     def statistics(self, form: Form, layer: Any) -> tuple[Tensor, Tensor] | None:

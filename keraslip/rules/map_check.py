@@ -74,7 +74,11 @@ class _MapCheck:
         """See `Interpreter`."""
         return form
 
-    def dropout(self, form: Any, layer: Any) -> Any:
+    def dropout(self, form: Any, drawn: Any) -> Any:
+        """See `Interpreter`."""
+        return form
+
+    def noise(self, form: Any, layer: Any, of_inputs: bool) -> Any:
         """See `Interpreter`."""
         return form
 

@@ -1,6 +1,6 @@
 """One pass of the bound through a network: epsilon, masks, norms, and what is learnt on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, reduce
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from keraslip.bounds.numerics import per_sample
 from keraslip.bounds.spectral import masked_norm
 from keraslip.linear import LinearMap
 from keraslip.rules.locality import Closing, Locality
+from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.typing import Tensor
 
 #: Names of the ways to bound, in the order of the documentation.
@@ -92,17 +93,26 @@ class Propagation:
         """The form after a constant was added."""
         return form.shifted(form.center + ops.cast(constant, standardize_dtype(form.center.dtype)))
 
-    def dropout(self, form: AffineForm, layer: Any) -> AffineForm:
-        """Identity at inference; while training the very mask that was drawn."""
+    def dropout(
+        self, form: AffineForm, drawn: Callable[[Tensor], tuple[Tensor, Tensor]]
+    ) -> AffineForm:
+        """Identity at inference; while training a product with the very numbers that were drawn."""
         if not self.training:
             self._announce(form)
             return form
         ball = self.close(form)
-        growth = 1.0 / (1.0 - layer.rate)
-        drawn = layer(ops.ones_like(ball.center), training=True)
-        # Exactly 0 or the growth, which half precision rounds: the norm of the map.
-        kept = growth * ops.cast(drawn > 0.0, ball.center.dtype)
-        return AffineForm.closed(dropped(ball, kept, growth))
+        return AffineForm.closed(dropped(ball, *drawn(ball.center)))
+
+    def noise(self, form: AffineForm, layer: Any, of_inputs: bool) -> AffineForm:
+        """The same ball around another center while training."""
+        if of_inputs and any(ball.source for ball, _ in form.terms):
+            raise UnsupportedLayerError(
+                "it changes what an activation returns, not an input, and a training step knows no ball "
+                "around that; put augmentation in front of all other layers, or into the data"
+            )
+        if not self.training:
+            return form
+        return form.shifted(ops.cast(layer(form.center, training=True), form.center.dtype))
 
     def statistics(self, form: AffineForm, layer: Any) -> tuple[Tensor, Tensor] | None:
         """Those of the batch while training; the layer takes note of them, as in Keras."""

@@ -1,7 +1,7 @@
 """What a rule is: how one layer type carries the bound."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from keraslip.rules.interpreter import Form, Interpreter
 
@@ -22,6 +22,9 @@ class Rule(ABC):
     Override `propagate`; most layers fit one of the two bases below, `LinearRule` and `ActivationRule`,
     that leave a single method to write. Register the rule beside the layer with `register_rule`.
     """
+
+    #: Whether calls that say training=True are no sign of a network that changes from call to call.
+    says_training: ClassVar[bool] = False
 
     def check(self, operation: Any) -> None:
         """Raises `UnsupportedLayerError` for a setting of the layer that the rule does not cover."""

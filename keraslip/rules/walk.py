@@ -11,7 +11,7 @@ from keras import ops, tree
 from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.propagation import Propagation
-from keraslip.rules.registry import rule_for
+from keraslip.rules.registry import registered_rule, rule_for
 from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.typing import Tensor
 
@@ -84,7 +84,8 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
 
 def check_call(path: str, node: Any) -> None:
     """Raises for a call that says that it is training."""
-    if node.arguments.kwargs.get("training"):
+    rule = registered_rule(type(node.operation))
+    if node.arguments.kwargs.get("training") and not (rule and rule.says_training):
         raise UnsupportedLayerError(
             f"The call of {type(node.operation).__name__} at {path!r} says training=True, which may hold at "
             "inference as well: a certificate is about a network that does the same at every call. Build the "

@@ -40,7 +40,10 @@ class Parts:
     def shift(self, form: Any, constant: Any) -> Any:
         return form
 
-    def dropout(self, form: Any, layer: Any) -> Any:
+    def dropout(self, form: Any, drawn: Any) -> Any:
+        return form
+
+    def noise(self, form: Any, layer: Any, of_inputs: bool) -> Any:
         return form
 
     def statistics(self, form: Any, layer: Any) -> None:

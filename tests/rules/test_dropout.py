@@ -5,6 +5,7 @@ import pytest
 from keras import layers
 
 import keraslip
+from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.walk import propagate
 from tests.harness import FixedVectors, model_of, numpy, tensor
@@ -85,3 +86,30 @@ def test_inference_is_the_identity():
     np.testing.assert_allclose(
         numpy(propagate(model, tensor(x), context).center), model.predict_on_batch(x), atol=1e-6
     )
+
+
+def test_gaussian_factors_are_those_of_the_bound():
+    """Of any size and sign: the radius grows by the largest of each sample."""
+    form = AffineForm.closed(Ball(tensor(np.ones((2, 3))), tensor([1.0, 1.0])))
+    factors = tensor([[0.5, -3.0, 1.0], [0.0, 0.2, 1.0]])
+    context = Propagation(tensor(0.1), FixedVectors(), training=True)
+    found = context.dropout(form, lambda x: (factors, tensor([3.0, 1.0]))).ball
+    np.testing.assert_allclose(numpy(found.gain), [3.0, 1.0])
+    np.testing.assert_allclose(numpy(found.center), numpy(factors))
+    np.testing.assert_array_equal(numpy(found.varying), [[1, 1, 1], [0, 1, 1]])
+
+
+def test_noise_and_augmentation_move_the_ball_and_keep_its_size():
+    model = model_of(lambda x: layers.RandomFlip()(layers.GaussianNoise(0.5)(x)), (4, 4, 3))
+    x = np.random.default_rng(0).uniform(size=(2, 4, 4, 3))
+    form, context = one_pass(model, x, 0.1, "local")
+    still = propagate(model, tensor(x), Propagation(tensor(0.1), FixedVectors(), "local", 30))
+    assert np.abs(numpy(form.center) - numpy(still.center)).max() > 0.01
+    one, other = (numpy(context.lipschitz(each)) for each in (form, still))
+    np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+def test_augmentation_behind_an_activation_is_refused():
+    model = model_of(lambda x: layers.RandomFlip()(keraslip.layers.ClippedReLU(0.6)(x)), (4, 4, 3))
+    with pytest.raises(keraslip.rules.UnsupportedLayerError, match="in front of all other layers"):
+        model.compile("adam", epsilon=0.1)

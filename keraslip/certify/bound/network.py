@@ -129,8 +129,12 @@ class Trace:
         parts = (index, self.key, form.shape, (form,), form.terms)
         return self._keep(SumNode(*parts, number, disjoint=form.disjoint))
 
-    def dropout(self, form: Node, layer: Any) -> Node:
+    def dropout(self, form: Node, drawn: Any) -> Node:
         """Nothing: a certificate is about the network at inference."""
+        return form
+
+    def noise(self, form: Node, layer: Any, of_inputs: bool) -> Node:
+        """Nothing, too."""
         return form
 
     def statistics(self, form: Node, layer: Any) -> None:
