@@ -15,12 +15,14 @@ from keraslip.applications._registry import names as names
 from keraslip.applications.cifar10 import CIFAR4C3F as CIFAR4C3F
 from keraslip.applications.cifar10 import CIFAR6C2F as CIFAR6C2F
 from keraslip.applications.digits import Digits2C2F as Digits2C2F
+from keraslip.applications.liresnet import CIFARLiResNet as CIFARLiResNet
 from keraslip.applications.mnist import MNIST4C3F as MNIST4C3F
 from keraslip.applications.tiny_imagenet import TinyImageNet8C2F as TinyImageNet8C2F
 
 __all__ = [
     "CIFAR4C3F",
     "CIFAR6C2F",
+    "CIFARLiResNet",
     "Digits2C2F",
     "MNIST4C3F",
     "TinyImageNet8C2F",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from keraslip.applications.cifar10 import CIFAR4C3F, CIFAR6C2F
 from keraslip.applications.digits import Digits2C2F
+from keraslip.applications.liresnet import CIFARLiResNet
 from keraslip.applications.mnist import MNIST4C3F
 from keraslip.applications.tiny_imagenet import TinyImageNet8C2F
 from keraslip.models import LocalLipschitzModel
@@ -11,6 +12,7 @@ from keraslip.models import LocalLipschitzModel
 _BUILDERS: dict[str, Callable[..., LocalLipschitzModel]] = {
     "cifar_4c3f": CIFAR4C3F,
     "cifar_6c2f": CIFAR6C2F,
+    "cifar_liresnet": CIFARLiResNet,
     "digits_2c2f": Digits2C2F,
     "mnist_4c3f": MNIST4C3F,
     "tiny_imagenet_8c2f": TinyImageNet8C2F,

@@ -11,13 +11,15 @@ class Conv:
     """A convolution followed by an activation.
 
     `pad=1` pads one row or column on each side, `pad=0` none. For kernel 4 and stride 2 this is
-    not what Keras calls "same" in every size, so it is spelled out.
+    not what Keras calls "same" in every size, so it is spelled out. `residual` adds the input,
+    before the activation: both together are one linear map.
     """
 
     filters: int
     kernel: int
     stride: int = 1
     pad: int = 1
+    residual: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Net:
         threshold: Initial threshold of `ClippedReLU`, one number or one per activation.
         upper: Initial upper threshold of `ClippedMaxMin`, one number or one per activation.
         lower: Initial lower threshold of `ClippedMaxMin`, one number or one per activation.
+        center: Taken from every pixel first.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Net:
     threshold: float | tuple[float, ...] = 1.0
     upper: float | tuple[float, ...] = 1.0
     lower: float | tuple[float, ...] = -1.0
+    center: float = 0.0
 
     @property
     def activations(self) -> int:

@@ -21,6 +21,10 @@ USUAL: dict[str, dict[str, Any]] = {
     "cifar_6c2f": {
         **{"dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200, "augment": "crop_flip"},
     },
+    "cifar_liresnet": {
+        **{"dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200, "augment": "crop_flip"},
+        **{"activation": "maxmin", "loss": "emma", "train_epsilon_factor": 1.5},
+    },
     "tiny_imagenet_8c2f": {
         **{"dataset": "tiny_imagenet", "epsilon": 36 / 255, "epochs": 250, "batch_size": 128},
         **{"learning_rate": 2.5e-4, "augment": "crop_flip", "sparsity": 0.01},

@@ -14,6 +14,8 @@ PARAMETERS = {
     "mnist_4c3f": 1_974_762,
     "cifar_4c3f": 2_466_858,
     "cifar_6c2f": 2_250_378,
+    # 64(5,2) + 4 * 64(3,1) + 128(4,4) + 4 * 4 * 128 inputs to FC256 + FC10
+    "cifar_liresnet": 4_864 + 4 * 36_928 + 131_200 + 524_544 + 2_570,
     "tiny_imagenet_8c2f": 4_342_984,
     # 16(3,1) + 32(4,2) + 4 * 4 * 32 inputs to FC64 + FC10
     "digits_2c2f": 160 + 8_224 + 32_832 + 650,
@@ -22,6 +24,7 @@ SIZES = {
     "mnist_4c3f": [28, 14, 14, 7],
     "cifar_4c3f": [32, 16, 16, 8],
     "cifar_6c2f": [32, 32, 16, 16, 16, 8],
+    "cifar_liresnet": [16] * 5 + [4],
     "tiny_imagenet_8c2f": [64, 64, 31, 31, 31, 14, 14, 6],
     "digits_2c2f": [8, 4],
 }
@@ -29,6 +32,7 @@ THRESHOLDS = {
     "mnist_4c3f": [1.0] * 6,
     "cifar_4c3f": [1.0] * 6,
     "cifar_6c2f": [2.0] * 7,
+    "cifar_liresnet": [1.0] * 7,
     "tiny_imagenet_8c2f": [1.0] * 9,
     "digits_2c2f": [1.0] * 3,
 }
@@ -51,7 +55,7 @@ def kernels_and_biases(model):
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameters_feature_maps_and_thresholds_are_those_of_the_paper(name, zero_kernels):
-    model = applications.get(name)()
+    model = applications.get(name)(activation="clipped_relu")
     assert kernels_and_biases(model) == PARAMETERS[name]
     convs = of_type(model, keraslip.layers.MaskedLipschitzConv2D)
     assert [conv.output.shape[1] for conv in convs] == SIZES[name]
@@ -74,7 +78,8 @@ def test_signatures_and_default_names_agree_with_the_registry():
         builder = applications.get(name)
         parameters = inspect.signature(builder).parameters
         assert parameters["name"].default == name
-        assert list(parameters) == list(inspect.signature(applications.MNIST4C3F).parameters)
+        shared = list(inspect.signature(applications.MNIST4C3F).parameters)
+        assert list(parameters)[: len(shared)] == shared
         assert "Args:" in builder.__doc__ and "{" not in builder.__doc__
 
 
@@ -129,6 +134,18 @@ def test_width_gives_even_channels(width, filters, zero_kernels):
     convs = of_type(model, keraslip.layers.MaskedLipschitzConv2D)
     assert [conv.filters for conv in convs] == filters
     assert model.output_shape == (None, 10)
+
+
+def test_a_residual_block_is_one_map_near_the_identity():
+    model = applications.CIFARLiResNet(depth=1, width=0.1, input_shape=(8, 8, 3), classes=3)
+    model.compile("sgd", epsilon=0.1)
+    x = np.random.default_rng(0).random((4, 8, 8, 3), dtype="float32")
+    norms = {row.layer: row.global_norm for row in model.explain(x)}
+    # As two branches the block would have the sum of their norms.
+    assert 0.9 < norms["activation_2"] < 1.5
+    assert len(applications.CIFARLiResNet(depth=3, width=0.1).layers) > len(model.layers)
+    with pytest.raises(ValueError, match="`depth` must be an integer >= 1. Received: depth=0"):
+        applications.CIFARLiResNet(depth=0)
 
 
 @pytest.mark.parametrize("width", [0, -1.0, float("nan"), float("inf")])
