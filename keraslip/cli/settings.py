@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Self, get_type_hints
 
 import typer
 
-from keraslip.cli.usual import OWN_MODEL, USUAL, is_own, usual_of_own
+from keraslip.cli.usual import OWN_MODEL, RECIPES, USUAL, is_own, usual_of_own
 from keraslip.loss_names import LOSSES
 
 #: The largest seed of NumPy's older generator, which Keras seeds too.
@@ -62,13 +62,21 @@ class CommonSettings:
     _KIND: ClassVar[tuple[str, str]]
 
     @classmethod
-    def resolve(cls, given: dict[str, Any], stored: dict[str, Any] | None = None) -> Self:
-        """Settings from what the user gave, what the folder holds and the network's recipe.
+    def resolve(
+        cls,
+        given: dict[str, Any],
+        stored: dict[str, Any] | None = None,
+        recipe: str | None = None,
+    ) -> Self:
+        """Settings from what the user gave, what the folder holds and the recipe: a run's or the network's.
 
         Raises:
             ValueError: for unknown names, numbers out of range, or where given and stored settings differ.
         """
         given = cls._read({k: v for k, v in given.items() if v is not None and v != []})
+        if recipe is not None:
+            check_choice("recipe", recipe, list(RECIPES))
+            given = RECIPES[recipe] | given
         if stored is not None:
             return cls._resumed(given, stored)
         name = given.get("application", "mnist_4c3f")
@@ -81,8 +89,8 @@ class CommonSettings:
         cls._check(given)
         known = {f.name for f in fields(cls)}
         usual = asdict(Settings(application=name, **USUAL.get(name, usual_of_own(given))))
-        recipe = {k: v for k, v in usual.items() if k in known}
-        return cls(**recipe | given)
+        defaults = {k: v for k, v in usual.items() if k in known}
+        return cls(**defaults | given)
 
     @classmethod
     def _read(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +130,15 @@ class Settings(CommonSettings):
     """All that decides a run; written to config.json and compared on resume."""
 
     threshold: Annotated[float | None, _option("Initial threshold.")] = None
-    learning_rate: Annotated[float, _option("Adam's learning rate.")] = 1e-3
+    width: Annotated[float, _option("Factor for the network's channels and units.")] = 1.0
+    start: Annotated[
+        str, _option("Of the kernels: usual, as the network has them, or orthogonal.")
+    ] = "usual"
+    optimizer: Annotated[str, _option("adam or nadam.")] = "adam"
+    clip_norm: Annotated[
+        float | None, _option("Longest gradient of all weights together; default: any.")
+    ] = None
+    learning_rate: Annotated[float, _option("The optimizer's.")] = 1e-3
     final_learning_rate: Annotated[
         float, _option("Of the last step, as a share of --learning-rate, which half the run has.")
     ] = 0.02
@@ -150,7 +166,8 @@ class Settings(CommonSettings):
     @classmethod
     def _resumed(cls, given: dict[str, Any], stored: dict[str, Any]) -> Self:
         # Runs of before there was a choice.
-        return super()._resumed(given, {"local": "auto", **stored})
+        before = {"local": "auto", "width": 1.0, "start": "usual", "optimizer": "adam"}
+        return super()._resumed(given, {**before, "clip_norm": None, **stored})
 
     @classmethod
     def _check(cls, given: dict[str, Any]) -> None:
@@ -160,14 +177,18 @@ class Settings(CommonSettings):
         super()._check(given)
         check_choice("loss", given.get("loss", "bcp"), list(LOSSES))
         check_choice("bound", given.get("bound", "local"), list(BOUNDS))
+        check_choice("start", given.get("start", "usual"), ["usual", "orthogonal"])
+        check_choice("optimizer", given.get("optimizer", "adam"), ["adam", "nadam"])
         for name in ("epsilon", "train_epsilon_factor", "final_learning_rate"):
-            check_epsilon(given.get(name, 0.0), _flag(name))
-        rate = given.get("learning_rate", 1.0)
-        if not 0.0 < rate < math.inf:
-            raise ValueError(f"--learning-rate must be a finite number > 0. Received: {rate}")
+            check_epsilon(given.get(name, 0.0), flag(name))
+        for name in ("learning_rate", "clip_norm", "width"):
+            value = given.get(name)
+            if value is not None and not 0.0 < value < math.inf:
+                raise ValueError(f"{flag(name)} must be a finite number > 0. Received: {value}")
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """The option of a setting."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -175,7 +196,7 @@ def check_choice(name: str, value: Any, known: list[Any]) -> None:
     """Raises unless the value of a setting is among those there are."""
     if value not in known:
         listed = ", ".join(str(choice).lower() for choice in known)
-        raise ValueError(f"{_flag(name)} must be one of {listed}. Received: {value!r}")
+        raise ValueError(f"{flag(name)} must be one of {listed}. Received: {value!r}")
 
 
 def with_settings(kind: type[CommonSettings]) -> Callable[..., Any]:

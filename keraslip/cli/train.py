@@ -10,10 +10,26 @@ from keraslip.cli.options import AttackSamples, CertifySamples, DataDir, Out, Ov
 from keraslip.cli.settings import Settings, with_settings
 
 
+def _list(asked: bool) -> None:
+    if asked:
+        from keraslip.cli.recipes import table
+
+        Console().print(table())
+        raise typer.Exit()
+
+
 @with_settings(Settings)
 def train(
     out: Out,
     given: dict[str, Any],
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A whole run by name, see --list-recipes.", show_default=False),
+    ] = None,
+    list_recipes: Annotated[
+        bool,
+        typer.Option("--list-recipes", callback=_list, is_eager=True, help="Show the recipes."),
+    ] = False,
     data_dir: DataDir = None,
     attack_samples: AttackSamples = 200,
     certify_samples: CertifySamples = 1000,
@@ -30,7 +46,8 @@ def train(
 ) -> None:
     """Train a network on a data set, with checkpoints, and report on the test data.
 
-    Options that are left out come from the network's recipe, or with --resume from the run itself.
+    Options that are left out come from --recipe, else from what is usual for the network, or with --resume
+    from the run itself.
     """
     import keras
 
@@ -42,7 +59,7 @@ def train(
 
     console, folder = Console(), RunFolder(out)
     stored = _stored(folder, overwrite) if resume else None
-    settings = Settings.resolve(given, stored)
+    settings = Settings.resolve(given, stored, recipe)
     folder.check(overwrite or stored is not None)
     data = load_data(settings.dataset, data_dir)
     check_parts(data, "train", "val", "test")

@@ -48,12 +48,17 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
         settings.application,
         activation=settings.activation,
         threshold=settings.threshold,
+        width=settings.width,
         input_shape=data.input_shape,
         classes=data.num_classes,
     )
     model = network()
+    if settings.start == "orthogonal":
+        _orthogonal(model)
+    optimizers = {"adam": keras.optimizers.Adam, "nadam": keras.optimizers.Nadam}
+    rate = _learning_rate(settings, steps)
     model.compile(
-        keras.optimizers.Adam(_learning_rate(settings, steps)),
+        optimizers[settings.optimizer](rate, global_clipnorm=settings.clip_norm),
         epsilon=settings.epsilon,
         loss=settings.loss,
         train_epsilon=LinearRamp(0.0, settings.train_epsilon_factor * settings.epsilon),
@@ -64,6 +69,13 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
         input_range=data.input_range,
     )
     return model
+
+
+def _orthogonal(model: Any) -> None:
+    """Kernels whose matrices, inputs by outputs, have orthonormal rows or columns."""
+    for layer in model.layers:
+        if (kernel := getattr(layer, "kernel", None)) is not None:
+            kernel.assign(keras.initializers.Orthogonal()(tuple(kernel.shape), kernel.dtype))
 
 
 def training_batches(

@@ -32,6 +32,27 @@ USUAL: dict[str, dict[str, Any]] = {
     },
 }
 
+#: Whole runs by name, `keraslip train --recipe NAME`: what differs from the defaults of `Settings`.
+RECIPES: dict[str, dict[str, Any]] = {
+    "digits": {"application": "digits_2c2f", **USUAL["digits_2c2f"]},
+    "mnist": {
+        **{"application": "mnist_4c3f", "dataset": "mnist", "epsilon": 1.58, "epochs": 300},
+        **{"activation": "maxmin", "width": 0.5, "loss": "gloro", "bound": "global"},
+        **{"optimizer": "nadam", "clip_norm": 3.0, "start": "orthogonal"},
+        **{"train_epsilon_factor": 1.0},
+    },
+    "cifar10": {
+        **{"application": "cifar_6c2f", "dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200},
+        **{"activation": "maxmin", "loss": "gloro", "bound": "global", "augment": "crop_flip"},
+        **{"optimizer": "nadam", "clip_norm": 3.0, "start": "orthogonal"},
+    },
+    "cifar10_liresnet": {
+        **{"application": "cifar_liresnet", **USUAL["cifar_liresnet"], "bound": "global"},
+        **{"optimizer": "nadam", "clip_norm": 3.0},
+    },
+    "tiny_imagenet": {"application": "tiny_imagenet_8c2f", **USUAL["tiny_imagenet_8c2f"]},
+}
+
 #: How a network of one's own is written.
 OWN_MODEL = "FILE.py:FUNCTION"
 

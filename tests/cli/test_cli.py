@@ -30,6 +30,7 @@ from keraslip.cli.run_folder import (
 from keraslip.cli.search_settings import SearchSettings
 from keraslip.cli.settings import Settings
 from keraslip.cli.training import train
+from keraslip.cli.usual import RECIPES
 from tests.cli.page_reader import PageReader
 
 GIVEN = {"application": "digits_2c2f", "epochs": 3, "batch_size": 32, "activation": "maxmin"}
@@ -110,8 +111,36 @@ def test_where_norms_are_local_is_a_setting():
     with pytest.raises(ValueError, match="cannot change.*local"):
         Settings.resolve({"local": "all"}, stored)
     # A run of before there was the choice goes on.
-    del stored["local"]
-    assert Settings.resolve({}, stored).local == "auto"
+    for name in ("local", "width", "start", "optimizer", "clip_norm"):
+        del stored[name]
+    assert Settings.resolve({}, stored) == Settings.resolve(GIVEN)
+
+
+@options_alone
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_is_a_whole_run_and_every_option_may_differ(recipe):
+    settings = Settings.resolve({"epochs": 3}, recipe=recipe)
+    assert settings.epochs == 3
+    others = {name: value for name, value in RECIPES[recipe].items() if name != "epochs"}
+    assert {name: getattr(settings, name) for name in others} == others
+
+
+@options_alone
+def test_recipes_are_listed():
+    listed = CliRunner().invoke(app, ["train", "--list-recipes"])
+    assert listed.exit_code == 0
+    assert all(name in listed.output for name in RECIPES)
+
+
+def test_kernels_start_orthogonal_and_the_gradient_is_clipped():
+    given = {"start": "orthogonal", "optimizer": "nadam", "clip_norm": 3.0, "width": 0.5}
+    settings = Settings.resolve(given, recipe="digits")
+    model = training.begin(settings, datasets.load("digits"))
+    assert isinstance(model.optimizer, keras.optimizers.Nadam)
+    assert model.optimizer.global_clipnorm == 3.0
+    kernel = model.get_layer("dense_1").get_weights()[0]
+    assert kernel.shape[1] == 32
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(32), atol=1e-5)
 
 
 @options_alone
