@@ -4,6 +4,7 @@ Everything is reached from `import keraslip`. It imports Keras and what saved mo
 imported when it is first used. In the `keraslip` command, which has to answer `--help`, all of it is.
 """
 
+from pkgutil import iter_modules as _iter_modules
 from typing import TYPE_CHECKING
 
 from keraslip import console_backend as _console_backend
@@ -36,30 +37,7 @@ if TYPE_CHECKING:
     from keraslip.models.local_lipschitz_model import LocalLipschitzModel as LocalLipschitzModel
     from keraslip.rules.registry import register_rule as register_rule
 else:
-    _MODULES = (
-        "activations",
-        "applications",
-        "arithmetic",
-        "attacks",
-        "backend",
-        "bounds",
-        "callbacks",
-        "certify",
-        "cli",
-        "convert",
-        "datasets",
-        "distribution",
-        "export",
-        "layers",
-        "linear",
-        "losses",
-        "models",
-        "plots",
-        "rules",
-        "schedules",
-        "testing",
-        "tuning",
-    )
+    _MODULES = [module.name for module in _iter_modules(__path__) if module.ispkg]
     __getattr__, __dir__ = _attach(
         __name__,
         {

@@ -9,9 +9,7 @@ from keraslip.files import read_table, write_table
 class CsvTable:
     """Rows under a header; each write replaces the file in one go.
 
-    Args:
-        path: The file. What it holds of epochs up to `done` is kept, the rest goes.
-        done: Epochs that are done already.
+    What the file holds of epochs up to `done` is kept, the rest goes.
     """
 
     def __init__(self, path: Path, done: int) -> None:
@@ -20,11 +18,7 @@ class CsvTable:
         self.rows = [row for row in read_table(path) if float(row["epoch"]) <= done] if done else []
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Adds the row of an epoch.
-
-        Raises:
-            ValueError: if its names are not those of the rows before.
-        """
+        """Adds the row of an epoch; its names must be those of the rows before."""
         if self.rows and list(self.rows[0]) != list(row):
             raise ValueError(
                 f"{self.path} holds the epochs before, but of another network: its columns differ. "

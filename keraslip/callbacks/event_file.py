@@ -33,13 +33,7 @@ class EventFile:
     def write(
         self, step: int, scalars: Mapping[str, float], histograms: Mapping[str, np.ndarray]
     ) -> None:
-        """Appends the figures of a step.
-
-        Args:
-            step: Its number.
-            scalars: One number for each tag.
-            histograms: An array of finite numbers for each tag.
-        """
+        """Appends the figures of a step: numbers, and arrays of finite numbers, by their tags."""
         from tensorboard.plugins.histogram.summary_v2 import histogram_pb
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
@@ -60,11 +54,7 @@ class EventFile:
 
 
 def require_tensorboard() -> None:
-    """Raises where TensorBoard's event files cannot be written.
-
-    Raises:
-        ImportError: if the `tensorboard` package is missing.
-    """
+    """Raises an ImportError where TensorBoard's event files cannot be written."""
     try:
         import tensorboard.summary.writer.event_file_writer  # noqa: F401
     except ImportError as error:

@@ -10,12 +10,7 @@ import numpy as np
 from keraslip.callbacks.csv_table import CsvTable
 from keraslip.callbacks.event_file import EventFile, require_tensorboard
 from keraslip.callbacks.probe import Probe
-from keraslip.checks import (
-    check_count,
-    check_epsilon,
-    check_images,
-    check_labels,
-)
+from keraslip.checks import check_count, check_epsilon, check_images, check_labels
 
 
 class LipschitzMonitor(keras.callbacks.Callback):
@@ -95,11 +90,8 @@ class LipschitzMonitor(keras.callbacks.Callback):
                 f"Received: x of shape {self._x.shape}"
             )
         epsilon = model.epsilon_value if self.epsilon is None else self.epsilon
-        y = (
-            None
-            if self._y is None
-            else check_labels(self._y, model.outputs[0].shape[-1]).astype("int32")
-        )
+        y, classes = self._y, model.outputs[0].shape[-1]
+        y = None if y is None else check_labels(y, classes).astype("int32")
         self._probe = Probe(self._x, y, epsilon, self.power_iterations)
         self._table = self._events = None
 
@@ -115,12 +107,11 @@ class LipschitzMonitor(keras.callbacks.Callback):
         if (epoch + 1) % self.every or self._probe is None or self._table is None:
             return
         # `self.model`, not a reference of our own: on JAX it brings the weights back first.
-        found = self._probe.measure(self.model)
-        self._table.add({"epoch": epoch + 1, **found.scalars})
+        scalars, radii = self._probe.measure(self.model)
+        self._table.add({"epoch": epoch + 1, **scalars})
         if self._events is not None:
             fitted = {f"fit/{name}": float(value) for name, value in (logs or {}).items()}
-            histograms = {"radius_estimate/histogram": found.radii}
-            self._events.write(epoch, found.scalars | fitted, histograms)
+            self._events.write(epoch, scalars | fitted, {"radius_estimate/histogram": radii})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Closes the files."""

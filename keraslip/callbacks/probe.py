@@ -1,6 +1,5 @@
 """What a fixed batch of images shows of a model: norms of its layers, and radii. All of it is estimated."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,28 +16,8 @@ QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 REACH, BISECTIONS = 4.0, 7
 
 
-@dataclass(frozen=True, eq=False)
-class Figures:
-    """What was found.
-
-    Args:
-        scalars: Numbers, each under a tag `what/which`.
-        radii: Estimated radii of the samples, `(n,)`.
-    """
-
-    scalars: dict[str, float]
-    radii: np.ndarray
-
-
 class Probe:
-    """Measures models on the same samples again and again; compiled once for each model.
-
-    Args:
-        x: Inputs `(n, *shape)`, float32.
-        y: Class indices `(n,)`, or `None` for the predicted ones.
-        epsilon: L2 radius of norms and shares.
-        power_iterations: Iterations for each norm.
-    """
+    """Measures models on the same samples again and again; compiled once for each model."""
 
     def __init__(
         self, x: np.ndarray, y: np.ndarray | None, epsilon: float, power_iterations: int
@@ -46,12 +25,8 @@ class Probe:
         self.x, self.y, self.epsilon = x, y, epsilon
         self.power_iterations = power_iterations
 
-    def measure(self, model: Any) -> Figures:
-        """Norms and radii with the model's weights of now.
-
-        Args:
-            model: A compiled `LocalLipschitzModel`.
-        """
+    def measure(self, model: Any) -> tuple[dict[str, float], np.ndarray]:
+        """Numbers by tags `what/which`, and radii `(n,)`, with the model's weights of now."""
         scalars = {}
         for row in explain(model, self.x, self.epsilon, self.power_iterations):
             scalars[f"local_norm_estimate/{row.layer}"] = row.local_norm
@@ -60,18 +35,12 @@ class Probe:
         radii = self.radii(model)
         for quantile, value in zip(QUANTILES, np.quantile(radii, QUANTILES), strict=True):
             scalars[f"radius_estimate/quantile_{quantile:g}"] = float(value)
-        return Figures(scalars, radii)
+        return scalars, radii
 
     def radii(self, model: Any) -> np.ndarray:
         """For each sample a radius at which the margin, by power iteration, is positive: an estimate.
 
         0 where the label is not predicted; at most `REACH` times epsilon.
-
-        Args:
-            model: A compiled `LocalLipschitzModel`.
-
-        Returns:
-            Array `(n,)`.
         """
         margins = self._margins(model)
         given = (self.x,) if self.y is None else (self.x, self.y)
@@ -93,5 +62,4 @@ class Probe:
             context = Propagation(epsilon, starts, bound, iterations)
             return [bound_pass(model, x, y, context).margin]
 
-        key = ("margins", bound, iterations)
-        return compiled_once(model, key, margins)
+        return compiled_once(model, ("margins", bound, iterations), margins)

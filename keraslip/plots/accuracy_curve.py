@@ -9,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keraslip.plots.figure import figure
-from keraslip.plots.style import BLUE, GREEN, MUTED, ORANGE, PURPLE, SKY, VERMILION
+from keraslip.plots.style import MUTED, look
 
 Curves = dict[str, NDArray[np.float64]]
 
-COLORS = (BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE)
-MARKERS = ("o", "s", "D", "^", "v", "P")
-LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)))
 MARKED_POINTS = 30  # with more, markers would hide the line
 LINE_HEIGHT = 5  # of a label, in per cent of the axis
 
@@ -101,14 +98,6 @@ def _checked(
     return radii, percents
 
 
-def _look(index: int) -> dict[str, Any]:
-    return {
-        "color": COLORS[index % len(COLORS)],
-        "marker": MARKERS[index % len(MARKERS)],
-        "linestyle": LINES[index % len(LINES)],
-    }
-
-
 def _draw_lines(axes: Any, radii: NDArray[np.float64], percents: Curves) -> None:
     for index, (name, values) in enumerate(percents.items()):
         known = ~np.isnan(values)
@@ -116,13 +105,10 @@ def _draw_lines(axes: Any, radii: NDArray[np.float64], percents: Curves) -> None
             radii[known],
             values[known],
             label=name,
-            markersize=5,
             markevery=None if known.sum() <= MARKED_POINTS else int(known.sum()) // 12,
-            markeredgecolor="white",
-            markeredgewidth=0.7,
             clip_on=False,
             zorder=3,
-            **_look(index),
+            **look(index),
         )
 
 
@@ -134,7 +120,7 @@ def _name_lines(
     places = spread(ends, LINE_HEIGHT * (2 if at.size else 1))
     for index, (name, values) in enumerate(percents.items()):
         text = name if not at.size else f"{name}\n{values[at[0]]:.1f} % at ε = {epsilon:.4g}"
-        color = _look(index)["color"]
+        color = look(index)["color"]
         axes.annotate(
             text,
             (1, ends[index]),

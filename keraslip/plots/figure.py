@@ -28,13 +28,8 @@ def figure(
 ) -> Iterator[Any]:
     """Give a new matplotlib figure and write it to `path` when the block ends well.
 
-    Args:
-        path: The picture's file; its ending says the format (PNG, PDF, SVG). Missing folders are
-            made. The file appears under its name only when it is whole.
-        width, height: Size in inches of what is drawn, without title and footnote.
-        title, subtitle: Lines above it.
-        footnote: Small print below it.
-        header: Height in inches of a legend between the title and what is drawn.
+    Missing folders are made, and the file appears under its name only when it is whole. Width and height are
+    those, in inches, of what is drawn, without title, footnote and the header that holds a legend.
 
     Yields:
         A `matplotlib.figure.Figure`; pyplot and its global list of figures are not touched.
@@ -75,8 +70,11 @@ def _write(figure: Any, top: float, lines: list[str], spacing: float, **font: An
         figure.text(MARGIN / width, y, line, ha="left", va="top", **font)
 
 
-def legend(figure: Any, handles: list[Any]) -> None:
-    """Write a legend of one row into the header."""
+def legend(figure: Any, *lines: dict[str, Any]) -> None:
+    """Write a legend of one row into the header: for each line its label and looks."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], **line) for line in lines]
     left, bottom, _, height = figure.get_layout_engine().get()["rect"]
     shown = figure.legend(
         handles=handles,

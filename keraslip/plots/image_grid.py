@@ -135,18 +135,10 @@ def class_name(index: Any, class_names: Sequence[str] | None) -> str:
 
 
 def _legend(picture: Any, kinds: list[Verdict], epsilon: float | None) -> None:
-    from matplotlib.lines import Line2D
-
     at = "" if epsilon is None else f" at ε = {epsilon:.4g}"
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=kind.color,
-            linestyle=kind.linestyle,
-            linewidth=3,
-            label=f"{kind.symbol} {kind.name}{at if kind != WRONG else ''}: {kinds.count(kind)}",
-        )
-        for kind in VERDICTS
-    ]
-    legend(picture, handles)
+    lines = []
+    for kind in VERDICTS:
+        label = f"{kind.symbol} {kind.name}{at if kind != WRONG else ''}: {kinds.count(kind)}"
+        look = {"color": kind.color, "linestyle": kind.linestyle, "linewidth": 3}
+        lines.append({**look, "label": label})
+    legend(picture, *lines)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from keraslip.plots.figure import figure, legend
 from keraslip.plots.style import MUTED, VERMILION
 
+#: The front, and all other models.
+_LOOK = dict(color=VERMILION, marker="D", markersize=7, linestyle=(0, (5, 2)), linewidth=1.4)
+_DOTS = dict(color=MUTED, marker="o", alpha=0.7)
 NAMED = 12  # with more points on the front their names would cover each other
 
 
@@ -62,11 +65,12 @@ def pareto_front(
         axes.yaxis.set_major_formatter("{x:g} %")
         axes.margins(0.08)
         others = np.setdiff1d(np.arange(len(points)), best)
-        axes.plot(*points[others].T, "o", color=MUTED, markersize=6, alpha=0.7, clip_on=False)
-        axes.plot(*points[best].T, **_look(), clip_on=False, zorder=3)
+        axes.plot(*points[others].T, **_DOTS, linestyle="", markersize=6, clip_on=False)
+        axes.plot(*points[best].T, **_LOOK, clip_on=False, zorder=3)
         if names is not None and len(best) <= NAMED:
             _name(axes, points, names, best)
-        _legend(picture)
+        best_of = {**_LOOK, "label": "Pareto front: no other is better in both"}
+        legend(picture, best_of, {**_DOTS, "linestyle": "", "label": "the others"})
     return Path(path)
 
 
@@ -97,16 +101,6 @@ def front(points: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.array(kept, "intp")
 
 
-def _look() -> dict[str, Any]:
-    return {
-        "color": VERMILION,
-        "marker": "D",
-        "markersize": 7,
-        "linestyle": (0, (5, 2)),
-        "linewidth": 1.4,
-    }
-
-
 def _name(
     axes: Any, points: NDArray[np.float64], names: Sequence[str], best: NDArray[np.intp]
 ) -> None:
@@ -120,13 +114,3 @@ def _name(
             color=VERMILION,
             annotation_clip=False,
         )
-
-
-def _legend(picture: Any) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], label="Pareto front: no other is better in both", **_look()),
-        Line2D([], [], color=MUTED, marker="o", linestyle="", alpha=0.7, label="the others"),
-    ]
-    legend(picture, handles)

@@ -13,6 +13,24 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = (
     "#3a9bd1",
 )
 
+#: What tells the lines of a picture apart.
+COLORS = (BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE)
+MARKERS = ("o", "s", "D", "^", "v", "P")
+LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)))
+
+
+def look(number: int) -> dict[str, Any]:
+    """Colour, marker and dashes of a line; the first 36 differ in colour or marker."""
+    return {
+        "color": COLORS[number % len(COLORS)],
+        "marker": MARKERS[(number + number // len(COLORS)) % len(MARKERS)],
+        "linestyle": LINES[number % len(LINES)],
+        "markersize": 5,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.7,
+    }
+
+
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],

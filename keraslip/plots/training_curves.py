@@ -23,6 +23,10 @@ TITLES = {
 }
 PER_CENT = {"accuracy", "certified_accuracy", "varying"}
 MARKED_EPOCHS = 20
+LOOKS: dict[str, dict[str, Any]] = {
+    "training": dict(color=BLUE, linestyle="-", marker="o", markersize=3.5),
+    "validation": dict(color=VERMILION, linestyle=(0, (5, 2)), marker="s", markersize=3.5),
+}
 
 
 def training_curves(
@@ -74,7 +78,7 @@ def training_curves(
             panel.axis("off")
         _label_epochs(panels, len(names), columns)
         if validated:
-            _legend(picture)
+            legend(picture, *({**look, "label": name} for name, look in LOOKS.items()))
     return Path(path)
 
 
@@ -85,19 +89,10 @@ def _names(values: Mapping[str, Any]) -> list[str]:
 
 def _panel(axes: Any, name: str, values: Mapping[str, NDArray[np.float64]], epochs: int) -> None:
     scale = 100 if name in PER_CENT else 1
-    for key, color, linestyle, marker in (
-        (name, BLUE, "-", "o"),
-        (f"val_{name}", VERMILION, (0, (5, 2)), "s"),
-    ):
+    for key, look in zip((name, f"val_{name}"), LOOKS.values(), strict=True):
         if key in values:
-            axes.plot(
-                _epochs(len(values[key]), epochs),
-                scale * values[key],
-                color=color,
-                linestyle=linestyle,
-                marker=marker if epochs <= MARKED_EPOCHS else None,
-                markersize=3.5,
-            )
+            look = look if epochs <= MARKED_EPOCHS else {**look, "marker": None}
+            axes.plot(_epochs(len(values[key]), epochs), scale * values[key], **look)
     axes.set_title(TITLES.get(name, name.replace("_", " ")))
     if name in PER_CENT:
         axes.set_ylim(0, 100)
@@ -120,21 +115,3 @@ def _label_epochs(panels: Any, used: int, columns: int) -> None:
         if number + columns >= used:  # nothing below it
             panel.set_xlabel("epoch", color=MUTED)
             panel.tick_params(labelbottom=True)
-
-
-def _legend(picture: Any) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=BLUE, marker="o", markersize=3.5, label="training"),
-        Line2D(
-            [],
-            [],
-            color=VERMILION,
-            marker="s",
-            markersize=3.5,
-            linestyle=(0, (5, 2)),
-            label="validation",
-        ),
-    ]
-    legend(picture, handles)

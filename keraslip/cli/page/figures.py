@@ -8,8 +8,8 @@ import numpy as np
 from markupsafe import Markup
 
 from keraslip.cli.page.run import Run
-from keraslip.cli.page.svg import inline_svg, look
-from keraslip.plots.style import MUTED
+from keraslip.cli.page.svg import inline_svg
+from keraslip.plots.style import MUTED, look
 
 #: With more points, markers would hide the line.
 MARKED = 20

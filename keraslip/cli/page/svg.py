@@ -8,8 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from keraslip.plots.accuracy_curve import COLORS, LINES, MARKERS
-from keraslip.plots.style import GRID, INK, MUTED, STYLE
+from keraslip.plots.style import COLORS, GRID, INK, MUTED, STYLE, look
 
 #: Colours of matplotlib, and the variables of the page's style sheet that take their place.
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", "#ffffff": "paper"} | {
@@ -20,13 +19,9 @@ VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", "#ffffff": "paper"} | {
 def inline_svg(
     key: str, label: str, draw: Callable[[Any], None], width: float = 4.8, height: float = 3.0
 ) -> Markup:
-    """Draws one set of axes as an `<svg>` element.
+    """Draws one set of axes as an `<svg>` element, its size in inches.
 
-    Args:
-        key: Begins every identifier in it; a name of its own for each drawing of a page.
-        label: What it shows, for screen readers.
-        draw: Function of the axes.
-        width, height: Size in inches.
+    The key, a name of its own for each drawing of a page, begins every identifier in it.
     """
     return _for_page(_drawn(draw, width, height), key, label)
 
@@ -61,18 +56,6 @@ def _for_page(text: str, key: str, label: str) -> Markup:
         inner = inner.replace(color, f"var(--{variable})")
     opening = Markup('<svg viewBox="{}" role="img" aria-label="{}">').format(box[1], label)
     return opening + Markup(inner.strip())
-
-
-def look(number: int) -> dict[str, Any]:
-    """Colour, marker and dashes of a run; the first 36 differ in colour or marker."""
-    return {
-        "color": COLORS[number % len(COLORS)],
-        "marker": MARKERS[(number + number // len(COLORS)) % len(MARKERS)],
-        "linestyle": LINES[number % len(LINES)],
-        "markersize": 5,
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.7,
-    }
 
 
 def swatch(number: int, key: str) -> Markup:
