@@ -5,7 +5,7 @@ import numpy as np
 from keraslip.activations import Activation
 from keraslip.activations.sampled import activation_problem
 from keraslip.arithmetic import float64, training
-from keraslip.testing.failure import require
+from keraslip.testing.failure import in_float64, require
 
 #: Of the sums made here, in float64; and of float32.
 _NOISE, _ROUNDED = 1e-12, 1e-5
@@ -33,29 +33,15 @@ def check_activation(activation: Activation, shape: tuple[int, ...] = (8,), seed
     keraslip.testing.check_activation(HardTanhActivation())
     ```
     """
-    rng, exact = np.random.default_rng(seed), _in_float64(activation, shape)
+    rng, exact = np.random.default_rng(seed), in_float64(activation, "call", shape)
+    made = exact.call(np.zeros((1, *shape))).shape
+    require(made == (1, *shape), "call", f"of shape {(1, *shape)} it makes {made}")
     _check_elementwise(exact, shape, rng)
     for _ in range(_DRAWS):
         problem = activation_problem(exact, shape, rng)
         if problem is not None:
             raise AssertionError(problem)
     _check_training(activation, exact, shape, rng)
-
-
-def _in_float64(activation: Activation, shape: tuple[int, ...]) -> Activation:
-    exact = activation.to(float64)
-    try:
-        found = exact.call(np.zeros((1, *shape)))
-    except Exception as error:
-        raise AssertionError(
-            f"call: it fails on NumPy arrays, as certificates call it ({error!r}). Write it on "
-            "self.arithmetic, which has NumPy's names, and keep every coefficient in a field"
-        ) from error
-    exactly = isinstance(found, np.ndarray) and found.dtype == np.float64
-    words = f"of float64 arrays it makes {getattr(found, 'dtype', type(found))}; write it on self.arithmetic"
-    require(exactly, "call", words)
-    require(found.shape == (1, *shape), "call", f"of shape {(1, *shape)} it makes {found.shape}")
-    return exact
 
 
 def _check_elementwise(exact: Activation, shape: tuple[int, ...], rng: np.random.Generator) -> None:

@@ -105,17 +105,10 @@ def claims(
     tight: bool = False,
     run: "Runner | None" = None,
 ) -> Pass:
-    """One pass of the bound through a model, outside of any training.
+    """One pass of the bound through a small model, whose matrices are written out, outside of any training.
 
-    Args:
-        model: A small model: the matrices of its layers are written out.
-        x: Centers `(batch, *shape)`.
-        epsilon: Radius, or one for every center.
-        mode: `"local"`, `"global"` or `"paper"`.
-        label: Classes that margins are of; the largest logits if `None`.
-        power_iterations: For norms by power iteration, instead of singular values.
-        tight: Masked row norms of convolutions too.
-        run: What runs a function of tensors on arrays; as it is, eagerly: nets are many and passes few.
+    Margins are of the given labels, or of the largest logits; norms are singular values, or come from power
+    iteration. `tight` takes masked row norms of convolutions too; `run` may compile what runs eagerly.
     """
     known = model.__dict__.setdefault("_passes_of_tests", {})
     key = (mode, power_iterations, tight, label is None)

@@ -7,7 +7,7 @@ import numpy as np
 
 from keraslip.arithmetic import float64, training
 from keraslip.linear import LinearMap
-from keraslip.testing.failure import place, require
+from keraslip.testing.failure import in_float64, require
 from keraslip.typing import Array
 
 #: Of float64, and of float32, relative to the largest entry.
@@ -39,30 +39,12 @@ def check_map(linear_map: LinearMap, seed: int = 0) -> None:
             f"The matrix of the map is written out; take a smaller one. Received: {linear_map!r}"
         )
     rng = np.random.default_rng(seed)
-    exact = _in_float64(linear_map)
+    exact = in_float64(linear_map, "forward", linear_map.in_shape)
     matrix = _matrix(exact, rng)
     _check_training(linear_map, matrix)
     _check_adjoint(exact, matrix)
     _check_rows(exact, matrix, rng)
     _check_whole(exact, matrix)
-
-
-def _in_float64(linear_map: LinearMap) -> LinearMap:
-    exact = linear_map.to(float64)
-    try:
-        image = exact.forward(np.zeros((1, *exact.in_shape)))
-    except Exception as error:
-        raise AssertionError(
-            f"forward: it fails on NumPy arrays, as certificates call it ({error!r}). Write it on "
-            "self.arithmetic, which has NumPy's names, and keep every coefficient in a field"
-        ) from error
-    require(
-        isinstance(image, np.ndarray) and image.dtype == np.float64,
-        "forward",
-        f"of float64 arrays it makes {getattr(image, 'dtype', type(image))}, so that no certificate can rest "
-        "on it. Write it on self.arithmetic, and keep every coefficient in a field",
-    )
-    return exact
 
 
 def _matrix(exact: LinearMap, rng: np.random.Generator) -> Array:
@@ -73,11 +55,8 @@ def _matrix(exact: LinearMap, rng: np.random.Generator) -> Array:
     require(images.shape == expected, what, f"its output has shape {images.shape}, not {expected}")
     matrix = np.asarray(images.reshape(size, -1).T)
     x, shift = rng.standard_normal((2, size)), exact.forward(np.zeros((1, *exact.in_shape)))
-    require(
-        shift == 0,
-        what,
-        "of zero it makes something else; what is added belongs in the rule's bias",
-    )
+    words = "of zero it makes something else; what is added belongs in the rule's bias"
+    require(shift == 0, what, words)
     found = exact.forward(x.reshape(2, *exact.in_shape)).reshape(2, -1)
     near = np.abs(found - x @ matrix.T) <= _EXACT * (1 + np.abs(x) @ np.abs(matrix.T))
     require(near, what, "it is not linear")
@@ -91,11 +70,8 @@ def _check_training(linear_map: LinearMap, matrix: Array) -> None:
     trained = linear_map.to(training)
     found = float64.constant(trained.forward(training.constant(basis))).reshape(size, -1).T
     off = np.abs(found - matrix).max(initial=0.0)
-    require(
-        off <= _ROUNDED * (1e-30 + np.abs(matrix).max(initial=0.0)),
-        "forward",
-        f"in training it is another map than in certificates, by up to {off:.3g} in an entry",
-    )
+    words = f"in training it is another map than in certificates, by up to {off:.3g} in an entry"
+    require(off <= _ROUNDED * (1e-30 + np.abs(matrix).max(initial=0.0)), "forward", words)
 
 
 def _check_adjoint(exact: LinearMap, matrix: Array) -> None:
@@ -106,9 +82,8 @@ def _check_adjoint(exact: LinearMap, matrix: Array) -> None:
     off = np.abs(rows.reshape(matrix.shape) - matrix)
     wrong = off > _EXACT * np.abs(matrix).max(initial=0.0)
     if wrong.any() or np.isnan(off).any():
-        out, into = np.unravel_index(
-            int(np.argmax(np.where(np.isnan(off), np.inf, off))), off.shape
-        )
+        worst = np.argmax(np.where(np.isnan(off), np.inf, off))
+        out, into = _index(worst, off.shape)
         raise AssertionError(
             f"{what}: it is not the transpose of forward. From input {_index(into, exact.in_shape)} to "
             f"output {_index(out, exact.out_shape)} forward has {matrix[out, into]:.6g}, adjoint "
@@ -150,11 +125,10 @@ def _spread(found: Any, shape: tuple[int, ...]) -> Array:
     fits = found.ndim == len(shape) and all(
         a in (1, b) for a, b in zip(found.shape, shape, strict=False)
     )
-    require(
-        fits,
-        "row norms",
-        f"their shape {found.shape} has to be {shape}, with 1 for axes that they do not depend on",
+    words = (
+        f"their shape {found.shape} has to be {shape}, with 1 for axes that they do not depend on"
     )
+    require(fits, "row norms", words)
     return np.broadcast_to(found, shape)
 
 
@@ -171,7 +145,7 @@ def _check_whole(exact: LinearMap, matrix: Array) -> None:
     size = matrix.shape[1]
     found = absolute.forward(np.eye(size).reshape(size, *exact.in_shape)).reshape(size, -1).T
     wrong = ~(found >= np.abs(matrix) - _EXACT * np.abs(matrix).max(initial=0.0))
-    where = place(wrong.T, exact.out_shape) if wrong.any() else ()
+    where = _index(np.argmax(wrong.any(axis=1)), exact.out_shape) if wrong.any() else ()
     require(
         ~wrong,
         "absolute",

@@ -24,15 +24,9 @@ def points_in_ball(x: Array, epsilon: float, count: int, seed: int = 0) -> Array
 def points_in_balls(
     model: keras.Model, x: Array, epsilon: float, result: Pass, count: int, attacks: bool
 ) -> Array:
-    """Points `(samples, points, *shape)`: random ones, corners, along rows of the first map, attacked ones.
+    """Points `(samples, points, *shape)`: random, at corners, along rows of the first map, and attacked.
 
-    Args:
-        model: The model.
-        x: Centers `(samples, *shape)`.
-        epsilon: Radius.
-        result: What a pass claims: its first map gives directions that move single units most.
-        count: Random directions from each center.
-        attacks: Whether points are attacked too, towards every class.
+    What a pass claims gives directions that move single units most; attacks go towards every class.
     """
     rows = np.zeros((0, x[0].size))
     if result.layers and result.layers[0].rows[0].size == x[0].size:

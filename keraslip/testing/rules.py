@@ -10,11 +10,11 @@ import numpy as np
 from keraslip.layers import ClippedReLU, MaskedLipschitzDense
 from keraslip.models import LocalLipschitzModel
 from keraslip.rules import rule_for
+from keraslip.rules.map_check import parts
 from keraslip.testing.activations import check_activation
 from keraslip.testing.claims import Pass, activations, claims
 from keraslip.testing.failure import require
 from keraslip.testing.linear_maps import LARGEST, check_map
-from keraslip.testing.parts import parts
 from keraslip.testing.points import points_in_balls
 from keraslip.typing import Array
 
@@ -78,14 +78,7 @@ def _activated(x: Any) -> Any:
 def surrounded(
     build: Build, input_shape: tuple[int, ...], seed: int = 0, classes: int = 3
 ) -> LocalLipschitzModel:
-    """A bounded model around some layers: they, a flattening and a dense layer; seeded weights.
-
-    Args:
-        build: From the input tensor to the layers' output.
-        input_shape: Shape of one input.
-        seed: Of the weights.
-        classes: Number of logits.
-    """
+    """A bounded model around some layers: they, a flattening and a dense layer; seeded weights."""
     inputs = keras.Input(input_shape)
     outputs = build(inputs)
     if len(outputs.shape) > 2:
@@ -97,13 +90,7 @@ def surrounded(
 
 
 def randomise(model: keras.Model, seed: int = 0, gain: float = 1.0) -> None:
-    """Seeded weights: kernels of a norm around `gain`, small biases, others near what they are.
-
-    Args:
-        model: Any built model.
-        seed: Of the weights.
-        gain: Size of the kernels.
-    """
+    """Seeded weights: kernels of a norm around `gain`, small biases, others near what they are."""
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         if weight.name == "kernel":
@@ -177,14 +164,7 @@ def assert_sound(
 ) -> None:
     """No point leaves a ball, a box or the worst-case logits, and no masked unit moves.
 
-    Args:
-        model: The model.
-        x: Centers `(samples, *shape)`.
-        epsilon: Radius.
-        result: What a pass claimed.
-        points: `(samples, points, *shape)`.
-        scale: Rounding allowed, relative to the largest number in the tensor.
-        mode: For the message.
+    Points are `(samples, points, *shape)`; rounding is allowed relative to the largest number in a tensor.
     """
     samples, count = points.shape[:2]
     before, after, logits = activations(model, points.reshape(samples * count, *x.shape[1:]))

@@ -8,8 +8,8 @@ from keras import ops
 
 from keraslip.activations import Activation, ClippedReLU, MaxMin, Slopes
 from keraslip.arithmetic import training
+from keraslip.rules.map_check import parts
 from keraslip.testing import check_activation
-from keraslip.testing.parts import parts
 from tests.cases import CASES
 
 

@@ -9,8 +9,8 @@ from keras import ops
 
 from keraslip.arithmetic import training
 from keraslip.linear import Composition, DenseMap, LinearMap, Sum
+from keraslip.rules.map_check import parts
 from keraslip.testing import check_map
-from keraslip.testing.parts import parts
 from tests.cases import CASES
 
 
