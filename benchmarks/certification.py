@@ -23,8 +23,7 @@ from rich.table import Table
 import keraslip
 from keraslip import applications, datasets
 from keraslip.certify.bound.evaluate import Evaluator
-from keraslip.certify.bound.global_norms import global_norms
-from keraslip.certify.bound.local_norms import LocalNorms, proved
+from keraslip.certify.bound.norm_sources import LocalNorms, global_norms, proved
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.norms.rounding import Execution
 

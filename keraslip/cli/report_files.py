@@ -7,12 +7,12 @@ from typing import Any
 
 from rich.console import Console
 
-from keraslip.certify.result.table import build_table
+from keraslip.certify.result.table import as_text, build_table
 from keraslip.cli.measure import measure
 from keraslip.cli.page import load_runs, page
 from keraslip.cli.pictures import PICTURES, draw
 from keraslip.cli.run_folder import CERTIFICATES, PAGE, RunFolder, as_json
-from keraslip.cli.tables import accuracy_table, as_text, layer_table
+from keraslip.cli.tables import accuracy_table, layer_table
 from keraslip.cli.wording import command
 from keraslip.datasets import Dataset
 from keraslip.files import write_text

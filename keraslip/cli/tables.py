@@ -2,18 +2,11 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-
-TEXT_WIDTH = 100
 
 
 def accuracy_table(report: dict[str, Any]) -> Table:
-    """Clean, attacked and certified accuracy, each with what it promises.
-
-    Args:
-        report: The content of report.json.
-    """
+    """Clean, attacked and certified accuracy, each with what it promises."""
     samples, everything = report["samples"], report["samples_all"]
     table = Table(
         title=f"{report['model']}, {samples} test samples of {report['dataset']}, "
@@ -38,11 +31,7 @@ def accuracy_table(report: dict[str, Any]) -> Table:
 
 
 def layer_table(report: dict[str, Any]) -> Table:
-    """Where the bound is loose: norms of every layer.
-
-    Args:
-        report: The content of report.json.
-    """
+    """Where the bound is loose: norms of every layer."""
     table = Table(
         title=f"Norms at epsilon {report['epsilon']:.4g}: proved over all inputs; global and local "
         "estimated (power iteration), means over images",
@@ -68,12 +57,3 @@ def layer_table(report: dict[str, Any]) -> Table:
 def percent(fraction: float) -> str:
     """A fraction with one decimal."""
     return f"{100 * fraction:.1f}"
-
-
-def as_text(*tables: Any) -> str:
-    """Tables as plain text."""
-    console = Console(width=TEXT_WIDTH, no_color=True, force_terminal=False)
-    with console.capture() as captured:
-        for table in tables:
-            console.print(table)
-    return captured.get().rstrip()

@@ -23,18 +23,7 @@ def write_elsewhere(
     probes: np.ndarray,
     epsilon: float,
 ) -> dict[str, np.ndarray]:
-    """Saves the model, and has a TensorFlow process write the artefact and ask it.
-
-    Args:
-        model: A `LocalLipschitzModel`.
-        artefact: Where to write, in a working folder of its own.
-        format: `"tf_saved_model"` or `"onnx"`.
-        metadata: What the artefact says of itself.
-        probes: Inputs `(n, *shape)` to ask it.
-        epsilon: Radius to ask about.
-
-    Returns:
-        What the artefact says of the probes.
+    """Saves the model, and has a TensorFlow process write the artefact and say what it answers.
 
     Raises:
         ValueError: if a layer is defined where the process cannot import it.

@@ -115,11 +115,7 @@ def _metadata(model: Any) -> dict[str, Any]:
         "epsilon": model.epsilon_value if model.compiled else None,
         "network": digest,
         "backend": keras.backend.backend(),
-        "versions": {
-            "keraslip": __version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": {"keraslip": __version__, "keras": keras.__version__, "numpy": np.__version__},
     }
 
 
@@ -131,18 +127,9 @@ def write(
     probes: np.ndarray,
     epsilon: float,
 ) -> dict[str, np.ndarray]:
-    """Writes on the TensorFlow backend.
+    """Writes an artefact on the TensorFlow backend: what it says of the probes at a radius.
 
-    Args:
-        model: A `LocalLipschitzModel`.
-        artefact: Where to write.
-        format: `"tf_saved_model"` or `"onnx"`.
-        metadata: What the artefact says of itself; the writers' versions are added.
-        probes: Inputs `(n, *shape)` to ask it.
-        epsilon: Radius to ask about.
-
-    Returns:
-        What the artefact says of the probes.
+    The writers' versions are added to what it says of itself.
     """
     # Imported here: both need TensorFlow.
     writer = import_module(f"keraslip.export.{'onnx' if format == 'onnx' else 'saved_model'}")
@@ -153,11 +140,7 @@ def write(
 
 
 def _compare(model: Any, x: np.ndarray, epsilon: float, found: dict[str, np.ndarray]) -> None:
-    """Holds the artefact's answers against the model's.
-
-    Raises:
-        RuntimeError: where they differ, or if the artefact fails its self-test.
-    """
+    """Raises where the artefact's answers differ from the model's, or if it fails its self-test."""
     if not found["ratio"] <= EXCESS:
         raise RuntimeError(
             f"The exported graph computes in less than float32: it errs {float(found['ratio']):.0f} times as "

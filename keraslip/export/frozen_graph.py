@@ -6,7 +6,7 @@ import tensorflow as tf
 from keraslip.certify.bound.network import Network
 from keraslip.certify.norms.rounding import SMALLEST, Execution
 from keraslip.export.frozen_pass import FrozenPass
-from keraslip.export.graph_operators import Constants
+from keraslip.export.graph_arithmetic import Graph
 from keraslip.typing import Tensor
 
 #: More than a cast to float32 changes a number by.
@@ -24,7 +24,7 @@ class FrozenGraph:
     def __init__(self, network: Network, share: float = 1.0) -> None:
         self._network, self._share = network, share
         self._execution = Execution.of("float32")
-        self.constants = Constants()
+        self.constants = Graph()
 
     def __call__(self, x: Tensor, epsilon: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """Certificates of a batch.

@@ -6,38 +6,30 @@ import numpy as np
 import tensorflow as tf
 
 from keraslip.activations import Activation
-from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode
+from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.reach import Reach
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import FLOAT64, Execution, gamma
 from keraslip.certify.operators import Proved
-from keraslip.export.graph_operators import Constants, InGraph, graph_upwards
-from keraslip.export.graph_views import each, l2, times, up
+from keraslip.export.graph_arithmetic import Graph
+from keraslip.export.graph_operators import InGraph, each, graph_upwards, l2, times, up
 from keraslip.typing import Tensor
 
 
 class FrozenPass(SoundPass):
-    """One batch.
-
-    Args:
-        network: The network.
-        constants: Where arrays are stored.
-        execution: How the network is executed.
-        x: Inputs `(batch, *shape)`, float64.
-        epsilon: Radii `(batch,)`.
-    """
+    """One batch."""
 
     def __init__(
         self,
         network: Network,
-        constants: Constants,
+        graph: Graph,
         execution: Execution,
         x: Tensor,
         epsilon: Tensor,
     ) -> None:
-        self.upwards = graph_upwards(constants)
+        self.upwards = graph_upwards(graph)
         #: Activations that round: a graph cannot ask whether an error is zero.
         self._inexact: set[int] = set()
         norms = partial(global_norms, upwards=self.upwards)
@@ -93,11 +85,11 @@ class FrozenPass(SoundPass):
         error = self.errors[self.network.logits.index]
         total = up(error + tf.gather(error, label, batch_dims=1)[:, None])
         total += gamma(2, FLOAT64) * (tf.abs(self.logits) + tf.abs(gap))
-        constants = self.upwards.arithmetic
-        for ball, head in self.network.heads.items():
-            errors = constants(self.network.head_errors[ball])
+        constant = self.upwards.arithmetic.constant
+        for ball, (head, off, _) in self.network.heads.items():
+            errors = constant(off)
             written = tf.gather(errors, label)[:, None] + errors
-            total = up(total + self._closes(ball, constants(head), written, label))
+            total = up(total + self._closes(ball, constant(head), written, label))
         numbers = tf.range(self.network.classes)[None]
         # Far above every margin, but finite: converters write `where` as products, and 0 inf is NaN.
         missing = tf.fill(tf.shape(gap), np.float64(1e300))
@@ -114,7 +106,7 @@ class FrozenPass(SoundPass):
             if view.columns is not None:
                 weights = tf.reshape(view.columns, tf.shape(rows))
             apart = (rows[:, None] - head[None]) * weights[:, None]
-            norms = up(self._lengths(apart, self.network.plain_heads[ball]) + written)
+            norms = up(self._lengths(apart, self.network.heads[ball].plain) + written)
             bounds.append(up(times(norms, view.reach.at(self.epsilon)[:, None])))
         return tf.reduce_min(tf.stack(bounds), axis=0)
 

@@ -30,6 +30,12 @@ class Graph(GraphWindows):
     broadcast_to = staticmethod(tf.broadcast_to)
     pad = staticmethod(tf.pad)
     sort = staticmethod(tf.sort)
+    sum = staticmethod(tf.reduce_sum)
+    mean = staticmethod(tf.reduce_mean)
+    max = staticmethod(tf.reduce_max)
+    split = staticmethod(tf.split)
+    concatenate = staticmethod(tf.concat)
+    einsum = staticmethod(tf.einsum)
 
     def __init__(self) -> None:
         self.stored: list[tf.Variable] = []
@@ -62,18 +68,6 @@ class Graph(GraphWindows):
         """See `Arithmetic.indicator`."""
         return tf.cast(condition, like.dtype)
 
-    def sum(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """See `Arithmetic.sum`."""
-        return tf.reduce_sum(x, axis=axis, keepdims=keepdims)
-
-    def mean(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """See `Arithmetic.mean`."""
-        return tf.reduce_mean(x, axis=axis, keepdims=keepdims)
-
-    def max(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """See `Arithmetic.max`."""
-        return tf.reduce_max(x, axis=axis, keepdims=keepdims)
-
     def ones(self, shape: Sequence[int]) -> Tensor:
         """See `Arithmetic.ones`."""
         return tf.ones(shape, dtype=tf.float64)
@@ -82,15 +76,6 @@ class Graph(GraphWindows):
         """See `Arithmetic.flip`."""
         return tf.reverse(x, axis if isinstance(axis, list | tuple) else [axis])
 
-    def split(self, x: Tensor, count: int, axis: int) -> Sequence[Tensor]:
-        """See `Arithmetic.split`."""
-        parts: Sequence[Tensor] = tf.split(x, count, axis=axis)
-        return parts
-
-    def concatenate(self, parts: Sequence[Tensor], axis: int) -> Tensor:
-        """See `Arithmetic.concatenate`."""
-        return tf.concat(list(parts), axis)
-
     def take(self, x: Tensor, places: Any, axis: int) -> Tensor:
         """See `Arithmetic.take`."""
         return tf.gather(x, places, axis=axis)
@@ -98,10 +83,6 @@ class Graph(GraphWindows):
     def eye(self, size: int) -> Tensor:
         """See `Arithmetic.eye`."""
         return tf.eye(size, dtype=tf.float64)
-
-    def einsum(self, subscripts: str, *parts: Tensor) -> Tensor:
-        """See `Arithmetic.einsum`."""
-        return tf.einsum(subscripts, *parts)
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """See `Arithmetic.matmul`."""

@@ -1,31 +1,57 @@
-"""The certifier's maps on the tensors of a graph; what a proof knows of them are numbers all the same."""
+"""Bounds as tensors of a graph, rounded up, and the certifier's maps on them.
 
-from keraslip.certify.norms.rounding import TINY
+What a proof knows of maps are numbers all the same.
+"""
+
+import math
+
+import tensorflow as tf
+
+from keraslip.certify.norms.rounding import TINY, inflation
 from keraslip.certify.operators import Proved, Upwards
 from keraslip.export.graph_arithmetic import Graph
-from keraslip.export.graph_views import each, l2, largest, times, up
 from keraslip.linear import LinearMap
 from keraslip.typing import Tensor
 
 
-class Constants(Graph):
-    """Arrays that the graph reads, each stored once as a variable."""
+def up(x: Tensor, terms: float = 0) -> Tensor:
+    """Above what was computed, whatever float64 has rounded; see `keraslip.certify.norms.rounding.up`."""
+    return x * inflation(terms)
 
-    __call__ = Graph.constant
+
+def times(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two bounds, which is zero only if one of them is."""
+    # An addition keeps NaN, which some runtimes leave out of a maximum.
+    return a * b + TINY * tf.cast((a != 0.0) & (b != 0.0), tf.float64)
 
 
-def graph_upwards(constants: Constants) -> Upwards:
+def l2(x: Tensor) -> Tensor:
+    """An upper bound of the norm of every sample, `(batch,)`."""
+    flat = tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
+    # The squares of tiny numbers are zero.
+    size = tf.reduce_max(tf.abs(flat), axis=1)
+    divisor = tf.where(size > 0.0, size, tf.ones_like(size))
+    squares = tf.reduce_sum(tf.square(flat / divisor[:, None]), axis=1)
+    return times(size, up(tf.sqrt(squares), flat.shape[1]))
+
+
+def largest(x: Tensor) -> Tensor:
+    """The largest entry of every sample, `(batch,)`."""
+    return tf.reduce_max(tf.reshape(x, [tf.shape(x)[0], -1]), axis=1)
+
+
+def each(x: Tensor, like: Tensor) -> Tensor:
+    """One number a sample `(batch,)`, in the shape in which it meets `like`."""
+    return tf.reshape(x, [-1] + [1] * (len(like.shape) - 1))
+
+
+def graph_upwards(graph: Graph) -> Upwards:
     """Bounds as tensors of a graph."""
-    return Upwards(constants, up, times, l2, largest, each)
+    return Upwards(graph, up, times, l2, largest, each)
 
 
 class InGraph:
-    """What `keraslip.certify.bound.sound_pass.SoundPass` applies of an operator.
-
-    Args:
-        operator: The operator.
-        upwards: The graph's.
-    """
+    """What `keraslip.certify.bound.sound_pass.SoundPass` applies of an operator."""
 
     def __init__(self, operator: Proved, upwards: Upwards) -> None:
         self._operator, self._upwards = operator, upwards

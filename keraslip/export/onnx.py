@@ -15,13 +15,9 @@ _OPSET = 17
 
 
 def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
-    """Writes the folder.
+    """Writes a folder: `serve.onnx`, `certify.onnx`, `keraslip.json` and `self_test.npz`.
 
-    Args:
-        model: A `LocalLipschitzModel` on the TensorFlow backend.
-        path: The folder. It gets `serve.onnx` (x -> logits), `certify.onnx` (x, epsilon of shape `(batch,)`
-            -> label, certified, margin, lipschitz), `keraslip.json` and `self_test.npz`.
-        metadata: What the artefact says of itself.
+    The radii that `certify.onnx` takes have the shape `(batch,)`.
 
     Raises:
         NotImplementedError: for a step that tf2onnx cannot convert.
@@ -74,13 +70,7 @@ def _name_outputs(converted: Any, names: list[str]) -> None:
 
 
 def answers(path: Path, x: Any, epsilon: float) -> dict[str, Any]:
-    """What the written files say in onnxruntime: a file that was written proves nothing.
-
-    Args:
-        path: The folder.
-        x: Inputs `(batch, *shape)`, float32.
-        epsilon: Radius.
-    """
+    """What the written files say in onnxruntime: a file that was written proves nothing."""
     import numpy as np
     import onnxruntime
 

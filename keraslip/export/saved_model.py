@@ -15,12 +15,7 @@ from keraslip.typing import Tensor
 
 
 class ServedModel(tf.Module):
-    """The network and its frozen certificate as functions of tensors.
-
-    Args:
-        model: A `LocalLipschitzModel`.
-        metadata: What the artefact says of itself.
-    """
+    """The network and its frozen certificate as functions of tensors."""
 
     def __init__(self, model: Any, metadata: dict[str, Any]) -> None:
         super().__init__()
@@ -63,14 +58,7 @@ class ServedModel(tf.Module):
         return self.graph(tf.ensure_shape(x, self.shape), epsilon, self._serve(x))
 
     def _tested(self, limit: Tensor) -> dict[str, Tensor]:
-        """Whether `serve` computes in float32 here.
-
-        Args:
-            limit: How many times as much as float32 it may err, `()`.
-
-        Returns:
-            passed bool and ratio float32, each `()`.
-        """
+        """Whether `serve` computes in float32 here: it may err `limit` times as much as float32 does."""
         found = tf.cast(self.serve(self._asked.read_value()), tf.float64)
         off = (found - self._known.read_value()) / self._scale.read_value()[:, None]
         error = tf.sqrt(tf.reduce_mean(tf.square(off)))
@@ -80,13 +68,7 @@ class ServedModel(tf.Module):
 
 
 def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
-    """Writes the SavedModel.
-
-    Args:
-        model: A `LocalLipschitzModel` on the TensorFlow backend.
-        path: The folder.
-        metadata: What the artefact says of itself; also written to `keraslip.json` in the folder.
-    """
+    """Writes the SavedModel, and what it says of itself to `keraslip.json` in its folder."""
     served = ServedModel(model, metadata)
     # Traced before it is saved, so that every constant is known by then.
     certify = served.certify.get_concrete_function()
@@ -109,13 +91,7 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
 
 
 def answers(path: Path, x: Any, epsilon: float) -> dict[str, Any]:
-    """What a written SavedModel says, as a user would ask it.
-
-    Args:
-        path: The folder.
-        x: Inputs `(batch, *shape)`, float32.
-        epsilon: Radius.
-    """
+    """What a written SavedModel says, as a user would ask it."""
     loaded = tf.saved_model.load(str(path))
     found = loaded.certify(tf.constant(x), tf.constant(epsilon, tf.float32))
     said = {"logits": loaded.serve(tf.constant(x)), **found, "ratio": loaded.self_test()["ratio"]}

@@ -34,12 +34,7 @@ class SelfTest:
 
     @classmethod
     def of(cls, model: Any, network: Network) -> "SelfTest":
-        """The self-test of a model.
-
-        Args:
-            model: The model.
-            network: Its steps.
-        """
+        """The self-test of a model."""
         x = probes(model, _SAMPLES)
         emulation = emulate(network, x)
         return cls(x, emulation, _share(network, x, emulation))
@@ -61,12 +56,7 @@ class SelfTest:
 
 
 def ratio(folder: Path, logits: np.ndarray) -> float:
-    """How many times as much as float32 served logits err.
-
-    Args:
-        folder: The artefact's.
-        logits: What is served for the `x` of its self-test, `(n, classes)`.
-    """
+    """How many times as much as float32 served logits of the self-test's `x` err."""
     with np.load(folder / FILE) as test:
         off = (logits - test["logits"]) / test["scale"][:, None]
         return float(np.sqrt(np.mean(np.square(off))) / test["error"])

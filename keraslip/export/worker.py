@@ -14,11 +14,7 @@ from keraslip.export.exporter import write
 
 
 def main(folder: Path) -> None:
-    """Reads the order in the folder, writes the artefact, and what it says of the probes.
-
-    Args:
-        folder: Where `keraslip.export.elsewhere` has put model, probes and order.
-    """
+    """Reads the order in the folder, writes the artefact, and what it says of the probes."""
     order = json.loads((folder / "order.json").read_text())
     # A layer may read them at every call.
     for name, value in order["settings"].items():

@@ -13,11 +13,7 @@ CARD = "keraslip.json"
 
 @contextmanager
 def working_folder(target: Path) -> Iterator[Path]:
-    """A folder beside the target, on the same disk, that is gone at the end.
-
-    Args:
-        target: Where the artefact is going to be.
-    """
+    """A folder beside the target, on the same disk, that is gone at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=PREFIX) as name:
         yield Path(name)
@@ -29,15 +25,7 @@ def leftovers(target: Path) -> list[Path]:
 
 
 def check_free(target: Path, overwrite: bool) -> None:
-    """Raises if an artefact cannot be put there.
-
-    Args:
-        target: Where the artefact is going to be.
-        overwrite: Whether an artefact may be replaced.
-
-    Raises:
-        FileExistsError: if something is there, or, with `overwrite`, if it is no exported model.
-    """
+    """Raises if an artefact cannot be put there: it may replace an exported model, with `overwrite`."""
     if not target.exists():
         return
     if not overwrite:
@@ -51,13 +39,7 @@ def check_free(target: Path, overwrite: bool) -> None:
 
 
 def put(artefact: Path, target: Path, folder: Path) -> None:
-    """Gives a checked artefact its name; what had the name goes with the working folder.
-
-    Args:
-        artefact: The artefact, in the working folder.
-        target: Its place.
-        folder: The working folder.
-    """
+    """Gives a checked artefact its name; what had the name goes with the working folder."""
     # Renamed, not removed: a folder that is half removed would still look like a model.
     if target.exists():
         target.rename(folder / "replaced")

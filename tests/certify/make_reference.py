@@ -17,8 +17,8 @@ import numpy as np
 
 import keraslip
 from keraslip.certify.bound.evaluate import Evaluator
-from keraslip.certify.bound.local_norms import LocalNorms, proved
 from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.norm_sources import LocalNorms, proved
 from keraslip.certify.norms.rounding import Execution
 from keraslip.certify.run.radius import certified_radius
 from tests.parity.nets import EPSILON, NETS, REFERENCE

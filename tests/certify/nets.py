@@ -11,10 +11,9 @@ from keras import layers
 import keraslip
 from keraslip import activations
 from keraslip.certify.bound.evaluate import Evaluation, Evaluator
-from keraslip.certify.bound.global_norms import global_norms
-from keraslip.certify.bound.local_norms import LocalNorms, proved
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode, SumNode
+from keraslip.certify.bound.norm_sources import LocalNorms, global_norms, proved
 from keraslip.certify.norms.rounding import Execution
 from tests.cases import CASES, ClippedReLU
 from tests.cases import NETS as NETS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keraslip.certify.bound.center import center_error
-from keraslip.certify.bound.global_norms import global_norms
+from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import Execution
 from tests.certify.nets import FLOAT32, NETS, evaluated, forward, inputs, network, weights_alone

@@ -7,7 +7,7 @@ import pytest
 
 from keraslip.certify import Certificates
 from keraslip.certify.result.status import CERTIFIED_BY, STATUSES
-from keraslip.certify.result.table import as_text
+from keraslip.certify.result.table import as_text, build_table
 
 pytestmark = pytest.mark.any_backend("arrays and files")
 
@@ -187,7 +187,7 @@ def test_a_table_of_every_status():
     assert "11 samples, epsilon 0.2 (L2, raw input units)" in text
     assert "guarantee proved, arithmetic float32" in text
     assert "all stages together" in text and text == as_text(
-        certificates([*STATUSES, "estimated", "not estimated"], None)
+        build_table(certificates([*STATUSES, "estimated", "not estimated"], None))
     )
     assert "PARTIAL: 1 of 11 samples are pending" in text and ">= 27.3" in text
     assert "PARTIAL" not in str(certificates()) and ">=" not in str(certificates())

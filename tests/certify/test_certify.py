@@ -10,9 +10,8 @@ from keras import layers
 
 import keraslip
 from keraslip.certify import Certificates, CertificateViolation
-from keraslip.certify.bound.expected_norms import expected_norms
-from keraslip.certify.bound.local_norms import LocalNorms, probabilistic
 from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.norm_sources import LocalNorms, expected_norms, probabilistic
 from keraslip.certify.execution import block, executed
 from keraslip.certify.operators.kernels import ProvedConv, ProvedDense
 from keraslip.certify.result.status import CERTIFIED_BY

@@ -9,8 +9,8 @@ from keras import layers
 
 import keraslip
 from keraslip.certify.bound.composite import composite
-from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
 from tests.certify.nets import (
     EXACT,

@@ -15,8 +15,8 @@ from keras import layers
 
 import keraslip
 from keraslip.certify.bound import box, composite, evaluate, margins, sound_pass
-from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import Execution
 from tests.certify import test_composite

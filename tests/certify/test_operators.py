@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from keras import layers
 
 from keraslip import LocalLipschitzModel
-from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.operators import add, compose, prove, register_operator, simplified
 from keraslip.certify.operators.algebra import Chain, Total
 from keraslip.certify.operators.fixed import ProvedMoving
@@ -423,7 +423,7 @@ def test_rows_of_the_logits(name):
     net = network(name)
     for index, head in net.heads.items():
         operator = net.logits.terms[index]
-        np.testing.assert_allclose(head, matrix_of(operator), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(head.rows, matrix_of(operator), rtol=1e-12, atol=1e-15)
         assert any(node.index == index and node.is_ball for node in net.nodes)
 
 

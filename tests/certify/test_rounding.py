@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode
+from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import Execution
 from tests.certify.nets import (

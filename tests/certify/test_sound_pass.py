@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.margins import margins_of
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode
+from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import Execution
 from keraslip.certify.operators import Proved

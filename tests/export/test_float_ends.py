@@ -60,18 +60,18 @@ def test_rows_of_logits_whose_squares_vanish():
     import tensorflow as tf
 
     from keraslip.export.frozen_pass import FrozenPass
-    from keraslip.export.graph_operators import Constants
+    from keraslip.export.graph_arithmetic import Graph
 
     net = Network(keras.Model(*dense_of([np.array([[1e-170, 0.0], [0.0, 0.0]])])))
     one, x = tf.ones([1], tf.float64), tf.constant([[0.5, 0.0]], tf.float64)
 
     def margin():
-        found = FrozenPass(net, Constants(), Execution.of("float64"), x, one)
+        found = FrozenPass(net, Graph(), Execution.of("float64"), x, one)
         return float(found.margin(tf.zeros([1], tf.int32))[0])
 
-    assert not net.plain_heads[0]
+    assert not net.heads[0].plain
     assert margin() == pytest.approx(-0.5e-170, rel=1e-6)
-    net.plain_heads[0] = True
+    net.heads[0] = net.heads[0]._replace(plain=True)
     assert margin() > 0
 
 

@@ -12,7 +12,7 @@ from keras import layers, ops
 
 import keraslip
 from keraslip.attacks import accuracy_under_attack, pgd_l2
-from keraslip.certify.bound.global_norms import global_norms
+from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.execution.executed import Executed
 from keraslip.certify.execution.kept_network import network_of

@@ -24,12 +24,6 @@ def closed_in_box(
     `lam r^2 / 2 + sum(g d - lam d^2 / 2)` at `d = clip(g / lam, low, high)`, for every lam > 0. All terms are
     positive, so rounding is relative; that d is a rounded optimum costs its square only.
 
-    Args:
-        found: A pass.
-        samples: Rows of the pass, one for each pair.
-        label: Class y of each pair.
-        rival: Class j of each pair.
-
     Reference:
 
     - Boyd, Vandenberghe, 2004, Convex Optimization, section 5.1 (weak duality).
@@ -41,9 +35,9 @@ def closed_in_box(
     # Subtracting the logits rounds once.
     sizes = np.abs(logits[pairs, label]) + np.abs(logits[pairs, rival])
     total = up(total + gamma(4, FLOAT64) * sizes)
-    for ball, head in network.heads.items():
+    for ball, (head, off, _) in network.heads.items():
         g = head[rival] - head[label]
-        written = network.head_errors[ball][label] + network.head_errors[ball][rival]
+        written = off[label] + off[rival]
         view = found.balls[ball].views[0]
         radius = view.reach.at(found.epsilon)[samples]
         weights = np.ones_like(g)

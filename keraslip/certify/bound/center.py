@@ -13,9 +13,6 @@ def center_error(found: SoundPass) -> np.ndarray:
 
     The invariant of the pass at the single point x, whatever the pass' epsilon is, from what each step
     rounds by itself. A pass at epsilon 0 would say about the same and cost a whole pass.
-
-    Args:
-        found: A pass.
     """
     return _AtCenter(found).logits()
 

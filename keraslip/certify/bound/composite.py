@@ -3,7 +3,7 @@
 import numpy as np
 
 from keraslip.certify.bound.nodes import ActivationNode
-from keraslip.certify.bound.reach import ProvedBall, Reach, View
+from keraslip.certify.bound.reach import ProvedBall, Reach, View, smallest
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import FLOAT64, TINY, gamma, inner, l2, times, up
 from keraslip.certify.operators import Proved
@@ -16,12 +16,6 @@ def composite(found: SoundPass, samples: np.ndarray, label: np.ndarray, rival: n
     leave open is bounded by the radii that the pass knows. Stopping at any layer gives a bound; the smallest
     counts, so it is never worse than the product of norms.
 
-    Args:
-        found: A pass with soft slopes.
-        samples: Rows of the pass, one for each pair, `(pairs,)`.
-        label: Class y of each pair.
-        rival: Class j of each pair.
-
     Returns:
         The bound as a `Reach` of `(pairs,)`; only the rounding of `logit_y - logit_j` itself is left out.
     """
@@ -32,8 +26,7 @@ class _Backward:
     def __init__(self, found: SoundPass, samples: np.ndarray) -> None:
         self.found, self.samples = found, samples
         self.epsilon = found.epsilon[samples]
-        none = np.zeros(len(samples))
-        self.nothing = Reach(none, none)
+        self.nothing = Reach(*np.zeros((2, len(samples))))
         #: Coefficients on the balls that are not passed yet.
         self.front: dict[int, np.ndarray] = {}
         #: Balls that nothing goes back through: the input, and activations that mix units.
@@ -43,10 +36,9 @@ class _Backward:
         network, pairs = self.found.network, np.arange(len(label))
         errors = self.found.logits_error[self.samples]
         rest = self.nothing.plus_rounding(errors[pairs, label] + errors[pairs, rival])
-        for ball, head in network.heads.items():
+        for ball, (head, written, _) in network.heads.items():
             shape = self.found.centers[ball].shape[1:]
             self.front[ball] = (head[label] - head[rival]).reshape(-1, *shape)
-            written = network.head_errors[ball]
             # The rows' own rounding, and that of their difference.
             size = up(written[label] + written[rival]) + gamma(2, FLOAT64) * l2(self.front[ball])
             rest = rest + self._times(self.found.balls[ball].views[0], size)
@@ -65,10 +57,13 @@ class _Backward:
         total = self.nothing
         for ball, c in self.front.items():
             bounds = [
-                self._times(view, l2(_weighed(c, view.columns, self.samples)))
+                self._times(
+                    view,
+                    l2(c if view.columns is None else times(np.abs(c), view.columns[self.samples])),
+                )
                 for view in self.found.balls[ball].views
             ]
-            total = total + _smallest(bounds, self.epsilon)
+            total = total + smallest(bounds, self.epsilon)
         return total
 
     def _pass(self, node: ActivationNode) -> Reach:
@@ -114,16 +109,4 @@ class _Backward:
             self._times(behind, l2(scaled)),
             Reach(inner(weight, gain[rows]), inner(weight, rounding[rows])),
         ]
-        return _smallest(bounds, self.epsilon)
-
-
-def _weighed(c: np.ndarray, columns: np.ndarray | None, samples: np.ndarray) -> np.ndarray:
-    """Magnitudes of coefficients times the weights of a ball."""
-    return c if columns is None else times(np.abs(c), columns[samples])
-
-
-def _smallest(bounds: list[Reach], epsilon: np.ndarray) -> Reach:
-    best = bounds[0]
-    for bound in bounds[1:]:
-        best = best.least(bound, epsilon)
-    return best
+        return smallest(bounds, self.epsilon)

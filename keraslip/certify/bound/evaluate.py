@@ -1,15 +1,16 @@
 """Margins of a set of samples at given radii, in chunks of bounded memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from keraslip.certify.bound.box import closed_in_box
 from keraslip.certify.bound.center import center_error
 from keraslip.certify.bound.composite import composite
-from keraslip.certify.bound.global_norms import Norms, global_norms
 from keraslip.certify.bound.margins import Margins, margins_of
 from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.norm_sources import Norms, global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import FLOAT64, Execution, gamma, times, up
 
@@ -41,13 +42,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Bounds samples of one network.
-
-    Args:
-        network: The network.
-        execution: How it is executed.
-        batch_size: Samples at a time, at most.
-    """
+    """Bounds samples of one network."""
 
     network: Network
     execution: Execution
@@ -80,19 +75,14 @@ class Evaluator:
             rows = slice(first, first + size)
             # What overflows is infinite or NaN, and certifies nothing.
             with np.errstate(over="ignore", invalid="ignore"):
-                found = SoundPass(
-                    self.network,
-                    x[rows].astype("float64"),
-                    epsilon[rows],
-                    norms,
-                    self.execution,
-                    hard,
-                )
+                given = x[rows].astype("float64"), epsilon[rows]
+                found = SoundPass(self.network, *given, norms, self.execution, hard)
                 margins = margins_of(found, label[rows])
                 if backwards:
                     margins = _backwards(found, margins, label[rows])
                 parts.append(_evaluation(found, margins, checked))
-        return _joined(parts)
+        joined: Evaluation = _joined(parts)
+        return joined
 
 
 def _evaluation(found: SoundPass, margins: Margins, checked: bool) -> Evaluation:
@@ -110,9 +100,8 @@ def _evaluation(found: SoundPass, margins: Margins, checked: bool) -> Evaluation
 def _backwards(found: SoundPass, margins: Margins, label: np.ndarray) -> Margins:
     """The margins with the composite bound where a class is open."""
     samples, rivals = np.nonzero(~(margins.each > 0.0) & np.isfinite(margins.gap))
-    gain, rounding, closed = (
-        part.copy() for part in (margins.gain, margins.rounding, margins.closed)
-    )
+    lines = margins.gain, margins.rounding, margins.closed
+    gain, rounding, closed = (part.copy() for part in lines)
     for first in range(0, len(samples), _PAIRS):
         rows, classes = samples[first : first + _PAIRS], rivals[first : first + _PAIRS]
         bound = composite(found, rows, label[rows], classes)
@@ -129,14 +118,9 @@ def _backwards(found: SoundPass, margins: Margins, label: np.ndarray) -> Margins
     return Margins(margins.gap, gain, rounding, margins.epsilon, closed)
 
 
-def _joined(parts: list[Evaluation]) -> Evaluation:
-    def join(name: str, of: str | None = None) -> np.ndarray:
-        pieces = [getattr(part if of is None else getattr(part, of), name) for part in parts]
-        return np.concatenate(pieces)
-
-    margins = Margins(
-        *(join(name, "margins") for name in ("gap", "gain", "rounding", "epsilon", "closed"))
-    )
-    return Evaluation(
-        margins, join("lipschitz"), join("logits"), join("error"), join("center_error")
-    )
+def _joined(parts: list[Any]) -> Any:
+    """Arrays of all chunks, one chunk after the other; or a dataclass of such arrays."""
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    named = (field.name for field in fields(parts[0]))
+    return type(parts[0])(*(_joined([getattr(part, name) for part in parts]) for name in named))

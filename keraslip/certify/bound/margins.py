@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keraslip.certify.bound.reach import Reach
+from keraslip.certify.bound.reach import Reach, smallest
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import FLOAT64, INFLATION, gamma, scaled_squares, times, up
 
@@ -62,41 +62,31 @@ class Margins:
 
 
 def margins_of(found: SoundPass, label: np.ndarray) -> Margins:
-    """Margins from the pairs of rows of the last layer; class pairs are never built.
-
-    Args:
-        found: A pass.
-        label: Classes y, `(batch,)`.
-    """
+    """Margins from the pairs of rows of the last layer; class pairs are never built."""
     logits, samples = found.logits, np.arange(len(label))
     gap = logits[samples, label][:, None] - logits
     # Subtracting rounds once.
     rounding = found.logits_error + found.logits_error[samples, label][:, None]
     rounding = up(rounding + gamma(2, FLOAT64) * (np.abs(logits) + np.abs(gap)))
     gain = np.zeros_like(gap)
-    for ball, head in found.network.heads.items():
-        extra_gain, extra_rounding = _closed_by(found, ball, head, label)
+    for ball in found.network.heads:
+        extra_gain, extra_rounding = _closed_by(found, ball, label)
         gain, rounding = up(gain + extra_gain), up(rounding + extra_rounding)
     gap[samples, label] = np.where(np.isnan(logits).any(axis=1), np.nan, np.inf)
     gain[samples, label], rounding[samples, label] = 0.0, 0.0
     return Margins(gap, gain, rounding, found.epsilon, np.full_like(gap, np.inf))
 
 
-def _closed_by(
-    found: SoundPass, ball: int, head: np.ndarray, label: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _closed_by(found: SoundPass, ball: int, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gain and rounding, `(batch, classes)`, that one ball adds: the smaller of its views."""
-    errors = found.network.head_errors[ball]
+    head, errors, plain = found.network.heads[ball]
     written = errors[label][:, None] + errors
     bounds = []
     for view in found.balls[ball].views:
-        plain = found.network.plain_heads[ball]
         norms = up(_difference_norms(head, label, view.columns, plain) + written)
         gain, rounding = (part[:, None] for part in (view.reach.gain, view.reach.rounding))
         bounds.append(Reach(up(times(norms, gain)), up(times(norms, rounding))))
-    best = bounds[0]
-    for bound in bounds[1:]:
-        best = best.least(bound, found.epsilon[:, None])
+    best = smallest(bounds, found.epsilon[:, None])
     return best.gain, best.rounding
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import tree
@@ -13,29 +13,16 @@ from keraslip.activations.sampled import activation_problem
 from keraslip.arithmetic import float64
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
 from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, up
-from keraslip.certify.operators import (
-    Proved,
-    add,
-    compose,
-    prove,
-    simplified,
-    stack,
-)
+from keraslip.certify.operators import Proved, add, compose, prove, simplified, stack
 from keraslip.linear import Identity, LinearMap
 from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.walk import Call, carried, fold
-
-Shape = tuple[int, ...]
+from keraslip.typing import Shape
 
 
 @dataclass(frozen=True, eq=False)
 class Visited:
-    """A call of an operation and the step whose output is the operation's.
-
-    Args:
-        call: The call, with a step for every tensor.
-        node: The step.
-    """
+    """A call of an operation, with steps for tensors, and the step whose output is the operation's."""
 
     call: Call
     node: Node
@@ -55,6 +42,20 @@ class Visited:
         return replace(self.call, args=args, kwargs=kwargs)
 
 
+class Head(NamedTuple):
+    """What the logits take from one ball.
+
+    Args:
+        rows: Rows of the pending map, `(classes, entries)`.
+        errors: How far these can be from the true ones, in L2, `(classes,)`.
+        plain: Whether the squares of their differences lose nothing to underflow or overflow.
+    """
+
+    rows: np.ndarray
+    errors: np.ndarray
+    plain: bool
+
+
 class Trace:
     """Writes down the steps that the layers' rules ask for; a `keraslip.rules.interpreter.Interpreter`."""
 
@@ -66,7 +67,8 @@ class Trace:
 
     def start(self, shape: Shape) -> Node:
         """The network's input: the first ball."""
-        return self._keep(Node(0, "input", shape, (), {0: prove(Identity(shape))}))
+        self.key = "input"
+        return self._keep(Node, shape, (), {0: prove(Identity(shape))})
 
     def linear(self, form: Node, linear_map: LinearMap, bias: Any = None) -> Node:
         """`W x + bias`."""
@@ -78,17 +80,11 @@ class Trace:
             # What only moves entries keeps balls closed, so it cannot add anything.
             return self.shift(self.linear(form, linear_map), bias)
         shape, folded = operator.out_shape, simplified(operator)
+        terms = {ball: compose(folded, pending) for ball, pending in form.terms.items()}
+        number = None if bias is None else _broadcastable(bias, len(shape))
+        apart = form.disjoint and operator.entrywise
         return self._keep(
-            LinearNode(
-                len(self.nodes),
-                self.key,
-                shape,
-                (form,),
-                {ball: compose(folded, pending) for ball, pending in form.terms.items()},
-                operator,
-                None if bias is None else _broadcastable(bias, len(shape)),
-                disjoint=form.disjoint and operator.entrywise,
-            )
+            LinearNode, shape, (form,), terms, operator, number, disjoint=apart
         )
 
     def move(self, form: Node, linear_map: LinearMap) -> Node:
@@ -97,8 +93,8 @@ class Trace:
 
     def activate(self, form: Node, activation: Activation) -> Node:
         """Closes a ball."""
-        index, shape = len(self.nodes), form.shape
-        terms: dict[int, Proved] = {index: prove(Identity(shape))}
+        shape = form.shape
+        terms = {len(self.nodes): prove(Identity(shape))}
         exact = activation.to(float64)
         if not type(exact).__module__.startswith("keraslip."):
             problem = activation_problem(exact, shape, np.random.default_rng(0))
@@ -108,7 +104,7 @@ class Trace:
                     f"not hold. {problem[0].upper()}{problem[1:]}. Remedy: see "
                     "keraslip.activations.Activation for what must hold."
                 )
-        return self._keep(ActivationNode(index, self.key, shape, (form,), terms, exact))
+        return self._keep(ActivationNode, shape, (form,), terms, exact)
 
     def add(self, forms: list[Node], disjoint: bool = False) -> Node:
         """The sum of branches; maps from one ball are added before they are bounded."""
@@ -119,15 +115,14 @@ class Trace:
         put = stack if disjoint else add
         terms = {ball: put(operators) for ball, operators in gathered.items()}
         apart = disjoint and all(form.disjoint or len(form.terms) == 1 for form in forms)
-        parts = (len(self.nodes), self.key, forms[0].shape, tuple(forms), terms)
-        return self._keep(SumNode(*parts, None, not disjoint, disjoint=apart))
+        parts = forms[0].shape, tuple(forms), terms
+        return self._keep(SumNode, *parts, None, not disjoint, disjoint=apart)
 
     def shift(self, form: Node, constant: Any) -> Node:
         """A constant added."""
         number = _broadcastable(constant, len(form.shape))
-        index = len(self.nodes)
-        parts = (index, self.key, form.shape, (form,), form.terms)
-        return self._keep(SumNode(*parts, number, disjoint=form.disjoint))
+        parts = form.shape, (form,), form.terms
+        return self._keep(SumNode, *parts, number, disjoint=form.disjoint)
 
     def dropout(self, form: Node, drawn: Any) -> Node:
         """Nothing: a certificate is about the network at inference."""
@@ -140,9 +135,9 @@ class Trace:
     def statistics(self, form: Node, layer: Any) -> None:
         """None of a batch: a certificate is about the network at inference."""
 
-    def _keep(self, node: Any) -> Any:
-        self.nodes.append(node)
-        return node
+    def _keep(self, kind: type[Node], *fields: Any, **named: Any) -> Node:
+        self.nodes.append(kind(len(self.nodes), self.key, *fields, **named))
+        return self.nodes[-1]
 
 
 def _broadcastable(tensor: Any, rank: int) -> np.ndarray:
@@ -152,9 +147,6 @@ def _broadcastable(tensor: Any, rank: int) -> np.ndarray:
 
 class Network:
     """The steps of a model, with the weights that it has now.
-
-    Args:
-        model: A functional Keras model onto logits.
 
     Raises:
         UnsupportedLayerError: at a layer that no certificate can pass.
@@ -188,23 +180,9 @@ class Network:
         return self.nodes[1:]
 
     @cached_property
-    def _rows(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        return {ball: _rows_of(operator) for ball, operator in self.logits.terms.items()}
-
-    @cached_property
-    def heads(self) -> dict[int, np.ndarray]:
-        """Rows of the logits, for every ball that they depend on, `(classes, entries)`."""
-        return {ball: rows for ball, (rows, _) in self._rows.items()}
-
-    @cached_property
-    def head_errors(self) -> dict[int, np.ndarray]:
-        """How far these rows can be from the true ones, in L2, `(classes,)`."""
-        return {ball: error for ball, (_, error) in self._rows.items()}
-
-    @cached_property
-    def plain_heads(self) -> dict[int, bool]:
-        """Whether the squares of their differences lose nothing to underflow or overflow."""
-        return {ball: _is_plain(head) for ball, head in self.heads.items()}
+    def heads(self) -> dict[int, Head]:
+        """Rows of the logits, for every ball that they depend on."""
+        return {ball: _head_of(operator) for ball, operator in self.logits.terms.items()}
 
     def operators(self) -> Iterator[tuple[str, Proved]]:
         """The operator of every norm that the bound takes, with the layer that closes it."""
@@ -234,8 +212,8 @@ def _moves(node: Node, reached: set[int]) -> bool:
     return any(ball in reached and operator.norm != 0.0 for ball, operator in node.terms.items())
 
 
-def _rows_of(operator: Proved) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of a map onto a vector, written out by its adjoint, and the L2 norm of their errors."""
+def _head_of(operator: Proved) -> Head:
+    """The rows of a map onto a vector, written out by its adjoint."""
     basis = np.eye(operator.outputs)
     with np.errstate(over="ignore", invalid="ignore"):
         rows = operator.adjoint(basis).reshape(operator.outputs, -1)
@@ -248,7 +226,8 @@ def _rows_of(operator: Proved) -> tuple[np.ndarray, np.ndarray]:
     # Nothing is known of rows that float64 cannot hold but their norms.
     norms = np.broadcast_to(operator.row_norms(), (1, operator.outputs))[0]
     lost = ~(error <= norms) | ~np.isfinite(rows).all(axis=1)
-    return np.where(lost[:, None], 0.0, rows), np.where(lost, norms, error)
+    rows = np.where(lost[:, None], 0.0, rows)
+    return Head(rows, np.where(lost, norms, error), _is_plain(rows))
 
 
 def _is_plain(head: np.ndarray) -> bool:

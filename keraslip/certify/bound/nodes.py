@@ -7,8 +7,8 @@ import numpy as np
 
 from keraslip.activations import Activation
 from keraslip.certify.operators import Proved
+from keraslip.typing import Shape
 
-Shape = tuple[int, ...]
 T_co = TypeVar("T_co", covariant=True)
 
 

@@ -1,7 +1,8 @@
 """What a pass knows of a ball: radii as lines in epsilon, and the weights they come with."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 
@@ -64,6 +65,11 @@ class Reach:
         return Reach(self.gain, up(self.rounding + error))
 
 
+def smallest(bounds: Iterable[Reach], epsilon: np.ndarray) -> Reach:
+    """For every sample the bound that is smallest at epsilon."""
+    return reduce(lambda best, bound: best.least(bound, epsilon), bounds)
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """One way to bound a ball: `h' - h = diag(columns) g` with `||g|| <= reach`.
@@ -78,13 +84,7 @@ class View:
 
     @classmethod
     def of(cls, reach: Reach, weights: Tensor, lipschitz: float) -> "View":
-        """A view with weights of any size: of what is larger than 1 the radius takes a share.
-
-        Args:
-            reach: Radius of g.
-            weights: `(batch, *shape)`.
-            lipschitz: What no weight is above.
-        """
+        """A view with weights of any size: of what is larger than 1 the radius takes a share."""
         # Norms of rows may leave weights out, which none above 1 would survive.
         if lipschitz <= 1.0:
             return cls(reach, weights)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from keraslip.activations import Activation
-from keraslip.certify.bound.global_norms import Norms, global_norms
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
+from keraslip.certify.bound.norm_sources import Norms, global_norms
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
 from keraslip.certify.norms.rounding import (
     FLOAT64,

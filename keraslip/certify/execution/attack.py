@@ -25,18 +25,8 @@ def attacked(
 ) -> np.ndarray:
     """Points that an attack found, in batches of few sizes: each of them may be compiled.
 
-    Args:
-        model: The model.
-        x: Inputs `(n, *shape)`, float32.
-        label: Classes `(n,)`.
-        epsilon: Radii `(n,)`.
-        batch_size: Samples in a batch, at most.
-        valid: Whether points stay in the range of valid inputs where x is. Certificates do not.
-        seed: Of the attack.
-        steps: Of the attack.
-
-    Returns:
-        Float32 array of the shape of x, no further than epsilon away in float64.
+    Points that are `valid` stay in the range of valid inputs where x is; certificates do not. They are of
+    float32, and no further than epsilon away in float64.
     """
     size = min(batch_size, max(16, 1 << (len(x) - 1).bit_length()))
     filled = np.resize(np.arange(len(x)), max(1, -(-len(x) // size)) * size)

@@ -19,10 +19,8 @@ def content(value: Any) -> str:
     """Hexadecimal SHA-256 of a value.
 
     Two values have one hash if they mean the same in a computation: `(1, 1)`, `[1.0, 1.0]` and arrays of
-    these numbers, for a file of a model makes one of another. Objects are their type and attributes.
-
-    Args:
-        value: Anything; what has neither numbers nor attributes gets a hash of its own every time.
+    these numbers, for a file of a model makes one of another. Objects are their type and attributes; what has
+    neither numbers nor attributes gets a hash of its own every time.
     """
     writer = _Writer()
     writer.write(value)
@@ -102,13 +100,11 @@ class _Writer:
             self._tag("policy", value.name)
         elif hasattr(value, "__dict__"):
             self._tag("object", keras.saving.get_registered_name(kind))
-            found = {
-                name: part
-                for name, part in vars(value).items()
-                # Computed from the others, whenever someone asks.
-                if not isinstance(getattr(kind, name, None), cached_property)
+            # Those are computed from the others, whenever someone asks.
+            computed = {
+                n for n in vars(value) if isinstance(getattr(kind, n, None), cached_property)
             }
-            self.write(found)
+            self.write({n: part for n, part in vars(value).items() if n not in computed})
         else:
             self._tag("unknown", next(_unknown))
 

@@ -1,6 +1,5 @@
 """What float32 makes of a network: the yardstick for the errors of an execution."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,23 +38,14 @@ class Emulation:
     error: float
 
     def excess(self, executed: np.ndarray) -> float:
-        """How many times the error of float32 an execution errs; NaN if it says nothing.
-
-        Args:
-            executed: Logits as executed, `(n, classes)`.
-        """
+        """How many times the error of float32 an execution errs; NaN if it says nothing."""
         found = _rms(executed.astype("float64") - self.exact, self.scale)
         # What float32 computes without error no other execution may change.
         return found / self.error if self.error else np.inf if found else 0.0 * found
 
 
 def emulate(network: Network, x: np.ndarray) -> Emulation:
-    """Runs some samples in float64, and step by step in NumPy's float32.
-
-    Args:
-        network: The network.
-        x: Inputs `(n, *shape)`, float32.
-    """
+    """Runs some samples in float64, and step by step in NumPy's float32."""
     with np.errstate(all="ignore"):
         draws = -(-rows_of(network) // max(1, len(x)))
         run = _Run(network, x)
@@ -76,24 +66,18 @@ def _rms(error: np.ndarray, scale: np.ndarray) -> float:
 
 
 class _Run:
-    """Outputs of every step, rounded and with noise if there is a generator; a `Visitor`.
-
-    Args:
-        network: The network.
-        x: Inputs `(n, *shape)`.
-        rng: Draws the noise.
-    """
+    """Outputs of every step, rounded and with noise if there is a generator; a `Visitor`."""
 
     def __init__(
         self, network: Network, x: np.ndarray, rng: np.random.Generator | None = None
     ) -> None:
-        self.last, self.rng = network.logits.index, rng
+        self.rng, self.dtype = rng, "float64" if rng is None else "float32"
         self.values = {0: x.astype("float64")}
         #: Magnitudes that the last step summed.
         self.size = np.abs(self.values[0])
         for node in network.steps:
             self.values[node.index] = node.visit(self)
-        self.logits = self.values[self.last]
+        self.logits = self.values[network.logits.index]
 
     def activate(self, node: ActivationNode) -> np.ndarray:
         out = node.activation.call(self._read(node)[0])
@@ -103,40 +87,33 @@ class _Run:
         return np.asarray(out + FLOAT32 * self.size * self._signs(self.rng))
 
     def linear(self, node: LinearNode) -> np.ndarray:
-        (x,), operator = self._read(node), node.operator
+        (x,), operator, bias = self._read(node), node.operator, node.bias
         if operator.copies:
             out = operator.forward(x)
             self.size = np.abs(out)
             return np.asarray(out)
-
-        def summed(dtype: str) -> np.ndarray:
-            out = operator.forward(x.astype(dtype)).astype(dtype)
-            return _plus(out, node.bias, dtype)
-
-        def magnitude() -> np.ndarray:
-            return _plus(operator.absolute.forward(np.abs(x)), _size(node.bias), "float64")
-
-        def noise(size: np.ndarray, out: np.ndarray) -> np.ndarray:
-            total = np.abs(out if node.bias is None else out - node.bias)
-            # Coefficients that a layer computes itself differ by the slack; denormals may be flushed.
-            relative = _NOISE * (FLOAT32 + operator.slack) * size
-            drift = _DRIFT * FLOAT32 * np.sqrt(operator.terms) * total
-            return relative + drift + operator.flushes * SMALLEST + self._vanishing(node)
-
-        return self._rounded(node, summed, magnitude, noise)
+        out = operator.forward(x.astype(self.dtype)).astype(self.dtype)
+        out = self._plus(out, bias)
+        self.size = operator.absolute.forward(np.abs(x))
+        self.size = self.size if bias is None else self.size + np.abs(bias)
+        if self.rng is None:
+            return out
+        total = np.abs(out if bias is None else out - bias)
+        # Coefficients that a layer computes itself differ by the slack; denormals may be flushed.
+        relative = _NOISE * (FLOAT32 + operator.slack) * self.size
+        drift = _DRIFT * FLOAT32 * np.sqrt(operator.terms) * total
+        noise = relative + drift + operator.flushes * SMALLEST + self._vanishing(node)
+        return out + noise * self._signs(self.rng)
 
     def sum(self, node: SumNode) -> np.ndarray:
-        read = self._read(node)
-
-        def summed(dtype: str) -> np.ndarray:
-            given = [value.astype(dtype) for value in read]
-            return _plus(sum(given[1:], given[0]), node.constant, dtype)
-
-        def magnitude() -> np.ndarray:
-            size = np.sum([np.abs(value) for value in read], axis=0)
-            return _plus(size, _size(node.constant), "float64")
-
-        return self._rounded(node, summed, magnitude, lambda size, out: _NOISE * FLOAT32 * size)
+        read, constant = self._read(node), node.constant
+        first, *others = (value.astype(self.dtype) for value in read)
+        out = self._plus(sum(others, first), constant)
+        self.size = np.asarray(np.sum([np.abs(value) for value in read], axis=0))
+        self.size = self.size if constant is None else self.size + np.abs(constant)
+        if self.rng is None:
+            return out
+        return out + _NOISE * FLOAT32 * self.size * self._signs(self.rng)
 
     def _read(self, node: Node) -> list[np.ndarray]:
         return [self.values[source.index] for source in node.sources]
@@ -144,20 +121,10 @@ class _Run:
     def _signs(self, rng: np.random.Generator) -> np.ndarray:
         return rng.choice((-1.0, 1.0), self.size.shape)
 
-    def _rounded(
-        self,
-        node: Node,
-        summed: Callable[[str], np.ndarray],
-        magnitude: Callable[[], np.ndarray],
-        noise: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    ) -> np.ndarray:
-        """What a step sums: exactly, or in float32 with as much noise as another order may make."""
-        out = summed("float64" if self.rng is None else "float32")
-        if self.rng is not None or node.index == self.last:
-            self.size = magnitude()
-        if self.rng is not None:
-            out += noise(self.size, out) * self._signs(self.rng)
-        return out
+    def _plus(self, out: np.ndarray, constant: np.ndarray | None) -> np.ndarray:
+        """A sum with a constant, as float64."""
+        total = out if constant is None else out + constant.astype(self.dtype)
+        return total.astype("float64")
 
     def _vanishing(self, node: LinearNode) -> np.ndarray | float:
         """What is lost where coefficients that are denormal count as zero, on some backends."""
@@ -169,12 +136,3 @@ class _Run:
                 peak = np.abs(values).reshape(len(values), -1).max(axis=1)
                 lost = lost + sums * per_sample(peak, sums)
         return lost
-
-
-def _plus(out: np.ndarray, constant: np.ndarray | None, dtype: str) -> np.ndarray:
-    """A sum with a constant in an arithmetic, as float64."""
-    return (out if constant is None else out + constant.astype(dtype)).astype("float64")
-
-
-def _size(constant: np.ndarray | None) -> np.ndarray | None:
-    return None if constant is None else np.abs(constant)

@@ -31,12 +31,7 @@ EXCESS = 30.0
 
 
 class Executed:
-    """Runs the model in Keras' backend, in batches of two shapes.
-
-    Args:
-        model: The model.
-        batch_size: Samples in a batch; where there are few, `FEW` are enough.
-    """
+    """Runs the model in Keras' backend, in batches of two shapes."""
 
     def __init__(self, model: Any, batch_size: int) -> None:
         self._model, self._size = model, batch_size
@@ -100,11 +95,6 @@ def _is_near(found: np.ndarray, known: np.ndarray) -> bool:
 def check_rounding(network: Network, x: np.ndarray, executed: np.ndarray) -> None:
     """Judges the execution by its mean error on some of the samples.
 
-    Args:
-        network: The network.
-        x: Inputs `(n, *shape)`.
-        executed: Logits as executed, `(n, classes)`.
-
     Raises:
         ReducedPrecisionError: if it errs more than float32 does.
     """
@@ -116,16 +106,7 @@ def check_rounding(network: Network, x: np.ndarray, executed: np.ndarray) -> Non
 
 
 def check_probes(model: Any, network: Network, executed: Executed) -> None:
-    """Judges the execution by dense random inputs, whatever there is to certify.
-
-    Args:
-        model: The model.
-        network: Its steps.
-        executed: Runs the model.
-
-    Raises:
-        ReducedPrecisionError: if it errs more than float32 does.
-    """
+    """The same by dense random inputs, whatever there is to certify."""
     x = probes(model, rows_of(network))
     key = x.tobytes()
     if key not in network.emulations:
@@ -145,13 +126,7 @@ def _judge(emulation: Emulation, executed: np.ndarray) -> None:
 
 
 def self_check(x: np.ndarray, executed: np.ndarray, exact: np.ndarray, error: np.ndarray) -> None:
-    """Compares executed logits with those in float64.
-
-    Args:
-        x: Inputs of certified samples.
-        executed: Logits as executed, `(n, classes)`.
-        exact: Logits in float64.
-        error: How far they may be apart.
+    """Compares executed logits with those in float64, for inputs of certified samples.
 
     Raises:
         CertificateViolation: if they are further apart: the execution rounds more than float32 may.

@@ -27,21 +27,12 @@ _DERIVED = ("index", "name", "sources", "terms")
 
 
 def fingerprint(model: Any, network: Network) -> str:
-    """The fingerprint of a model, as hexadecimal SHA-256.
-
-    Args:
-        model: A functional Keras model with one input and one output.
-        network: The steps of the model as it is now.
-    """
+    """The fingerprint of a model whose steps these are, as hexadecimal SHA-256."""
     return _together(graph_fingerprint(model), _steps(network))
 
 
 def graph_fingerprint(model: Any) -> str:
-    """The part that any Keras graph has; it does not need the certifier's rules.
-
-    Args:
-        model: A functional Keras model with one input and one output.
-    """
+    """The part that any Keras graph has; it does not need the certifier's rules."""
     known: dict[int, str] = {}
 
     def step(call: Call) -> str:

@@ -1,8 +1,7 @@
 """The network of a model as the certifier sees it, with the norms that were proved for it."""
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,20 +16,15 @@ from keraslip.rules.kept import NETWORK, PROBED
 from keraslip.rules.signature import Signature, signature
 
 
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """A network, and what it is the network of.
-
-    Args:
-        network: The steps with their norms.
-        fingerprint: Of what is computed.
-        signature: Of everything about the model, what no configuration shows included.
-        weights: Hash of the values of its weights.
-    """
+class _Kept(NamedTuple):
+    """A network with its norms, and what it is the network of."""
 
     network: Network
+    #: Of what is computed.
     fingerprint: str
+    #: Of everything about the model, what no configuration shows included.
     signature: Signature
+    #: Of the values of its weights.
     weights: str
 
 
@@ -39,9 +33,6 @@ def network_of(model: Any) -> tuple[Network, str]:
 
     The model is written down anew at every call, so that no change of a layer can go unseen; only norms are
     kept, which follow from what is written.
-
-    Args:
-        model: A functional Keras model onto logits.
 
     Returns:
         The network and its fingerprint.
@@ -52,13 +43,17 @@ def network_of(model: Any) -> tuple[Network, str]:
         MismatchError: at a layer that computes something else than its rule says.
     """
     values = _values(model)
-    network, digest = _written_down(model)
+    check_bounded(model)
+    check_precision(model)
+    check_weights(model)
+    network = Network(model)
+    digest = fingerprint(model, network)
     now = signature(model)
     kept: _Kept | None = model.__dict__.get(NETWORK)
     if kept is not None and (kept.fingerprint, kept.signature) == (digest, now):
         # Weights of the model's own, epsilon and warm starts, are no part of the network.
         if kept.weights != values:
-            model.__dict__[NETWORK] = replace(kept, weights=values)
+            model.__dict__[NETWORK] = kept._replace(weights=values)
         return kept.network, digest
     # Here for the first time, or changed in any way since.
     if model.__dict__.get(PROBED) != (digest, now):
@@ -84,11 +79,3 @@ def _values(model: Any) -> str:
     for weight in model.weights:
         found.update(raw(np.asarray(keras.ops.convert_to_numpy(weight))))
     return found.hexdigest()
-
-
-def _written_down(model: Any) -> tuple[Network, str]:
-    check_bounded(model)
-    check_precision(model)
-    check_weights(model)
-    network = Network(model)
-    return network, fingerprint(model, network)

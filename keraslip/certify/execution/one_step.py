@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from keraslip.certify.bound.global_norms import global_norms
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node
+from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import SMALLEST, Execution

@@ -16,12 +16,7 @@ _ROWS = 2
 
 
 def operator_problem(operator: Proved, rng: np.random.Generator) -> str | None:
-    """What contradicts itself in an operator, in words, or `None`.
-
-    Args:
-        operator: Any operator.
-        rng: Draws the vectors.
-    """
+    """What contradicts itself in an operator, in words, or `None`."""
     u = rng.standard_normal((1, *operator.in_shape))
     v = rng.standard_normal((1, *operator.out_shape))
     forward, back = operator.forward(u), operator.adjoint(v)
@@ -68,12 +63,7 @@ def _norm_problem(operator: Proved, u: np.ndarray, forward: np.ndarray) -> str |
 
 
 def operator_problems(network: Network, rng: np.random.Generator) -> Iterator[tuple[Node, str]]:
-    """Steps with an operator that contradicts itself, or the steps before, and why.
-
-    Args:
-        network: The network.
-        rng: Draws vectors.
-    """
+    """Steps with an operator that contradicts itself, or the steps before, and why."""
     closing = [node.sources[0] for node in network.activations.values()]
     closing = [node for node in (*closing, network.logits) if not node.is_ball]
     own = [(node, node.operator) for node in network.nodes if isinstance(node, LinearNode)]

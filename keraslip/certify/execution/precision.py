@@ -20,11 +20,7 @@ class ReducedPrecisionError(MismatchError, ValueError):
 
 
 def check_precision(model: Any) -> None:
-    """Raises for a model or backend that computes with less than float32.
-
-    Raises:
-        ValueError: with the sentence that says how to switch it off.
-    """
+    """Raises for a model or backend that computes with less than float32, saying how to switch it off."""
     for inputs in model.inputs:
         if keras.backend.standardize_dtype(inputs.dtype) not in _FULL:
             raise ValueError(
@@ -45,22 +41,14 @@ def check_precision(model: Any) -> None:
 
 
 def check_backend() -> None:
-    """Raises if this thread or process computes with less than float32 now.
-
-    Raises:
-        ValueError: with the switch that is on, and how to switch it off.
-    """
+    """Raises if this thread or process computes with less than float32 now, naming the switch."""
     remedy = backend.reduced_precision()
     if remedy is not None:
         raise ValueError(f"Certificates are about float32 execution. {remedy}")
 
 
 def check_weights(model: Any) -> None:
-    """Raises for weights that are not finite.
-
-    Raises:
-        ValueError: naming the weight.
-    """
+    """Raises for a weight that is not finite, naming it."""
     for weight in model.weights:
         value = keras.ops.convert_to_numpy(weight)
         if value.dtype.kind == "f" and not np.isfinite(value).all():

@@ -6,9 +6,7 @@ whole model is run, for a compiler sees more than one operation at a time.
 """
 
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,15 +23,8 @@ from keraslip.rules.walk import run
 _FEW_DIGITS = 2.0**-6
 
 
-@dataclass(frozen=True, eq=False)
-class Probed:
-    """One operation on probing inputs.
-
-    Args:
-        visited: The operation.
-        expected: What it should compute.
-        executed: The backend's outputs `(rows, *shape)`, by the way they were run.
-    """
+class Probed(NamedTuple):
+    """One operation on probing inputs, and the backend's outputs `(rows, *shape)` by the way it was run."""
 
     visited: Visited
     expected: Expected
@@ -41,14 +32,7 @@ class Probed:
 
 
 def probe(model: Any, network: Network) -> list[Probed]:
-    """Compares a model as it runs with the network that is certified.
-
-    Args:
-        model: The model.
-        network: Its steps, of the layers as they are now.
-
-    Returns:
-        What every operation did.
+    """Compares a model as it runs with the network that is certified: what every operation did.
 
     Raises:
         MismatchError: naming the layer.
@@ -66,9 +50,14 @@ def _probe(model: Any, network: Network, rng: np.random.Generator) -> list[Probe
         )
     x = images(model, network, rng)
     fed, steps = fed_to_steps(network, x, rng)
-    indices = list(fed)
+
+    def each(*tensors: Any) -> list[Any]:
+        """What every operation makes of the outputs of some steps."""
+        known = dict(zip(fed, tensors, strict=True))
+        return [run(one.on(known)) for one in network.visited]
+
     outputs = {
-        way: compile_for(model, _each(network.visited, indices))(*fed.values())
+        way: compile_for(model, each)(*fed.values())
         for way, compile_for in backend.ways_to_run().items()
     }
     results = []
@@ -80,16 +69,6 @@ def _probe(model: Any, network: Network, rng: np.random.Generator) -> list[Probe
         found = f"run with what stands before it, it puts logits {distance:.3g} away from where they belong"
         raise MismatchError(_wrong(visited, way, found))
     return results
-
-
-def _each(visited: list[Visited], indices: list[int]) -> Callable[..., list[Any]]:
-    """A function from the outputs of some steps to what every operation makes of them."""
-
-    def call(*tensors: Any) -> list[Any]:
-        known = dict(zip(indices, tensors, strict=True))
-        return [run(one.on(known)) for one in visited]
-
-    return call
 
 
 def _check(probed: Probed) -> None:

@@ -33,18 +33,8 @@ class Expected:
 
 
 def images(model: Any, network: Network, rng: np.random.Generator) -> np.ndarray:
-    """An image in the range of the model's inputs, always the same, and a random one around it.
-
-    Args:
-        model: The model.
-        network: Its steps.
-        rng: Draws the second.
-
-    Returns:
-        Array `(2, *shape)`, float32.
-    """
-    given = model.input_range if getattr(model, "compiled", False) else None
-    low, high = given or (0.0, 1.0)
+    """An image in the range of the model's inputs, always the same, and a random one around it."""
+    low, high = _range(model)
     known = np.random.default_rng(0).uniform(low, high, network.in_shape)
     wide = low + (high - low) * rng.standard_normal(network.in_shape)
     return np.stack([known, wide]).astype("float32")
@@ -54,11 +44,6 @@ def fed_to_steps(
     network: Network, x: np.ndarray, rng: np.random.Generator
 ) -> tuple[dict[int, np.ndarray], list[Expected]]:
     """Outputs of steps for the operations that read them, and what every operation makes of its inputs.
-
-    Args:
-        network: The network.
-        x: Images.
-        rng: Draws what is no image.
 
     Returns:
         By the index of a step the images' values, rounded to float32, with dense random ones below them; and
@@ -81,18 +66,14 @@ def fed_to_steps(
 
 
 def probes(model: Any, count: int) -> np.ndarray:
-    """Dense random inputs in the range of the model's, the same at every call.
-
-    Args:
-        model: The model.
-        count: How many.
-
-    Returns:
-        Array `(count, *shape)`, float32.
-    """
-    low, high = (model.input_range if model.compiled else None) or (0.0, 1.0)
+    """Dense random inputs in the range of the model's, the same at every call, `(count, *shape)`."""
     shape = (count, *model.inputs[0].shape[1:])
-    return np.random.default_rng(0).uniform(low, high, shape).astype("float32")
+    return np.random.default_rng(0).uniform(*_range(model), shape).astype("float32")
+
+
+def _range(model: Any) -> tuple[float, float]:
+    given = model.input_range if getattr(model, "compiled", False) else None
+    return given or (0.0, 1.0)
 
 
 def _dense(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

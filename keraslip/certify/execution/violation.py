@@ -47,19 +47,13 @@ def violated(message: str, **example: Any) -> CertificateViolation:
     """The error to raise, its example saved first: where it was asked for, else among temporary files.
 
     A folder that cannot be written never hides the violation.
-
-    Args:
-        message: What happened.
-        **example: Arrays and numbers to save.
     """
     reason = None
-    for folder in (_folder, _temporary):
+    for folder in (_folder(), Path(tempfile.gettempdir())):
         try:
-            path = _save(folder(), message, example)
+            return CertificateViolation(message, _save(folder, message, example), example, reason)
         except (OSError, ValueError) as error:
             reason = reason or str(error)
-        else:
-            return CertificateViolation(message, path, example, reason)
     return CertificateViolation(message, None, example, reason)
 
 
@@ -91,10 +85,6 @@ def check_folder() -> None:
 
 def _folder() -> Path:
     return Path(os.environ.get(VARIABLE, "."))
-
-
-def _temporary() -> Path:
-    return Path(tempfile.gettempdir())
 
 
 def _save(folder: Path, message: str, example: dict[str, Any]) -> Path:

@@ -45,13 +45,9 @@ class Trajectory:
 def trajectory(
     network: Network, x: np.ndarray, steps: list[Expected], rng: np.random.Generator
 ) -> Trajectory:
-    """What a model does to some inputs, by its steps.
+    """What a model does to some inputs by its steps, and to errors of the size that these may have.
 
-    Args:
-        network: The steps.
-        x: Inputs `(rows, *shape)`.
-        steps: What to expect of every operation alone, on these inputs and others below them.
-        rng: Draws errors of the size that they may have.
+    What to expect of every step alone is about these inputs, and others below them.
     """
     n = len(x)
     errors = {index: error for step in steps for index, error in step.errors.items()}
@@ -87,12 +83,6 @@ def wrong_ways(
     model: Any, network: Network, x: np.ndarray, steps: Trajectory
 ) -> Iterator[tuple[str, Visited, float]]:
     """Ways to run a model in which its logits are not those of its steps.
-
-    Args:
-        model: The model.
-        network: Its steps.
-        x: Inputs `(rows, *shape)`.
-        steps: What they make of the inputs.
 
     Yields:
         The way, the first operation whose output is wrong if all before it are run with it, and how far

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from keraslip.certify.norms.geometry import Pair
+from keraslip.certify.norms.geometry import Convolution
 from keraslip.certify.norms.matrix import conv_matrix
 from keraslip.certify.norms.proof import prove_each
 from keraslip.certify.norms.rounding import FLOAT64, INFLATION, gamma, mixed_bound
@@ -21,31 +21,13 @@ _POWER_STEPS = 8
 _ATTEMPTS = 3
 
 
-def conv_norm(
-    kernel: np.ndarray,
-    image: Pair,
-    strides: Pair,
-    left: Pair,
-    dilation: Pair,
-    groups: int,
-    out_image: Pair,
-) -> float:
+def conv_norm(conv: Convolution) -> float:
     """Proved upper bound of the spectral norm of a zero-padded two-dimensional convolution.
 
     The convolution is part of a circular one, on a torus just large enough, whose norm is the largest over
     frequencies of the norm of a `channels_out x (channels_in * phases)` matrix. Above the norm itself by
     0.1 to 3 % where the image is several times larger than the reach of the kernel. The matrices of small
     images are bounded directly, to 0.2 %.
-
-    Args:
-        kernel: Shape `(kernel_height, kernel_width, channels_in / groups, channels_out)`, as in Keras.
-        image: Height and width of the input.
-        strides: Step along height and width.
-        left: Rows above and columns left of the image that are padding.
-        dilation: Distance of the taps along height and width.
-        groups: Number of independent channel groups.
-        out_image: Height and width of the output, which imply the padding on the other side: output p reads
-            input `p * stride + tap * dilation - left`.
 
     Returns:
         The bound: it scales exactly with powers of two, is 0.0 if nothing of the image is read, and infinite
@@ -56,22 +38,22 @@ def conv_norm(
     - Sedghi, Gupta, Long, 2019, The singular values of convolutional layers, arXiv 1805.10408.
     - Rump, 2006, Verification of positive definiteness, BIT 46, 433-452.
     """
-    kernel = np.asarray(kernel, dtype=np.float64)
+    kernel = np.asarray(conv.kernel, dtype=np.float64)
     if kernel.size == 0:
         return 0.0
     if not is_finite(kernel):
         return math.inf
-    symbol = conv_symbol(kernel, image, strides, left, dilation, groups, out_image)
+    symbol = conv_symbol(conv._replace(kernel=kernel))
     if symbol is None or not symbol.weights.any():
         return 0.0
     # The largest weight of a tap that counts: the others may be of any size.
     exponent = exponent_of(symbol.weights)
     symbol = replace(symbol, weights=times_power(symbol.weights, -exponent))
     bound = unscaled(_torus_bound(symbol), exponent)
-    units = min(math.prod(image) * kernel.shape[2] * groups, math.prod(out_image) * kernel.shape[3])
-    if units <= _SMALL:  # the torus is far from a tiny image
-        matrix = conv_matrix(kernel, image, strides, left, dilation, groups, out_image)
-        bound = min(bound, sparse_norm(matrix))
+    inputs = math.prod(conv.image) * kernel.shape[2] * conv.groups
+    if min(inputs, math.prod(conv.out_image) * kernel.shape[3]) <= _SMALL:
+        # The torus is far from a tiny image.
+        bound = min(bound, sparse_norm(conv_matrix(conv)))
     return bound
 
 

@@ -1,18 +1,42 @@
 """Where the taps of a zero-padded convolution fall."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-Pair = tuple[int, int]
+from keraslip.typing import Shape
 
 
-def positions(kernel: int, stride: int, left: int, dilation: int, out: int) -> np.ndarray:
-    """Input position that each output reads through each tap along one axis, shape `(out, kernel)`.
+class Convolution(NamedTuple):
+    """A zero-padded two-dimensional convolution of images with channels last.
 
-    Positions outside the image are padding.
+    Args:
+        kernel: Shape `(kernel_height, kernel_width, channels_in / groups, channels_out)`, as in Keras.
+        image: Height and width of the input.
+        strides: Step along height and width.
+        left: Rows above and columns left of the image that are padding.
+        dilation: Distance of the taps along height and width.
+        groups: Number of independent channel groups.
+        out_image: Height and width of the output, which imply the padding on the other side: output p reads
+            input `p * stride + tap * dilation - left`.
     """
-    return np.arange(out)[:, None] * stride + np.arange(kernel) * dilation - left
+
+    kernel: np.ndarray
+    image: Shape
+    strides: Shape
+    left: Shape
+    dilation: Shape
+    groups: int
+    out_image: Shape
+
+    def positions(self, axis: int) -> np.ndarray:
+        """Input position that each output reads through each tap along an axis, shape `(out, kernel)`.
+
+        Positions outside the image are padding.
+        """
+        outputs, taps = np.arange(self.out_image[axis]), np.arange(self.kernel.shape[axis])
+        return outputs[:, None] * self.strides[axis] + taps * self.dilation[axis] - self.left[axis]
 
 
 @dataclass(frozen=True)
@@ -38,14 +62,12 @@ class TorusAxis:
     period: int
 
 
-def torus_axis(
-    size: int, kernel: int, stride: int, left: int, dilation: int, out: int
-) -> TorusAxis:
-    """The smallest torus for one axis. Arguments as for `conv_norm`."""
-    reads = positions(kernel, stride, left, dilation, out)
+def torus_axis(conv: Convolution, axis: int) -> TorusAxis:
+    """The smallest torus for one axis."""
+    reads, size, stride = conv.positions(axis), conv.image[axis], conv.strides[axis]
     inside = (reads >= 0) & (reads < size)
     taps, outputs = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
-    offset = taps * dilation - left
+    offset = taps * conv.dilation[axis] - conv.left[axis]
     if taps.size == 0:
         return TorusAxis(taps, offset, offset, 0)
     used = reads[outputs[0] : outputs[-1] + 1][:, taps]

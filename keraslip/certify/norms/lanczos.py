@@ -14,11 +14,6 @@ BREAKDOWN = 1e-10
 def lanczos(apply: Operator, start: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Diagonal and off-diagonal of the tridiagonal matrix of a symmetric operator.
 
-    Args:
-        apply: The operator on vectors of shape `(n,)`.
-        start: Start vector, not zero.
-        steps: Largest number of steps; fewer if the space becomes invariant.
-
     Returns:
         `alpha` and `beta` of equal length: `beta[j]` is the norm of the residual after step j.
     """

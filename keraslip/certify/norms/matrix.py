@@ -5,40 +5,21 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from keraslip.certify.norms.geometry import Pair, positions
+from keraslip.certify.norms.geometry import Convolution
 
 
-def conv_matrix(
-    kernel: np.ndarray,
-    image: Pair,
-    strides: Pair,
-    left: Pair,
-    dilation: Pair,
-    groups: int,
-    out_image: Pair,
-) -> Any:
+def conv_matrix(conv: Convolution) -> Any:
     """Matrix of a zero-padded convolution between flattened images, channels last.
 
     Entries are the kernel's own numbers, zeros among them stored too: rows of one pixel share a pattern.
-
-    Args:
-        kernel: Shape `(kernel_height, kernel_width, channels_in / groups, channels_out)`.
-        image: Height and width of the input.
-        strides: Step along height and width.
-        left: Rows above and columns left of the image that are padding.
-        dilation: Distance of the taps along height and width.
-        groups: Number of independent channel groups.
-        out_image: Height and width of the output.
 
     Returns:
         `scipy.sparse.csr_matrix` of shape `(out_height * out_width * channels_out,
         height * width * channels_in)` in float64, indices sorted.
     """
-    kernel = np.asarray(kernel, dtype=np.float64)
+    kernel, image = np.asarray(conv.kernel, dtype=np.float64), conv.image
     height, width, per_group, out_channels = kernel.shape
-    rows, columns = (
-        positions(kernel.shape[i], strides[i], left[i], dilation[i], out_image[i]) for i in (0, 1)
-    )
+    rows, columns = conv.positions(0), conv.positions(1)
     # Axes: output row, output column, tap row, tap column.
     rows, columns = rows[:, None, :, None], columns[None, :, None, :]
     inside = (rows >= 0) & (rows < image[0]) & (columns >= 0) & (columns < image[1])
@@ -47,9 +28,9 @@ def conv_matrix(
     # Axes: output pixel, output channel, tap, input channel of the group.
     shape = (len(pixels), out_channels, height * width, per_group)
     stored = np.broadcast_to(inside[:, None, :, None], shape)
-    group = np.arange(out_channels) // (out_channels // groups)
+    group = np.arange(out_channels) // (out_channels // conv.groups)
     channel = (group * per_group)[:, None] + np.arange(per_group)
-    in_channels = per_group * groups
+    in_channels = per_group * conv.groups
     index = (pixels * in_channels).astype(np.int32)[:, None, :, None]
     index = index + channel.astype(np.int32)[None, :, None, :]
     taps = kernel.reshape(height * width, per_group, out_channels).transpose(2, 0, 1)

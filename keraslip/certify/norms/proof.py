@@ -22,19 +22,12 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky_banded, lapack
 
 from keraslip.certify.norms.rounding import FLOAT64, gamma
-from keraslip.certify.norms.scaling import exponent_of, times_power
 
 
 def shift(diagonal: np.ndarray, t: float, complex_numbers: bool = False) -> np.ndarray:
-    """The c of the proof, for one matrix or a batch.
+    """The c of the proof for real diagonals `(..., n)` of G, rounded up, `(...)`.
 
-    Args:
-        diagonal: Real diagonals of G, shape `(..., n)`.
-        t: Level to prove.
-        complex_numbers: Whether G is complex.
-
-    Returns:
-        c, shape `(...)`, rounded up. Not finite where the proof cannot succeed.
+    Not finite where the proof cannot succeed.
     """
     size = diagonal.shape[-1]
     error = gamma(4 * (size + 2) if complex_numbers else size + 2, FLOAT64)
@@ -71,38 +64,12 @@ def prove_each(gram: np.ndarray, t: float) -> np.ndarray:
     return proved
 
 
-def prove_below(gram: np.ndarray, t: float) -> bool:
-    """Proves that no eigenvalue exceeds t.
-
-    Args:
-        gram: Hermitian matrices, shape `(..., n, n)`, real or complex. What the lower or the upper triangle
-            says is the matrix.
-        t: Level to prove.
-
-    Returns:
-        True only if `t I - G` is proved positive semidefinite for every matrix of the batch.
-    """
-    gram = np.asarray(gram)
-    gram = gram.astype(np.result_type(gram, np.float64), copy=False)
-    if gram.size == 0:
-        return True
-    if not (0.0 < t < np.inf) or not np.isfinite(gram).all():
-        return False
-    exponent = exponent_of(np.asarray(t))
-    size = gram.shape[-1]
-    scaled = times_power(gram.reshape(-1, size, size), -exponent)
-    return bool(np.isfinite(scaled).all() and prove_each(scaled, times_power(t, -exponent)).all())
-
-
 def prove_band_below(band: np.ndarray, t: float) -> bool:
-    """As `prove_below`, for one real matrix in LAPACK's lower band storage.
+    """The same for one real matrix in LAPACK's lower band storage.
 
     Args:
         band: Row i holds the i-th diagonal below the main one, shape `(bandwidth + 1, n)`.
         t: Level to prove.
-
-    Returns:
-        True only if `t I - G` is proved positive semidefinite.
     """
     c = float(shift(band[0], t))
     shifted = -band

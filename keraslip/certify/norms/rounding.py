@@ -83,21 +83,12 @@ def sum_error(terms: float, unit: float, one_sum: bool = True) -> tuple[float, f
 
 
 def inflation(terms: float = 0) -> float:
-    """What a non-negative float64 sum of so many terms, in any order, and a few operations may have lost.
-
-    Args:
-        terms: Number of terms; 0 for a few operations alone.
-    """
+    """What a non-negative float64 sum of so many terms, in any order, and a few operations may have lost."""
     return INFLATION + gamma(terms, FLOAT64)
 
 
 def up(x: np.ndarray, terms: float = 0) -> np.ndarray:
-    """A non-negative result of a few float64 operations, rounded up.
-
-    Args:
-        x: What was computed.
-        terms: Number of terms of the longest sum in it.
-    """
+    """A non-negative result of a few float64 operations, and a sum of at most so many terms, rounded up."""
     return x * inflation(terms)
 
 

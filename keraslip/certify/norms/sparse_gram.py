@@ -100,14 +100,9 @@ def allocate(size: int, bandwidth: int, above: int, limit: int) -> LowerGram | N
 
 
 def lower_gram(blocks: Blocks, limit: int) -> LowerGram | None:
-    """Lower triangle of `A^T A`.
+    """Lower triangle of `A^T A`, `None` where it takes more entries than the limit.
 
-    Args:
-        blocks: A by its groups of rows.
-        limit: Largest number of entries to allocate.
-
-    Returns:
-        The triangle (a block's own corner of the upper one may be written too), `None` above the limit.
+    A block's own corner of the upper triangle may be written too.
     """
     columns = [blocks.columns(group) for group in range(len(blocks))]
     ranges = [runs(each) for each in columns]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keraslip.certify.norms.geometry import Pair, TorusAxis, torus_axis
+from keraslip.certify.norms.geometry import Convolution, TorusAxis, torus_axis
 from keraslip.certify.norms.rounding import FLOAT64, INFLATION, frobenius_bound, gamma
 
 
@@ -74,27 +74,16 @@ def _turns(frequency: np.ndarray, shift: np.ndarray, period: int) -> np.ndarray:
     return np.asarray(np.exp(2j * math.pi * ((frequency[:, None] * shift) % period / period)))
 
 
-def conv_symbol(
-    kernel: np.ndarray,
-    image: Pair,
-    strides: Pair,
-    left: Pair,
-    dilation: Pair,
-    groups: int,
-    out_image: Pair,
-) -> Symbol | None:
-    """Symbol of the smallest torus that contains a zero-padded convolution.
-
-    Arguments as for `conv_norm`. `None` if no tap meets the image.
-    """
-    height, width = (
-        torus_axis(image[i], kernel.shape[i], strides[i], left[i], dilation[i], out_image[i])
-        for i in (0, 1)
-    )
+def conv_symbol(conv: Convolution) -> Symbol | None:
+    """Symbol of the smallest torus that contains a convolution; `None` if no tap meets the image."""
+    height, width = torus_axis(conv, 0), torus_axis(conv, 1)
     if not (height.period and width.period):
         return None
-    taps = kernel[np.ix_(height.taps, width.taps)]
-    taps = taps.reshape(-1, kernel.shape[2], groups, kernel.shape[3] // groups)
-    phase = (height.phase[:, None] * strides[1] + width.phase).ravel()
+    taps, (_, _, per_group, channels) = (
+        conv.kernel[np.ix_(height.taps, width.taps)],
+        conv.kernel.shape,
+    )
+    taps = taps.reshape(-1, per_group, conv.groups, channels // conv.groups)
+    phase = (height.phase[:, None] * conv.strides[1] + width.phase).ravel()
     phases = [np.flatnonzero(phase == each) for each in np.unique(phase)]
     return Symbol((height, width), np.ascontiguousarray(taps.transpose(0, 2, 3, 1)), phases)

@@ -36,12 +36,7 @@ _FOLDED = 4 * FLOAT64
 
 
 class Chain(Proved):
-    """`outer` after `inner`; use `compose`, which simplifies.
-
-    Args:
-        outer: The map applied last.
-        inner: The map applied first.
-    """
+    """`outer` after `inner`; use `compose`, which simplifies."""
 
     def __init__(self, outer: Proved, inner: Proved) -> None:
         slack = (1.0 + outer.slack) * (1.0 + inner.slack) * INFLATION - 1.0
@@ -153,11 +148,7 @@ class Chain(Proved):
 
 
 class Total(Proved):
-    """A sum of maps with one input and output shape; use `add`, which simplifies.
-
-    Args:
-        parts: The summands.
-    """
+    """A sum of maps with one input and output shape; use `add`, which simplifies."""
 
     staged = True
 
@@ -251,12 +242,7 @@ class Stacked(Total):
 
 
 def compose(outer: Proved, inner: Proved) -> Proved:
-    """`outer` after `inner`, with the scale of each channel folded into the kernel next to it.
-
-    Args:
-        outer: The map applied last.
-        inner: The map applied first.
-    """
+    """`outer` after `inner`, with the scale of each channel folded into the kernel next to it."""
     if _changes_nothing(inner):
         return outer
     if _changes_nothing(outer):
@@ -300,11 +286,7 @@ def simplified(operator: Proved) -> Proved:
 
 
 def add(parts: list[Proved]) -> Proved:
-    """A sum, with `x + conv(x)` folded into one convolution.
-
-    Args:
-        parts: The summands, of one input and one output shape.
-    """
+    """A sum, with `x + conv(x)` folded into one convolution."""
     convolutions = [part for part in parts if isinstance(part, kernels.ProvedConv)]
     plain = [part for part in parts if isinstance(part.map, Identity | ReshapeMap)]
     if len(convolutions) == 1 and len(plain) == len(parts) - 1:

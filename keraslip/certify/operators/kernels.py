@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keraslip.certify.norms import conv_matrix, conv_norm, dense_norm, sparse_norm
+from keraslip.certify.norms.geometry import Convolution
 from keraslip.certify.norms.rounding import (
     INFLATION,
     TINY,
@@ -58,15 +59,9 @@ class ProvedDense(Proved):
         return upwards.times(norms * (1.0 + self.slack), power)
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
-        if rows.ndim > 1:
-            # One kernel for every position: the largest norm over the positions.
-            pairs = zip(
-                rows.reshape(-1, rows.shape[-1]),
-                columns.reshape(-1, columns.shape[-1]),
-                strict=True,
-            )
-            return max(self._restricted(row, column) for row, column in pairs)
-        return self._restricted(rows, columns)
+        # One kernel for every position: the largest norm over the positions.
+        positions = (weights.reshape(-1, weights.shape[-1]) for weights in (rows, columns))
+        return max(self._restricted(*pair) for pair in zip(*positions, strict=True))
 
     def _restricted(self, rows: np.ndarray, columns: np.ndarray) -> float:
         keep_in, keep_out = columns != 0.0, rows != 0.0  # NaN is kept, and makes the norm infinite
@@ -118,18 +113,18 @@ class ProvedConv(Proved):
     map: ConvMap
 
     @property
-    def _arguments(self) -> tuple[Any, ...]:
+    def _convolution(self) -> Convolution:
         geometry = self.map.geometry
         shape = (geometry.strides, self.map.left, geometry.dilation, geometry.groups)
-        return (self.map.kernel, self.in_shape[:2], *shape, self.out_shape[:2])
+        return Convolution(self.map.kernel, self.in_shape[:2], *shape, self.out_shape[:2])
 
     @cached_property
     def matrix(self) -> Any:
         """The operator as a sparse matrix, entries in row-major order."""
-        return conv_matrix(*self._arguments)
+        return conv_matrix(self._convolution)
 
     def build_norm(self) -> float:
-        norm = conv_norm(*self._arguments)
+        norm = conv_norm(self._convolution)
         if self.map.kernel[..., 0].size * self.outputs <= _WRITTEN_OUT:
             # The torus has no border; the operator itself is up to a few per cent smaller.
             norm = min(norm, sparse_norm(self.matrix, tight=True))
@@ -164,14 +159,7 @@ class ProvedConv(Proved):
 
 
 def mixed_norm(column_sum: float, row_sum: float, terms: int, slack: float) -> float:
-    """`sqrt(|W|_1 |W|_inf)`: near the norm where no coefficient is negative.
-
-    Args:
-        column_sum: Largest sum of a column, as computed.
-        row_sum: Largest sum of a row.
-        terms: Number of terms of the longer sum.
-        slack: See `Proved`.
-    """
+    """`sqrt(|W|_1 |W|_inf)` from computed sums of `terms` magnitudes: near the norm if none is negative."""
     return raised(mixed_bound(float(column_sum), float(row_sum), terms) * (1.0 + slack) * INFLATION)
 
 

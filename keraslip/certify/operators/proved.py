@@ -154,8 +154,7 @@ class Proved:
     def row_norms(self, columns: np.ndarray | None = None) -> np.ndarray:
         """Upper bounds of `||W_j diag(columns)||_2`, broadcastable to `(batch, *out_shape)`.
 
-        Args:
-            columns: Weights in [0, 1], `(batch, *in_shape)`, or `None`. A map may ignore them.
+        Weights of the columns are in [0, 1], or `None`; a map may ignore them.
         """
         return self.row_norms_in(NUMPY, columns)
 
@@ -182,12 +181,7 @@ class Proved:
         return (up(l2(rows) + error) * (1.0 + self.slack)).reshape(1, *self.out_shape)
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
-        """A proved upper bound of `||diag(rows) W diag(columns)||_2` for one sample.
-
-        Args:
-            rows: Weights in [0, 1], `out_shape`.
-            columns: Weights in [0, 1], `in_shape`.
-        """
+        """A proved upper bound of `||diag(rows) W diag(columns)||_2` for one sample, weights in [0, 1]."""
         bound = float(up(times(times(self.norm, rows.max()), columns.max())))
         if self.written is None:
             return bound
@@ -253,13 +247,9 @@ class Proved:
         return (self.fan_out + 2) * TINY * math.sqrt(self.inputs)
 
     def vanishing(self, smallest: float) -> np.ndarray | None:
-        """Sums of the magnitudes of the coefficients below the smallest number, for every output.
+        """Sums of the magnitudes of the coefficients that an execution may take for zero, for every output.
 
-        Args:
-            smallest: Magnitude below which the execution may take a coefficient for zero.
-
-        Returns:
-            Upper bounds `(1, *out_shape)`, or `None` if there is no such coefficient but zero.
+        Upper bounds `(1, *out_shape)`, or `None` if no coefficient but zero is below the smallest number.
         """
         if not self.map.stores:
             return np.full((1, *self.out_shape), self.terms * smallest)

@@ -179,7 +179,7 @@ class Certificates:
         if not parts:
             raise ValueError("There are no certificates to join. Received: an empty list")
         for number, other in enumerate(parts[1:], 1):
-            if names := parts[0].differences(other):
+            if names := differences(parts[0].foundation, other.foundation):
                 raise ValueError(
                     "Only certificates of one model, made with the same options, can be joined: certify all "
                     f"parts again with these alike. Received: part {number} differs from part 0 in {names}"
@@ -192,12 +192,7 @@ class Certificates:
 
     @classmethod
     def chained(cls, parts: "Sequence[Certificates]", details: dict[str, Any]) -> "Certificates":
-        """All samples of the parts, one part after the other; nothing is compared.
-
-        Args:
-            parts: At least one.
-            details: Those of the result.
-        """
+        """All samples of the parts, one part after the other; nothing is compared."""
         examples: dict[int, np.ndarray] = {}
         first = 0
         for part in parts:
@@ -219,30 +214,36 @@ class Certificates:
         kept = {i - first: x for i, x in examples if first <= i < rows.stop}
         return replace(self, **arrays, counterexamples=kept)
 
-    def differences(self, other: "Certificates") -> list[str]:
-        """Names of what two results do not share, of all that their promises rest on.
-
-        A file of a keraslip that did not record the network says nothing of it: it shares it with no other.
-        """
-        one, two = self._foundation(), other._foundation()
-        names = [key for key in {**one, **two} if one.get(key) != two.get(key)]
-        return names if "network" in {**one, **two} else ["network", *names]
-
-    def _foundation(self) -> dict[str, Any]:
-        """All that must be the same: random seed and hashes of the samples need not."""
-        others = ("seed", "seeds", "blocks")
-        own = {key: value for key, value in self.details.items() if key not in others}
-        radius = self.radius is not None
-        return {"guarantee": self.guarantee, "arithmetic": self.arithmetic, "radius": radius, **own}
+    @property
+    def foundation(self) -> dict[str, Any]:
+        """All that a promise rests on, by name."""
+        return foundation(self.guarantee, self.arithmetic, self.radius is not None, self.details)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         given = {name: getattr(self, name) for name in ARRAYS}
         return {name: array for name, array in given.items() if array is not None}
 
     def __str__(self) -> str:
-        from keraslip.certify.result.table import as_text
+        from keraslip.certify.result.table import as_text, build_table
 
-        return as_text(self)
+        return as_text(build_table(self))
+
+
+def foundation(
+    guarantee: str, arithmetic: str, radius: bool, details: dict[str, Any]
+) -> dict[str, Any]:
+    """All that a promise rests on, by name: random seed and hashes of the samples are no part of it."""
+    own = {key: value for key, value in details.items() if key not in ("seed", "seeds", "blocks")}
+    return {"guarantee": guarantee, "arithmetic": arithmetic, "radius": radius, **own}
+
+
+def differences(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
+    """Names of what two foundations do not share.
+
+    A file of a keraslip that did not record the network says nothing of it: it shares it with no other.
+    """
+    names = [key for key in {**one, **two} if one.get(key) != two.get(key)]
+    return names if "network" in {**one, **two} else ["network", *names]
 
 
 #: The arrays of a result, one entry a sample.

@@ -99,15 +99,7 @@ def _spread(found: "Certificates", samples: int) -> np.ndarray:
 
 
 def _check_inputs(found: "Certificates", given: block.Block) -> None:
-    """Raises for inputs that are not those that were certified, where the certificates tell.
-
-    Args:
-        found: Certificates; joined ones do not tell.
-        given: All inputs, as the network takes them, without labels.
-
-    Raises:
-        ValueError: naming the samples.
-    """
+    """Raises for inputs that are not those that were certified; joined certificates do not tell."""
     for number, known in enumerate(found.details.get("blocks", [])):
         rows = slice(number * block.SIZE, (number + 1) * block.SIZE)
         # Whether labels were given is not kept.

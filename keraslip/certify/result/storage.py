@@ -31,14 +31,7 @@ def write(
     meta: Mapping[str, Any],
     counterexamples: Mapping[int, np.ndarray],
 ) -> None:
-    """Writes a file in one go: what was there before stays if that fails.
-
-    Args:
-        path: The file.
-        arrays: Arrays by name.
-        meta: What they rest on, as JSON takes it.
-        counterexamples: Inputs by the sample's index.
-    """
+    """Writes a file in one go: what was there before stays if that fails."""
     examples = {f"{_EXAMPLE}{index}": x for index, x in counterexamples.items()}
     told = np.array(json.dumps({"format": FORMAT, **meta}))
     target = Path(path)

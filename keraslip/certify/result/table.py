@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 
 def build_table(certificates: "Certificates") -> Table:
-    """A table of the share of samples that each stage settled.
-
-    Args:
-        certificates: What `certify` returned.
-    """
+    """A table of the share of samples that each stage settled."""
     epsilon = np.unique(certificates.epsilon)
     radius = (
         f"{epsilon[0]:.4g}" if len(epsilon) == 1 else f"{epsilon.min():.4g}..{epsilon.max():.4g}"
@@ -46,9 +42,10 @@ def build_table(certificates: "Certificates") -> Table:
     return table
 
 
-def as_text(certificates: "Certificates") -> str:
-    """The table as plain text."""
+def as_text(*tables: Table) -> str:
+    """Tables as plain text."""
     console = Console(width=100, no_color=True, force_terminal=False)
     with console.capture() as captured:
-        console.print(build_table(certificates))
+        for table in tables:
+            console.print(table)
     return captured.get().rstrip()

@@ -118,12 +118,9 @@ def audit(
 
 
 def _flipped(logits: np.ndarray, label: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Whether logits contradict a certificate, `(n,)`: it promises a label without a tie, of finite numbers.
+    """Whether executed logits contradict a certificate, which promises finite numbers and no tie.
 
-    Args:
-        logits: Executed logits `(n, classes)`.
-        label: Classes.
-        error: How far they may be from those that the certificate is about; zero if it is about them.
+    They may be as far off as `error` from those that it is about; zero if it is about them.
     """
     samples = np.arange(len(label))
     with np.errstate(invalid="ignore", over="ignore"):

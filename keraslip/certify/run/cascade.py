@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 
 from keraslip.certify.bound.evaluate import Evaluation, Evaluator
-from keraslip.certify.bound.expected_norms import expected_norms
-from keraslip.certify.bound.global_norms import Norms, global_norms
-from keraslip.certify.bound.local_norms import LocalNorms, OneSample, proved
 from keraslip.certify.bound.margins import Margins
 from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.norm_sources import (
+    LocalNorms,
+    Norms,
+    OneSample,
+    expected_norms,
+    global_norms,
+    proved,
+)
 from keraslip.certify.execution.attack import attacked
 from keraslip.certify.execution.block import Block
 from keraslip.certify.execution.executed import Executed, check_rounding, self_check
@@ -64,21 +69,13 @@ class Cascade:
         }
 
     def begin(self, block: Block, radii: np.ndarray) -> Samples:
-        """Predictions of a block: what is wrong, tied or not finite is settled.
-
-        Args:
-            block: Inputs, and classes or `None` for the predicted ones.
-            radii: Radii around what was given, `(n,)`.
-        """
+        """Predictions of a block: what is wrong, tied or not finite is settled."""
         logits = self.executed.logits(block.x)
         check_rounding(self.network, block.x, logits)
         return Samples.begin(block, radii, logits)
 
     def run(self, samples: Samples) -> None:
-        """Settles the open samples of a block.
-
-        Args:
-            samples: What `begin` returned; filled in place.
+        """Settles the open samples of a block, in place.
 
         Raises:
             CertificateViolation: if the alarm goes off.
@@ -94,7 +91,8 @@ class Cascade:
         rows = samples.open
         samples.settle(rows, np.where(np.isnan(samples.margin[rows]), "nonfinite", "unknown"))
         self.report("alarm", len(rows))
-        self._alarm(samples)
+        # A hit, or a quotient above the bound, ends the program.
+        self.alarm.balls(samples, np.flatnonzero(samples.certified))
         if self.settings.radius:
             self.report("radius", 0)
             self._radius(samples)
@@ -115,14 +113,9 @@ class Cascade:
         """Settles those of some samples that the bounds of a stage certify."""
         size = self.settings.batch_size
         for part in np.array_split(rows, -(-len(rows) // size)) if len(rows) else ():
-            got = self.evaluate(
-                samples.x[part],
-                samples.label[part],
-                samples.epsilon[part],
-                self.norms[name],
-                self.settings.backwards,
-                checked=name == "slopes",
-            )
+            ball = samples.x[part], samples.label[part], samples.epsilon[part]
+            norms, first = self.norms[name], name == "slopes"
+            got = self.evaluate(*ball, norms, self.settings.backwards, checked=first)
             self.report(name, self._settle(name, got, samples, part))
 
     def _settle(self, name: str, got: Evaluation, samples: Samples, rows: np.ndarray) -> int:
@@ -186,10 +179,6 @@ class Cascade:
         found = zip(rows[fooled], points[fooled], strict=True)
         samples.counterexamples |= {int(i): point for i, point in found}
         self.report("attack", int(fooled.sum()))
-
-    def _alarm(self, samples: Samples) -> None:
-        """Attacks some certified samples; a hit, or a quotient above the bound, ends the program."""
-        self.alarm.balls(samples, np.flatnonzero(samples.certified))
 
     def _radius(self, samples: Samples) -> None:
         hopeless = np.isin(samples.status, ("misclassified", "tied", "nonfinite"))

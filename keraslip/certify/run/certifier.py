@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import scipy
 
-from keraslip.certify.bound.local_norms import OneSample, probabilistic, proved
 from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.norm_sources import OneSample, probabilistic, proved
 from keraslip.certify.execution import block
 from keraslip.certify.execution.executed import check_probes
 from keraslip.certify.execution.kept_network import network_of, unchanged
@@ -18,7 +18,7 @@ from keraslip.certify.execution.violation import check_folder
 from keraslip.certify.result.certificates import Certificates
 from keraslip.certify.run.cascade import Cascade
 from keraslip.certify.run.inputs import Radii, blocks, empty
-from keraslip.certify.run.progress import Told, progress
+from keraslip.certify.run.progress import progress
 from keraslip.certify.run.resume import Before
 from keraslip.certify.run.settings import Settings
 from keraslip.rules.bounded import check_bounded
@@ -37,36 +37,23 @@ def certify(
 ) -> Certificates:
     """See `keraslip.LocalLipschitzModel.certify`."""
     check_folder()
-    with progress(verbose) as report:
-        return _certify(model, x, y, epsilon, settings, report, resume, steps)
-
-
-def _certify(
-    model: Any,
-    x: Any,
-    y: Any,
-    epsilon: np.ndarray,
-    settings: Settings,
-    report: Told,
-    resume: Certificates | None,
-    steps: int | None,
-) -> Certificates:
-    # Data that are refused are refused at once.
-    check_bounded(model)
-    shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
-    stream, count = blocks(x, y, block.SIZE, shape, classes, steps, model)
-    report.expect(count)
-    report("the network is written down and probed", 0)
-    network, digest = network_of(model)
-    seed = secrets.randbits(64)
-    rng = np.random.default_rng(seed)
-    details = _details(settings, digest, seed)
-    before = Before(resume, settings, details)
-    radii = Radii(epsilon, count)
-    done: list[Certificates] = []
-    with ThreadPoolExecutor(settings.threads) as pool:
+    with progress(verbose) as report, ThreadPoolExecutor(settings.threads) as pool:
+        # Data that are refused are refused at once.
+        check_bounded(model)
+        shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+        stream, count = blocks(x, y, block.SIZE, shape, classes, steps, model)
+        report.expect(count)
+        report("the network is written down and probed", 0)
+        network, digest = network_of(model)
+        seed = secrets.randbits(64)
+        rng = np.random.default_rng(seed)
+        details = _details(settings, digest, seed)
+        before = Before(resume, settings, details)
+        radii = Radii(epsilon, count)
+        done: list[Certificates] = []
         executor = pool if settings.threads > 1 else None
-        norm = _norm(network, settings, rng)
+        # Two stages, and the radius search.
+        norm = one_norm(network, settings, rng, 2 + 12 * settings.radius)
         cascade = Cascade(model, network, settings, rng, report, norm, executor)
         check_probes(model, network, cascade.executed)
         try:
@@ -83,15 +70,15 @@ def _certify(
         except KeyboardInterrupt:
             if not done:
                 raise
-    if not unchanged(model, digest):
-        raise RuntimeError(
-            "The model's weights changed while it was being certified, or the settings of a layer or of "
-            "Keras; the result is void. Certify again when training has stopped."
-        )
-    check_precision(model)
-    if not done:
-        raise empty()
-    return Certificates.chained(done, details)
+        if not unchanged(model, digest):
+            raise RuntimeError(
+                "The model's weights changed while it was being certified, or the settings of a layer or of "
+                "Keras; the result is void. Certify again when training has stopped."
+            )
+        check_precision(model)
+        if not done:
+            raise empty()
+        return Certificates.chained(done, details)
 
 
 def _one_block(
@@ -109,11 +96,13 @@ def _one_block(
         done.append(samples.to_certificates(cascade.settings, details))
 
 
-def _norm(network: Network, settings: Settings, rng: np.random.Generator) -> OneSample:
+def one_norm(
+    network: Network, settings: Settings, rng: np.random.Generator, passes: int
+) -> OneSample:
+    """The local norm of one sample: every one that it may take in some passes gets its share of delta."""
     if settings.guarantee == "proved":
         return proved
-    # Every norm that a sample may take gets its share of delta: two stages, and the radius search.
-    calls = sum(1 for _ in network.operators()) * (2 + 12 * settings.radius)
+    calls = sum(1 for _ in network.operators()) * passes
     return probabilistic(settings.delta / calls, rng)
 
 

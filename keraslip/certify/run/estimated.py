@@ -20,14 +20,6 @@ def estimated(
 ) -> Certificates:
     """See `keraslip.LocalLipschitzModel.certify`; one epsilon only, and a stream is read whole.
 
-    Args:
-        model: A `LocalLipschitzModel`.
-        x: Inputs `(n, *shape)`, or a stream of batches.
-        y: Labels, or `None`.
-        epsilon: L2 radius, `()`.
-        settings: How to certify.
-        steps: Batches to read of a stream, at most.
-
     Raises:
         ValueError: for a radius for each sample, or a search for radii.
     """
@@ -41,6 +33,7 @@ def estimated(
     n = len(found.label)
     status = np.where(found.certified, "estimated", "not estimated")
     status = np.where(found.prediction != found.label, "misclassified", status)
+    details = {"power_iterations": found.power_iterations, "bound": found.bound}
     return Certificates(
         np.asarray(found.label, dtype="int64"),
         np.zeros(n, dtype=bool),
@@ -51,9 +44,5 @@ def estimated(
         np.full(n, float(epsilon)),
         "estimate",
         settings.arithmetic,
-        {
-            "power_iterations": found.power_iterations,
-            "bound": found.bound,
-            "network": graph_fingerprint(model),
-        },
+        {**details, "network": graph_fingerprint(model)},
     )

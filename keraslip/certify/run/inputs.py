@@ -1,6 +1,8 @@
 """Inputs and labels in blocks, from arrays and from streams of batches."""
 
+import math
 from collections.abc import Iterator
+from itertools import cycle, islice
 from typing import Any
 
 import keras
@@ -8,7 +10,6 @@ import numpy as np
 
 from keraslip.backend.structure import only_input, only_target
 from keraslip.certify.execution.block import Block, in_float32
-from keraslip.certify.run.streams import batches_of
 from keraslip.checks import check_array, check_count, check_labels, wrong_count
 
 
@@ -21,7 +22,7 @@ def blocks(
     steps: int | None = None,
     model: Any = None,
 ) -> tuple[Iterator[Block], int | None]:
-    """Checked samples in blocks of one size, the last one smaller.
+    """Checked samples in blocks of one size, the last one smaller; and their number if it is known.
 
     Args:
         x: Inputs `(n, *shape)`, or a stream of batches `x`, `(x, y)` or `(x, y, sample_weight)`.
@@ -31,12 +32,6 @@ def blocks(
         classes: Number of classes.
         steps: Batches to read of a stream, at most; all if `None`.
         model: The model, whose names dictionaries of inputs and labels use; arrays only if `None`.
-
-    Returns:
-        The blocks, and the number of samples if it is known.
-
-    Raises:
-        ValueError: saying what is wrong.
     """
     steps = None if steps is None else check_count(steps, "steps")
     x, y = _named(model, x, y)
@@ -45,29 +40,18 @@ def blocks(
             raise ValueError(
                 f"steps are batches of a stream; x is an array. Received: steps={steps}"
             )
-        x = check_array(x, shape)
         checked = _block(x, y, shape, classes)
-        return _sliced(checked, size), len(x)
+        return _sliced(checked, size), len(checked.x)
     if y is not None:
         raise ValueError("A stream of batches brings its own labels; do not pass y beside it.")
     if not hasattr(x, "__iter__") and not isinstance(x, keras.utils.PyDataset):
         raise ValueError(f"x must be an array or a stream of batches. Received: {type(x).__name__}")
-    parts = (_named(model, *batch) for batch in batches_of(x, steps))
+    parts = (_named(model, *batch) for batch in _batches_of(x, steps))
     return _gathered(parts, size, shape, classes), None
 
 
 def all_samples(model: Any, x: Any, y: Any, steps: int | None) -> tuple[np.ndarray, Any]:
-    """Inputs and labels of an array or a stream, whole.
-
-    Args:
-        model: The model that they are for.
-        x: Inputs, or a stream of batches.
-        y: Labels or `None`.
-        steps: Batches to read of a stream, at most.
-
-    Raises:
-        ValueError: saying what is wrong.
-    """
+    """Inputs and labels of an array or a stream, whole; see `blocks`."""
     shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
     found = list(blocks(x, y, 1024, shape, classes, steps, model)[0])
     if not found:
@@ -153,3 +137,37 @@ def _together(parts: list[Block]) -> Block:
     x = np.concatenate([part.x for part in parts])
     off = np.concatenate([part.off for part in parts])
     return Block(x, np.concatenate(y) if len(y) == len(parts) else None, off)
+
+
+def _batches_of(stream: Any, steps: int | None) -> Iterator[tuple[Any, Any]]:
+    """Inputs of every batch, at most so many, and its labels or `None`.
+
+    Raises:
+        ValueError: for a stream that is known to have no end, without steps.
+    """
+    count = _length(stream)
+    if count == math.inf and steps is None:
+        raise ValueError(
+            "A stream without end cannot be read to its end: pass steps, the number of batches to read. "
+            f"Received: steps=None for a {type(stream).__name__}"
+        )
+    if isinstance(stream, keras.utils.PyDataset):
+        stream = map(stream.__getitem__, range(int(min(count, steps or count))))
+    return map(_parts, islice(stream, steps))
+
+
+def _length(stream: Any) -> float:
+    """Number of batches, infinity for a stream without end; NaN if it is not known."""
+    if isinstance(stream, keras.utils.PyDataset):
+        try:
+            return math.inf if stream.num_batches is None else stream.num_batches
+        except NotImplementedError:  # it says nothing of its length
+            return math.inf
+    # A tf.data.Dataset without end says -1.
+    endless = hasattr(stream, "cardinality") and int(stream.cardinality()) == -1
+    return math.inf if endless or isinstance(stream, cycle) else math.nan
+
+
+def _parts(batch: Any) -> tuple[Any, Any]:
+    parts = batch if isinstance(batch, list | tuple) else (batch,)
+    return parts[0], parts[1] if len(parts) > 1 else None

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from keraslip.certify.bound.evaluate import Evaluator
-from keraslip.certify.bound.local_norms import LocalNorms, OneSample, probabilistic, proved
+from keraslip.certify.bound.norm_sources import LocalNorms
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.norms.rounding import Execution
+from keraslip.certify.run.certifier import one_norm
 from keraslip.certify.run.inputs import Radii, all_samples, blocks, empty
 from keraslip.certify.run.settings import Settings
 
@@ -30,11 +31,7 @@ def local_lipschitz(
         found = model.estimate(x, epsilon=float(epsilon), batch_size=batch_size)
         return np.asarray(found.lipschitz, dtype="float64")
     network, _ = network_of(model)
-    one: OneSample = proved
-    if guarantee == "probabilistic":
-        calls = sum(1 for _ in network.operators())
-        rng = np.random.default_rng(secrets.randbits(64))
-        one = probabilistic(settings.delta / calls, rng)
+    one = one_norm(network, settings, np.random.default_rng(secrets.randbits(64)), 1)
     shape = tuple(model.inputs[0].shape[1:])
     stream, count = blocks(x, None, settings.batch_size, shape, network.classes, steps, model)
     radii = Radii(epsilon, count)

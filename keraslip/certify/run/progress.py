@@ -26,11 +26,7 @@ _WORDS = {
 
 
 class Told:
-    """A `Report` that counts what is certified.
-
-    Args:
-        shown: Where it is shown.
-    """
+    """A `Report` that counts what is certified, and shows it."""
 
     def __init__(self, shown: Stages) -> None:
         self.shown, self.certified = shown, 0
@@ -49,22 +45,13 @@ class Told:
 
 @contextmanager
 def progress(verbose: Any) -> Iterator[Told]:
-    """A bar with the stage and the time left.
-
-    Args:
-        verbose: As for `keraslip.LocalLipschitzModel.certify`.
-    """
+    """A bar with the stage and the time left."""
     with stages("certify", verbose) as shown:
         yield Told(shown)
 
 
 def prove_norms(network: Network, report: Report) -> None:
-    """Proves the norms of a network layer by layer; those that are known already take no time.
-
-    Args:
-        network: The network, which keeps them.
-        report: Told of each layer.
-    """
+    """Proves the norms of a network layer by layer; those that are known already take no time."""
     waiting = [entry for entry in network.operators() if "norm" not in vars(entry[1])]
     for number, (name, operator) in enumerate(waiting, 1):
         report(f"global norms: layer {number} of {len(waiting)}, {name}", 0)

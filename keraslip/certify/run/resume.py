@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-
-from keraslip.certify.result.certificates import Certificates
+from keraslip.certify.result.certificates import Certificates, differences, foundation
 from keraslip.certify.run.settings import Settings
 
 
@@ -26,7 +24,8 @@ class Before:
         self._resume, self._blocks, self._first = resume, details["blocks"], 0
         if resume is None:
             return
-        if names := _nothing(settings, details).differences(resume):
+        now = foundation(settings.guarantee, settings.arithmetic, settings.radius, details)
+        if names := differences(now, resume.foundation):
             raise ValueError(
                 "These certificates cannot be resumed: they were made with other weights or options, layers "
                 "or settings of Keras, or by other versions. Certify again. "
@@ -34,11 +33,7 @@ class Before:
             )
 
     def certificates(self, digest: str, size: int) -> Certificates | None:
-        """The certificates of the next block, `None` if it was not finished.
-
-        Args:
-            digest: What is asked of the block.
-            size: Its samples.
+        """The certificates of the next block of so many samples, `None` if it was not finished.
 
         Raises:
             ValueError: if something else was asked.
@@ -55,12 +50,3 @@ class Before:
             )
         part = self._resume.part(first, size)
         return part if part is not None and part.complete else None
-
-
-def _nothing(settings: Settings, details: dict[str, Any]) -> Certificates:
-    """A result without samples, to compare with."""
-    none = np.zeros(0)
-    radius = none if settings.radius else None
-    told = settings.guarantee, settings.arithmetic, details
-    label, certified, status = none.astype("int64"), none.astype(bool), none.astype("U16")
-    return Certificates(label, certified, none, none, radius, status, none, *told)

@@ -44,13 +44,7 @@ class Samples:
 
     @classmethod
     def begin(cls, block: Block, asked: np.ndarray, logits: np.ndarray) -> "Samples":
-        """What predictions say: whatever is wrong, tied or not finite is settled.
-
-        Args:
-            block: Inputs, and classes or `None` for the predicted ones.
-            asked: Radii around what was given, `(n,)`.
-            logits: Logits as executed, `(n, classes)`.
-        """
+        """What executed logits say: whatever is wrong, tied or not finite is settled."""
         predicted, n = logits.argmax(axis=1), len(logits)
         label = predicted.astype("int64") if block.y is None else block.y
         status = np.full(n, "pending", dtype="U16")
@@ -88,12 +82,7 @@ class Samples:
         return replace(self, epsilon=epsilon, lipschitz=np.full(n, np.inf), rounding=np.zeros(n))
 
     def to_certificates(self, settings: Settings, details: Mapping[str, Any]) -> Certificates:
-        """The result, about balls around what was given.
-
-        Args:
-            settings: How it was certified.
-            details: What it rests on, shared and not copied.
-        """
+        """The result, about balls around what was given; details are shared and not copied."""
         radius = None
         if settings.radius:
             # What is certified around x at the larger radius is so around what was given, as far as asked.

@@ -1,24 +1,10 @@
 """Convolutions for the tests: geometry of the paddings, and the matrix by explicit loops."""
 
 import itertools
-from typing import NamedTuple
 
 import numpy as np
 
-
-class Convolution(NamedTuple):
-    """The arguments of `conv_norm` and `conv_matrix`, in their order."""
-
-    kernel: np.ndarray
-    image: tuple[int, int]
-    strides: tuple[int, int]
-    left: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
-    out_image: tuple[int, int]
-
-    def with_kernel(self, kernel: np.ndarray) -> "Convolution":
-        return self._replace(kernel=kernel)
+from keraslip.certify.norms.geometry import Convolution
 
 
 def axis(size: int, kernel: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:

@@ -69,7 +69,7 @@ def test_component_is_too_small_with_probability_delta_at_most(size, delta):
 )
 def test_convolutions(steps, delta, ratio):
     rng = np.random.default_rng(0)
-    matrix = conv_matrix(*convolution(rng, (12, 12), 3, channels=(4, 6)))
+    matrix = conv_matrix(convolution(rng, (12, 12), 3, channels=(4, 6)))
     truth = true_norm(matrix.toarray())
     for seed in range(3):
         assert truth <= norm_of(matrix, delta, seed, steps) <= truth * ratio
