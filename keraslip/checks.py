@@ -75,7 +75,8 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
         ValueError: if it is anything else.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}. Received: {name}={value!r}")
+        given = f"{name.strip('`')}={value!r}"
+        raise ValueError(f"{name} must be an integer >= {least}. Received: {given}")
     return int(value)
 
 

@@ -10,11 +10,7 @@ from typing import Any
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place to write to that takes the name of the file when the block has ended well.
-
-    Args:
-        path: The file; its folder is made if it is missing.
-    """
+    """A place to write to that takes the name of the file when the block has ended well; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # With the same ending: some writers choose their format by it.
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
@@ -32,13 +28,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], missing: Any = "") -> None:
-    """Writes rows as CSV under a header with the names of all of them.
-
-    Args:
-        path: The file.
-        rows: Values by the names of their columns.
-        missing: What stands where a row has no value.
-    """
+    """Writes rows as CSV under a header with the names of all of them; `missing` stands for no value."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.DictWriter(lines, names, restval=missing, lineterminator="\n")

@@ -33,13 +33,7 @@ class _Left(TimeRemainingColumn):
 
 
 class Bar(Progress):
-    """One bar as wide as the terminal, and a line of words below it.
-
-    Args:
-        title: What is going on.
-        console: Where to.
-        transient: Whether the bar goes when it is done.
-    """
+    """One bar as wide as the terminal, and a line of words below it."""
 
     def __init__(self, title: str, console: Console, transient: bool = False) -> None:
         super().__init__(
@@ -68,12 +62,7 @@ class Bar(Progress):
 
 
 class Stages:
-    """What a long computation tells of its progress: `stages("norms: layer 1 of 6")`, `stages("attack", 12)`.
-
-    Args:
-        bar: Where it is shown.
-        title: What is going on.
-    """
+    """What a long computation tells: `stages("norms: layer 1 of 6")`, `stages("attack", 12)`."""
 
     def __init__(self, bar: Bar, title: str) -> None:
         self.bar, self.title = bar, title

@@ -40,16 +40,9 @@ def accuracy_under_attack(
 def correct(
     model: keras.Model, x: np.ndarray, y: Any, batch_size: int = 256
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which samples are classified correctly; logits that are not finite count as wrong.
+    """Which samples are classified correctly, and the predicted classes, both `(batch,)`.
 
-    Args:
-        model: Any Keras model that maps `(batch, ...)` to logits `(batch, classes)`.
-        x: Inputs, `(batch, ...)`.
-        y: True classes, integers of shape `(batch,)`.
-        batch_size: Largest number of samples the model sees at once.
-
-    Returns:
-        Booleans and predicted classes, both of shape `(batch,)`.
+    Logits that are not finite count as wrong.
     """
     logits = fresh_predictions(model, x, batch_size)
     predicted = logits.argmax(axis=1)

@@ -21,18 +21,9 @@ def project(
 ) -> np.ndarray:
     """Map points into the ball around `x` and into `[low, high]`, exactly, as float32.
 
-    Clip first, then shrink towards `x`: as `x` is inside the range and the range is convex, the
-    second step does not undo the first. Rounding goes towards `x` for the same reason.
-
-    Args:
-        points: Points to map, `(batch, ...)`, float64.
-        x: Centers inside the range, `(batch, ...)`, float32.
-        epsilon: Radii, `(batch,)`, float64.
-        low: Lowest input, a float32 value.
-        high: Highest input, a float32 value.
-
-    Returns:
-        Float32 array with `||result - x||_2 <= epsilon` in float64 arithmetic.
+    Clip first, then shrink towards `x`: as `x` is inside the range and the range is convex, the second step
+    does not undo the first. Rounding goes towards `x` for the same reason, so that `||result - x||_2 <=
+    epsilon` in float64.
     """
     center = x.astype("float64")
     change = np.clip(points, low, high) - center

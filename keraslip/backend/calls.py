@@ -11,12 +11,9 @@ from keraslip.rules.kept import is_stale, kept
 
 
 def compiled_once(model: Any, key: Any, function: Callable[..., list[Any]]) -> Any:
-    """A compiled function, kept on the model for the next call with the same settings.
+    """A compiled function, kept on the model for the next call with the same key.
 
-    Args:
-        model: The model that it is of.
-        key: Its name, with everything besides the model that it depends on.
-        function: As for `keraslip.backend.compiled`.
+    The key names everything besides the model that the function depends on.
     """
     return kept(model, key, lambda: backend.compiled(model, function))
 
@@ -24,12 +21,9 @@ def compiled_once(model: Any, key: Any, function: Callable[..., list[Any]]) -> A
 def in_batches(
     call: Callable[..., Sequence[np.ndarray]], arrays: Sequence[np.ndarray], size: int
 ) -> list[np.ndarray]:
-    """What a compiled function makes of many samples; every batch has one size, so that none is traced again.
+    """What a compiled function makes of many samples: every batch has one size, so that none is traced again.
 
-    Args:
-        call: Called with batches of the arrays; no sample's result may depend on another sample.
-        arrays: At least one sample each.
-        size: Samples in a batch. The last batch is filled with its last sample.
+    The last batch is filled with its last sample; no sample's result may depend on another sample.
     """
     parts = [
         _filled(call, [a[i : i + size] for a in arrays], size)
@@ -45,13 +39,7 @@ def _filled(call: Any, arrays: Sequence[np.ndarray], size: int) -> list[np.ndarr
 
 
 def fresh_predictions(model: Any, x: Any, batch_size: int) -> Any:
-    """What `model.predict` says of the model as it is now.
-
-    Args:
-        model: Any Keras model.
-        x: Inputs.
-        batch_size: Samples at a time.
-    """
+    """What `model.predict` says of the model as it is now."""
     # A model of our own sees to it itself.
     if not hasattr(model, "warm_starts") and is_stale(model, "predict"):
         model.make_predict_function(force=True)

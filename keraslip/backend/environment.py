@@ -30,9 +30,7 @@ _AT_IMPORT = dict(os.environ)
 def reduced_by_variable(own: dict[str, tuple[str, ...]], xla: bool = False) -> str | None:
     """The variable that asks for less than float32, with the remedy, or `None`.
 
-    Args:
-        own: Variables that this backend obeys beside the shared ones, with the values that are harmless.
-        xla: Whether the backend obeys XLA's flags.
+    A backend's `own` variables count beside the shared ones, each with the values that are harmless.
     """
     for name, full in {**SHARED, **own}.items():
         for value in _values(name):

@@ -8,12 +8,7 @@ from keraslip.typing import Tensor
 
 
 def logits_of(model: Any, x: Tensor) -> Tensor:
-    """Logits of a model in inference mode, `(batch, classes)`.
-
-    Args:
-        model: A Keras model with one input and one output.
-        x: Inputs `(batch, *shape)`.
-    """
+    """Logits of a model in inference mode, `(batch, classes)`."""
     return unpacked(model(packed(model, x), training=False))
 
 
@@ -32,15 +27,7 @@ def unpacked(outputs: Any) -> Tensor:
 
 
 def only_input(model: Any, x: Any) -> Tensor:
-    """The one tensor of a batch's inputs, found as Keras finds it.
-
-    Args:
-        model: A functional model with one input.
-        x: A tensor, a dictionary that names it as the model does, or a list of one tensor.
-
-    Raises:
-        ValueError: for a dictionary that does not.
-    """
+    """The one tensor of a batch's inputs, found as Keras finds it: alone, in a list, or by its name."""
     if isinstance(x, dict):
         structured = isinstance(model.input, dict)
         name = next(iter(model.input)) if structured else model.inputs[0].name
@@ -55,15 +42,7 @@ def only_input(model: Any, x: Any) -> Tensor:
 
 
 def only_target(model: Any, y: Any) -> Tensor:
-    """The one tensor of a batch's targets, or of what else there is one of for each output.
-
-    Args:
-        model: A functional model with one output.
-        y: A tensor, a dictionary that names it as the model does, or a list of one tensor.
-
-    Raises:
-        ValueError: for a dictionary that does not.
-    """
+    """The one tensor of a batch's targets, or of what else there is one of for each output."""
     if isinstance(y, dict):
         names = [*(model.output if isinstance(model.output, dict) else ()), *model.output_names]
         if len(y) != 1 or next(iter(y)) not in names:

@@ -37,11 +37,7 @@ class Ball:
     source: str = ""
 
     def moved_to(self, center: Tensor) -> "Ball":
-        """The ball after a constant was added: its box moves along.
-
-        Args:
-            center: The new center.
-        """
+        """The ball after a constant was added: its box moves along."""
         if self.box is None:
             return replace(self, center=center)
         shift, box = center - self.center, self.box
@@ -55,12 +51,7 @@ class Ball:
 
 
 def moved(ball: Ball, move: Callable[[Tensor], Tensor]) -> Ball:
-    """A ball whose entries were moved.
-
-    Args:
-        ball: The ball.
-        move: An isometry that moves entries and may add zeros.
-    """
+    """A ball whose entries were moved by an isometry that may add zeros."""
     box = ball.box
     return Ball(
         move(ball.center),
@@ -73,13 +64,7 @@ def moved(ball: Ball, move: Callable[[Tensor], Tensor]) -> Ball:
 
 
 def dropped(ball: Ball, kept: Tensor, growth: Tensor) -> Ball:
-    """A ball after dropout.
-
-    Args:
-        ball: The ball.
-        kept: What every unit is multiplied by, 0 for dropped ones, `(batch, *shape)`.
-        growth: The largest magnitude of that, `()` or `(batch,)`.
-    """
+    """A ball after dropout: what every unit is multiplied by, and the largest magnitude of that."""
     box = ball.box
     alive = ops.cast(ops.logical_not(kept == 0.0), kept.dtype)
 
@@ -138,13 +123,7 @@ class AffineForm:
         return ball if ball.center is self.center else ball.moved_to(self.center)
 
     def mapped(self, center: Tensor, linear_map: LinearMap, layer: str = "") -> "AffineForm":
-        """The form after one more linear map.
-
-        Args:
-            center: The new center, bias included.
-            linear_map: The map applied to every term.
-            layer: Name of the layer that the map comes from.
-        """
+        """The form after one more linear map."""
         terms = tuple((ball, compose(linear_map, pending)) for ball, pending in self.terms)
         entrywise = linear_map.copies or linear_map.isometry or isinstance(linear_map, DiagonalMap)
         disjoint = self.disjoint and entrywise
@@ -162,13 +141,7 @@ class AffineForm:
 def add_forms(center: Tensor, forms: list[AffineForm], disjoint: bool = False) -> AffineForm:
     """The form of a sum. Maps from the same ball are added before anything is bounded.
 
-    Args:
-        center: Sum of the centers.
-        forms: The summands' forms, all of one shape.
-        disjoint: Whether no two of them are anything but zero at one entry.
-
-    Returns:
-        An `AffineForm`.
+    Forms are disjoint if no two of them are anything but zero at one entry.
     """
     gathered: dict[int, tuple[Ball, list[LinearMap]]] = {}
     for form in forms:

@@ -56,15 +56,10 @@ def largest_input(adjoint: Map, forward: Map, start: Tensor, steps: int) -> Tens
 
 
 def largest_eigenvector(matrices: Tensor) -> Tensor:
-    """A vector whose Rayleigh quotient is the largest eigenvalue, up to rounding.
+    """A vector whose Rayleigh quotient is the largest eigenvalue, up to rounding; zero for a zero matrix.
 
-    By squaring, which every backend compiles, and which neither NaN nor a double eigenvalue stops.
-
-    Args:
-        matrices: Symmetric and positive semi-definite, `(batch, k, k)`.
-
-    Returns:
-        `(batch, k)`, of any length; zero for a matrix of zeros.
+    By squaring, which every backend compiles, and which neither NaN nor a double eigenvalue stops. Matrices
+    `(batch, k, k)` are symmetric and positive semi-definite.
     """
     for _ in range(_ROWS):
         # The largest entry of such a matrix is on the diagonal, and at least its largest eigenvalue over k.

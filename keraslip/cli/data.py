@@ -7,17 +7,7 @@ from keraslip.datasets.loader import VALIDATION, is_known
 
 
 def load_data(name: str, data_dir: Path | None = None) -> datasets.Dataset:
-    """A data set by name.
-
-    Args:
-        name: Its name.
-        data_dir: Folder of tensorflow_datasets.
-
-    Raises:
-        ValueError: if there is none of that name, or a file of one's own is not one of data.
-        OSError: if it is not there, or cannot be read.
-        ImportError: if a package is missing.
-    """
+    """A data set by name; what is wrong is an error in the words of the command line."""
     if not is_known(name):
         raise ValueError(
             f"The data set is one of {', '.join(VALIDATION)}, or an .npz file of your own. Received: {name!r}"

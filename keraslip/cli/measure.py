@@ -1,6 +1,6 @@
 """Clean, attacked and certified accuracy of a model on test data."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -12,9 +12,10 @@ from keraslip.attacks import pgd_l2
 from keraslip.attacks.accuracy import correct
 from keraslip.certify import Certificates
 from keraslip.certify.execution.executed import Executed
-from keraslip.cli.layer_bounds import layer_bounds
+from keraslip.certify.execution.kept_network import network_of
 from keraslip.cli.summary import radius_quantiles, summarize
 from keraslip.datasets import Dataset
+from keraslip.models.explain import explain
 
 #: Power iterations for each norm of an estimate.
 ITERATIONS = 30
@@ -22,6 +23,8 @@ PGD_STEPS = 100
 #: Images whose certified radius is searched: it takes longer than certificates at one epsilon.
 RADII = 400
 BATCH = 256
+#: Images that the norms of layers are averaged over.
+LAYER_SAMPLES = 64
 #: The curve's last epsilon, as a multiple of the compiled one, and its number of points.
 REACH, POINTS = 2.0, 41
 
@@ -98,7 +101,7 @@ def measure(
         "radius": radius_quantiles(radii),
         "radius_samples": len(radii),
         "curve": _curve(radii, y, epsilon),
-        "layers": layer_bounds(model, x),
+        "layers": _layers(model, x[:LAYER_SAMPLES]),
         "backend": keras.backend.backend(),
         "versions": {"keraslip": __version__, "keras": keras.__version__},
     }
@@ -123,6 +126,15 @@ def _curve(radii: Certificates, y: np.ndarray, epsilon: float) -> dict[str, Any]
     return {"epsilon": epsilons, "certified_accuracy": certified, "samples": len(radii)}
 
 
+def _layers(model: Any, x: np.ndarray) -> list[dict[str, Any]]:
+    """Estimates for every layer that closes a bound, and its proved global norms, one for each branch."""
+    proved: dict[str, list[float]] = {}
+    for name, operator in network_of(model)[0].operators():
+        proved.setdefault(name, []).append(float(operator.norm))
+    rows = explain(model, x, model.epsilon_value, ITERATIONS)
+    return [{**asdict(row), "proved_norms": proved.get(row.layer, [])} for row in rows]
+
+
 def withstand(
     model: Any,
     x: np.ndarray,
@@ -133,18 +145,7 @@ def withstand(
     seed: int,
     verbose: Any = "auto",
 ) -> np.ndarray:
-    """Which samples are correct and stay so under PGD.
-
-    Args:
-        model: A compiled `LocalLipschitzModel`.
-        x: Images `(n, height, width, channels)`.
-        y: Classes `(n,)`.
-        epsilon: L2 radius.
-        alive: Which samples to attack, `(n,)`; the others are known to be lost.
-        steps: Gradient steps.
-        seed: Seed of the attack.
-        verbose: Whether to show progress.
-    """
+    """Which samples are correct and stay so under PGD; those that are not `alive` are known to be lost."""
     # A radius of 0 is a sample that the attack leaves alone: no new shape has to be compiled.
     radii = np.where(alive, epsilon, 0.0)
     points = pgd_l2(model, x, y, radii, steps=steps, seed=seed, batch_size=BATCH, verbose=verbose)

@@ -8,12 +8,7 @@ from pathlib import Path
 def check_folder(path: Path, option: str = "--out") -> None:
     """Raises where no folder can be made, or none of its files written; leaves nothing behind.
 
-    Args:
-        path: The folder; it need not exist, nor the folders above it.
-        option: What the user gave it with.
-
-    Raises:
-        OSError: saying what is in the way.
+    The folder need not exist, nor those above it; `option` is what the user gave it with.
     """
     place = next(there for there in (path, *path.absolute().parents) if there.exists())
     if not place.is_dir():
@@ -48,17 +43,7 @@ def check_file(path: Path, endings: Sequence[str] = (), option: str = "--out") -
 
 
 def check_new(path: Path, overwrite: bool, other: str, option: str = "--out") -> None:
-    """Raises where something is there already that must not be replaced.
-
-    Args:
-        path: The file or folder.
-        overwrite: Whether it may be replaced.
-        other: What else the user can choose.
-        option: What the user gave it with.
-
-    Raises:
-        FileExistsError: naming it.
-    """
+    """Raises where something is there already that must not be replaced; `other` can be chosen instead."""
     if path.exists() and not overwrite:
         raise FileExistsError(
             f"{path} exists. Replace it with --overwrite, or choose {other} with {option}."

@@ -23,16 +23,7 @@ WORDS = "attacks and global bounds at several epsilons"
 def draw(
     model: Any, data: Dataset, folder: RunFolder, found: Measured, seed: int, console: Console
 ) -> None:
-    """Draws curve.png, images.png of images and, if the folder has a log, training.png.
-
-    Args:
-        model: A compiled `LocalLipschitzModel`.
-        data: The data set.
-        folder: Where to.
-        found: What was measured on its test images.
-        seed: Seed of the attack.
-        console: Where progress goes.
-    """
+    """Draws curve.png, images.png of images and, if the folder has a log, training.png."""
     curve, images, training = (folder.path / name for name in PICTURES)
     _curve(model, data, found, curve, seed, console)
     if data.are_images:

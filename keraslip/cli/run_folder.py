@@ -37,11 +37,7 @@ def as_json(content: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file, `None` if it is not there.
-
-    Raises:
-        ValueError: if it is damaged.
-    """
+    """Reads a JSON file, `None` if it is not there; a damaged one is a ValueError."""
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except ValueError as error:
@@ -49,11 +45,7 @@ def read_json(path: Path) -> Any:
 
 
 class RunFolder:
-    """Reads and writes the folder; every file is complete or absent.
-
-    Args:
-        path: The folder.
-    """
+    """Reads and writes the folder; every file is complete or absent."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -65,10 +57,6 @@ class RunFolder:
 
     def check(self, overwrite: bool = False, resumable: bool = True) -> None:
         """Raises where no run can begin; nothing is changed.
-
-        Args:
-            overwrite: Whether what is there may be replaced.
-            resumable: Whether the command can continue a run.
 
         Raises:
             OSError: if something is there already and `overwrite` is not set, or nothing can be written.
@@ -118,11 +106,7 @@ class RunFolder:
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Writes one line for each epoch, with the seconds since the last one.
-
-    Args:
-        folder: Where to.
-    """
+    """Writes one line for each epoch, with the seconds since the last one."""
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()

@@ -15,14 +15,7 @@ from keraslip.models import LocalLipschitzModel
 
 
 def model_file(path: Path) -> Path:
-    """The file with the model: of a run folder, the best one of the run.
-
-    Args:
-        path: A `.keras` file or a run folder; `FILE.py:FUNCTION` stands for itself.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
+    """The file with the model, of a run folder the best one; `FILE.py:FUNCTION` stands for itself."""
     if is_own(str(path)):
         return path
     if not path.exists():
@@ -36,16 +29,7 @@ def model_file(path: Path) -> Path:
 
 
 def load(path: Path, compile: bool = False) -> Any:
-    """Loads a saved model, with a message for a file that is none.
-
-    Args:
-        path: A `.keras` file or a run folder.
-        compile: Whether to restore what the model was compiled with.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it holds no Keras model, or one without a graph.
-    """
+    """Loads a saved model, with a message for a file that is none, or holds a model without a graph."""
     path = model_file(path)
     model = build_alone(str(path)) if is_own(str(path)) else _loaded(path, compile)
     if not hasattr(model, "_nodes_by_depth") and not isinstance(model, keras.Sequential):
@@ -68,15 +52,7 @@ def _loaded(path: Path, compile: bool) -> Any:
 
 
 def load_bounded(path: Path) -> LocalLipschitzModel:
-    """Loads a model that can be certified: compiled as it was saved, or converted from a plain Keras model.
-
-    Args:
-        path: A `.keras` file or a run folder.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it holds no model that can be certified.
-    """
+    """Loads a model that can be certified: compiled as it was saved, or converted from a plain Keras one."""
     model = load_any(path)
     if isinstance(model, LocalLipschitzModel):
         return model
@@ -95,11 +71,7 @@ def load_bounded(path: Path) -> LocalLipschitzModel:
 
 
 def load_any(path: Path) -> Any:
-    """Loads a model, compiled as it was saved where it is a `LocalLipschitzModel`.
-
-    Args:
-        path: A `.keras` file or a run folder.
-    """
+    """Loads a model from a `.keras` file or run folder, compiled as it was saved where it is one of ours."""
     try:
         return load(path, compile=True)
     except ValueError:
@@ -111,11 +83,7 @@ def load_any(path: Path) -> Any:
 
 
 def load_logits(path: Path) -> Any:
-    """Loads a model to attack: one that can be certified where that can be, else what it is.
-
-    Args:
-        path: A `.keras` file or a run folder.
-    """
+    """Loads a model to attack: one that can be certified where that can be, else what it is."""
     model = load_any(path)
     if isinstance(model, LocalLipschitzModel):
         return model

@@ -29,11 +29,7 @@ def whole_files() -> Iterator[None]:
 
 
 def drop_unrecorded(trials: Path) -> None:
-    """Removes a trial that keras-tuner was about to begin: its oracle would count but never run it.
-
-    Args:
-        trials: Folder of a keras-tuner project.
-    """
+    """Removes trials that keras-tuner was about to begin: its oracle would count but never run them."""
     oracle = read_json(trials / "oracle.json") or {}
     for file in trials.glob("trial_*/trial.json"):
         if read_json(file)["trial_id"] not in oracle.get("start_order", []):

@@ -36,12 +36,7 @@ class TrialBar(EpochBar):
 
 
 def announced(kind: Any, console: Console) -> Any:
-    """A class of tuners that says which trial begins and how it ended.
-
-    Args:
-        kind: A class of keras-tuner.
-        console: Where to.
-    """
+    """A class of tuners that says which trial begins and how it ended."""
 
     class Announced(kind):
         def on_trial_begin(self, trial: Any) -> None:
@@ -63,11 +58,7 @@ def announced(kind: Any, console: Console) -> Any:
 
 
 def trial_table(rows: Sequence[Row]) -> Table:
-    """All trials with their hyperparameters.
-
-    Args:
-        rows: As `keraslip.tuning.trial_rows` returns them.
-    """
+    """All trials with their hyperparameters."""
     table = Table(
         title=f"{len(rows)} trials, validation data, epsilon {_short(rows[0]['epsilon'])}; certified "
         "accuracy is an estimate (power iteration); * Pareto front",

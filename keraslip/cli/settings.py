@@ -202,11 +202,8 @@ def check_choice(name: str, value: Any, known: list[Any]) -> None:
 def with_settings(kind: type[CommonSettings]) -> Callable[..., Any]:
     """Gives a command an option for each setting, in place of its parameter `given`.
 
-    Args:
-        kind: The settings. What a user leaves out is `None`: it comes from the recipe.
-
-    Returns:
-        A decorator; the command gets a dictionary of the settings by name.
+    The command gets a dictionary of the settings by name; `None`, for what a user leaves out, comes from the
+    recipe.
     """
     hints = get_type_hints(kind, include_extras=True)
     names = [f.name for f in fields(kind)]

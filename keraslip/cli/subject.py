@@ -54,21 +54,7 @@ class Subject:
         data_dir: Path | None,
         bounded: bool = True,
     ) -> "Subject":
-        """Loads model and images; what is wrong with a name or number is said before that.
-
-        Args:
-            model: A `.keras` file or a run folder.
-            dataset: Name of the data set; the run's if `None`.
-            split: Which part of it.
-            epsilon: L2 radius; the compiled one if `None`.
-            limit: How many images, the first ones; all if `None`.
-            data_dir: Folder of tensorflow_datasets.
-            bounded: Whether the model has to be one that can be certified.
-
-        Raises:
-            FileNotFoundError: if model or data are not there.
-            ValueError: for a bad name or number, and for data that do not fit the model.
-        """
+        """Loads model and images; what is wrong with a name or number is said before that."""
         if split not in SPLITS:
             raise ValueError(f"--split must be one of {', '.join(SPLITS)}. Received: {split!r}")
         if epsilon is not None:

@@ -13,15 +13,7 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 def summarize(found: Certificates, y: np.ndarray) -> dict[str, Any]:
-    """Certified accuracy, the share that every stage settled, and what it rests on.
-
-    Args:
-        found: Certificates, all at one epsilon.
-        y: True classes `(n,)`.
-
-    Returns:
-        Plain numbers; accuracies and shares are fractions of all samples, pending ones not certified.
-    """
+    """Certified accuracy, the share that every stage settled, and what it rests on."""
     accuracy = (
         float(np.mean(found.estimated & (found.label == y)))
         if found.guarantee == "estimate"

@@ -23,27 +23,13 @@ def advice(settings: Settings) -> str:
 
 
 def begin(settings: Settings, data: Dataset) -> Any:
-    """The model of a run that begins; nothing is written, so that what cannot be built leaves nothing.
-
-    Args:
-        settings: The run's settings.
-        data: The data set.
-
-    Raises:
-        ValueError: for a setting that the network, the data or the training cannot have.
-    """
+    """The model of a run that begins; nothing is written, so that what cannot be built leaves nothing."""
     keras.utils.set_random_seed(settings.seed)
     return build(settings, data, len(training_batches(settings, data)))
 
 
 def build(settings: Settings, data: Dataset, steps: int) -> Any:
-    """The compiled model of a run.
-
-    Args:
-        settings: The run's settings.
-        data: The data set; its image size and number of classes are the model's.
-        steps: Training steps in an epoch.
-    """
+    """The compiled model of a run; image size and number of classes are those of the data."""
     network = builder(
         settings.application,
         activation=settings.activation,
@@ -81,13 +67,7 @@ def _orthogonal(model: Any) -> None:
 def training_batches(
     settings: CommonSettings, data: Dataset, start_epoch: int = 0
 ) -> ShuffledBatches:
-    """Batches of the training images, in the order that the seed decides.
-
-    Args:
-        settings: Settings of a run or of a search.
-        data: The data set.
-        start_epoch: The epoch that comes first.
-    """
+    """Batches of the training images, in the order that the seed decides."""
     return ShuffledBatches(
         data.x_train,
         data.y_train,

@@ -12,12 +12,7 @@ from keraslip.models.callbacks import TrainingWarning
 
 @contextmanager
 def training_warnings(console: Console, remedy: str = "") -> Iterator[None]:
-    """Inside the block a run that does not learn is told on the console.
-
-    Args:
-        console: Where to.
-        remedy: What the user can do about it.
-    """
+    """Inside the block a run that does not learn is told on the console."""
     with warnings.catch_warnings():
         others: Any = warnings.showwarning
 

@@ -12,10 +12,8 @@ Item = TypeVar("Item")
 class Ahead(Generic[Key, Item]):
     """Makes the item that is likely to be asked for next before it is asked for.
 
-    A wrong guess costs time and changes nothing: an item depends on its key alone.
-
-    Args:
-        make: What makes an item from its key; two threads may be in it at once.
+    A wrong guess costs time and changes nothing: an item depends on its key alone, and two threads may make
+    items at once.
     """
 
     def __init__(self, make: Callable[[Key], Item]) -> None:
@@ -25,12 +23,7 @@ class Ahead(Generic[Key, Item]):
         self._waiting: tuple[Key, Future[Item]] | None = None
 
     def __call__(self, key: Key, following: Key) -> Item:
-        """The item of a key, while the following one is begun.
-
-        Args:
-            key: The item to return.
-            following: The item to make ahead.
-        """
+        """The item of a key, while the following one is begun."""
         with self._lock:
             guess = self._waiting
             known = guess[1] if guess is not None and guess[0] == key else None

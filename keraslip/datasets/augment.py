@@ -12,15 +12,7 @@ PADDING = 4
 
 
 def crop_flip(images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
-    """Shift each image by up to four pixels with black borders, and mirror half of them.
-
-    Args:
-        images: Array of shape (batch, height, width, channels).
-        generator: Where the randomness comes from.
-
-    Returns:
-        An array of the same shape and dtype.
-    """
+    """Shift each image by up to four pixels with black borders, and mirror half of them."""
     if images.ndim != 4:
         raise ValueError(
             '`augment="crop_flip"` needs images of shape (batch, height, width, channels). '

@@ -17,13 +17,7 @@ CLASS_NAMES = {
 
 
 def read(name: str, folder: Path, download: bool = False) -> RawDataset:
-    """Read the official training and test images.
-
-    Args:
-        name: A data set of tensorflow_datasets with `"image"` and `"label"`.
-        folder: The folder of tensorflow_datasets that holds it.
-        download: Whether to download and prepare it if it is not there.
-    """
+    """Read the official training and test images."""
     with quiet.quietly():
         tfds = quiet.import_tfds()
         builder = tfds.builder(name, data_dir=folder)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from keraslip.checks import check_count
 from keraslip.datasets.ahead import Ahead
 from keraslip.datasets.augment import Augment, crop_flip
 
@@ -66,8 +67,8 @@ class ShuffledBatches(keras.utils.PyDataset):
         # Keras' own workers serve, in 3.15, batches they prepared while building the model.
         super().__init__(workers=1, use_multiprocessing=False)
         self.x, self.y = np.asarray(x), np.asarray(y)
-        self.batch_size = _integer("batch_size", batch_size, 1)
-        self.seed = _integer("seed", seed, 0)
+        self.batch_size = check_count(batch_size, "`batch_size`", 1)
+        self.seed = check_count(seed, "`seed`", 0)
         self.augment: Augment | None = _augmentation(augment)
         self.drop_remainder = drop_remainder
         _check_arrays(self.x, self.y, self.batch_size if drop_remainder else 1)
@@ -84,7 +85,7 @@ class ShuffledBatches(keras.utils.PyDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Serve the batches of this epoch."""
-        self._epoch = _integer("start_epoch", epoch, 0)
+        self._epoch = check_count(epoch, "`start_epoch`", 0)
         self._within_epoch = False
 
     def __len__(self) -> int:
@@ -140,12 +141,6 @@ class ShuffledBatches(keras.utils.PyDataset):
             self._epoch += 1
         self._fit_started = True
         self._within_epoch = False
-
-
-def _integer(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"`{name}` must be an integer >= {least}. Received: {name}={value!r}")
-    return int(value)
 
 
 def _augmentation(augment: Any) -> Any:

@@ -25,19 +25,9 @@ def validation_count(split: float | int, samples: int) -> int:
 
 
 def hold_out(y: NDArray[np.int64], count: int, seed: int, stratify: bool) -> tuple[Rows, Rows]:
-    """Divide the rows of `y` at random into two parts, the second of `count` rows.
+    """Divide the rows of `y` at random into two parts in rising order, the second of `count` rows.
 
-    Args:
-        y: Classes of shape (n,).
-        count: Number of rows held out, below n.
-        seed: The same seed divides in the same way.
-        stratify: Whether both parts hold the classes in the proportions of `y`.
-
-    Returns:
-        Two arrays of row indices that together hold every row once, each in rising order.
-
-    Raises:
-        ValueError: If a stratified part would be smaller than the number of classes.
+    If stratified, both hold the classes in the proportions of `y`: neither may be smaller than their number.
     """
     if stratify and count:
         return _stratified(y, count, seed)

@@ -31,12 +31,7 @@ class RunProgress(keras.callbacks.Callback):
 
 
 class TrainingWarning(UserWarning):
-    """A run that does not learn.
-
-    Args:
-        problem: What was seen.
-        remedy: What to do, as a program says it.
-    """
+    """A run that does not learn."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem} {remedy}".strip())
@@ -105,11 +100,7 @@ class StuckWarning(keras.callbacks.Callback):
 
 
 def sample_of(*data: Any) -> np.ndarray | None:
-    """Images of several classes, spread over the first of some data that are arrays; `None` if none are.
-
-    Args:
-        *data: Pairs `(x, y)`, or anything else.
-    """
+    """Images of several classes, spread over the first of some data that are arrays; `None` if none are."""
     for pair in data:
         if isinstance(pair, Sequence) and all(isinstance(part, np.ndarray) for part in pair[:2]):
             x, y = pair[0], pair[1]
@@ -121,14 +112,7 @@ def sample_of(*data: Any) -> np.ndarray | None:
 
 
 def with_own(model: Any, callbacks: Any, own: list[keras.callbacks.Callback], epochs: int) -> Any:
-    """The user's callbacks after our own.
-
-    Args:
-        model: The model that is fitted.
-        callbacks: What the user gave: one, several, a `CallbackList` or `None`.
-        own: Ours.
-        epochs: The last epoch of the run.
-    """
+    """The user's callbacks after our own."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         # Keras gives a list of its own type neither.
         for callback in own:

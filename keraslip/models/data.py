@@ -14,17 +14,8 @@ from keraslip.checks import check_images, check_labels
 def check_data(model: Any, x: Any, y: Any, look: Callable[[Any], None] | None = None) -> Any:
     """Checks training or test data; arrays whole, streams on their first batch.
 
-    Args:
-        model: The model that they are for.
-        x: Inputs, or a stream of batches: `tf.data.Dataset`, `PyDataset`, `DataLoader`, generator.
-        y: Labels, or `None` for a stream.
-        look: Is shown the inputs that were checked, as an array.
-
     Returns:
         `x`, or a stream that yields what `x` would have.
-
-    Raises:
-        ValueError: saying what is wrong.
     """
     batch, x = ((x, y), x) if y is not None else _first_batch(x)
     if not isinstance(batch, list | tuple) or len(batch) < 2:
@@ -40,16 +31,7 @@ def check_data(model: Any, x: Any, y: Any, look: Callable[[Any], None] | None = 
 
 
 def check_batch(model: Any, x: Any, y: Any) -> None:
-    """Checks the shape of a batch, and its labels.
-
-    Args:
-        model: The model that they are for.
-        x: Inputs.
-        y: Labels.
-
-    Raises:
-        ValueError: saying what is wrong.
-    """
+    """Checks the shape of a batch, and its labels."""
     if y is None:
         raise _no_labels("y=None")
     shape, wanted = np.shape(only_input(model, x)), tuple(model.inputs[0].shape[1:])
@@ -71,15 +53,8 @@ def _no_labels(received: str) -> ValueError:
 def check_validation(data: Any, check: Callable[[Any, Any], Any]) -> Any:
     """Checks `validation_data`.
 
-    Args:
-        data: `(x, y)`, `(x, y, sample_weight)` or a stream of such batches.
-        check: Checks x and y, and returns x.
-
     Returns:
         The data, or a stream that yields what they would have.
-
-    Raises:
-        ValueError: saying what is wrong.
     """
     if not isinstance(data, list | tuple):
         return check(data, None)

@@ -1,4 +1,4 @@
-"""Bounds of many samples with converged power iterations: estimates for reports and tests."""
+"""What a model estimates by power iteration: bounds of samples, and where they come from."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +7,13 @@ import numpy as np
 
 from keraslip.backend.calls import compiled_once, in_batches
 from keraslip.backend.structure import only_input, only_target
-from keraslip.checks import check_count, check_inputs, check_labels
+from keraslip.checks import check_count, check_epsilon, check_inputs, check_labels
+from keraslip.models.explain import LayerBound, explain, print_table
 from keraslip.models.robust_step import bound_pass
 from keraslip.models.state import RefreshedStarts
 from keraslip.rules import BOUNDS, Propagation
 from keraslip.rules.bounded import check_bounded
-from keraslip.rules.locality import Locality
+from keraslip.rules.locality import Locality, check_local
 
 
 @dataclass(frozen=True)
@@ -66,32 +67,85 @@ class Estimate:
         return "estimate (power iteration)"
 
 
-def estimate(
-    model: Any,
-    x: np.ndarray,
-    y: np.ndarray | None,
-    epsilon: float,
-    bound: str,
-    power_iterations: int,
-    batch_size: int,
-    locality: Locality,
-) -> Estimate:
-    """See `LocalLipschitzModel.estimate`."""
-    if bound not in BOUNDS:
-        raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
-    power_iterations = check_count(power_iterations, "power_iterations")
-    batch_size = check_count(batch_size, "batch_size")
-    check_bounded(model)
-    x = check_inputs(only_input(model, x), tuple(model.inputs[0].shape[1:]))
-    if y is not None:
-        y = check_labels(only_target(model, y), model.outputs[0].shape[-1], len(x))
-    call = _bound_function(model, bound, power_iterations, locality)
-    arguments = (x,) if y is None else (x, y.astype("int32"))
-    logits, worst, margin, lipschitz = in_batches(
-        lambda x, *y: call(x, np.float32(epsilon), *y), arguments, min(batch_size, len(x))
-    )
-    label = logits.argmax(axis=-1) if y is None else y
-    return Estimate(logits, worst, margin, lipschitz, label, epsilon, bound, power_iterations)
+class Estimation:
+    """Mixin of `LocalLipschitzModel` with the methods that estimate."""
+
+    def estimate(
+        self: Any,
+        x: np.ndarray,
+        y: np.ndarray | None = None,
+        epsilon: float | None = None,
+        bound: str | None = None,
+        power_iterations: int = 50,
+        batch_size: int = 256,
+        local: Any = "all",
+    ) -> Estimate:
+        """Bounds of every sample with well converged power iterations: estimates, not certificates.
+
+        Args:
+            x: Inputs `(n, *shape)`.
+            y: Class indices `(n,)` or one-hot; the predicted labels if `None`.
+            epsilon: L2 radius, in raw input units; the compiled one if `None`.
+            bound: `"local"`, `"global"` or `"paper"`; the compiled one if `None`.
+            power_iterations: Iterations for each norm.
+            batch_size: Samples at a time.
+            local: Which norms leave constant units out, as for `compile`; all of them, as in a certificate.
+
+        Returns:
+            An `Estimate` of NumPy arrays.
+
+        Raises:
+            ValueError: if an argument is out of range, or there is no epsilon.
+        """
+        epsilon, bound = self._epsilon(epsilon), self.bound if bound is None else bound
+        locality = Locality.chosen(check_local(local), self.warm_starts.closings)
+        if bound not in BOUNDS:
+            raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
+        power_iterations = check_count(power_iterations, "power_iterations")
+        batch_size = check_count(batch_size, "batch_size")
+        x = self._inputs(x)
+        if y is not None:
+            y = check_labels(only_target(self, y), self.outputs[0].shape[-1], len(x))
+        call = _bound_function(self, bound, power_iterations, locality)
+        arguments = (x,) if y is None else (x, y.astype("int32"))
+        logits, worst, margin, lipschitz = in_batches(
+            lambda x, *y: call(x, np.float32(epsilon), *y), arguments, min(batch_size, len(x))
+        )
+        label = logits.argmax(axis=-1) if y is None else y
+        return Estimate(logits, worst, margin, lipschitz, label, epsilon, bound, power_iterations)
+
+    def explain(
+        self: Any, x: np.ndarray, epsilon: float | None = None, power_iterations: int = 50
+    ) -> list[LayerBound]:
+        """Prints, for every layer, local and global norm, share of varying units and radii.
+
+        Args:
+            x: Inputs `(n, *shape)`; a batch, for they are bounded at once.
+            epsilon: L2 radius, in raw input units; the compiled one if `None`.
+            power_iterations: Iterations for each norm.
+
+        Returns:
+            One `LayerBound` for each layer that closes a bound, the logits last.
+
+        Raises:
+            ValueError: if an argument is out of range, or inputs are empty, not finite or of another shape.
+        """
+        epsilon, x = self._epsilon(epsilon), self._inputs(x)
+        rows = explain(self, x, epsilon, check_count(power_iterations, "power_iterations"))
+        print_table(rows, epsilon)
+        return rows
+
+    def _epsilon(self: Any, epsilon: Any) -> float:
+        """One radius: the given one, or the one compiled."""
+        if epsilon is not None:
+            return check_epsilon(epsilon)
+        if not self.compiled:
+            raise ValueError("Pass epsilon, or compile the model with one. Received: epsilon=None")
+        return float(self.epsilon_value)
+
+    def _inputs(self: Any, x: Any) -> np.ndarray:
+        check_bounded(self)
+        return check_inputs(only_input(self, x), tuple(self.inputs[0].shape[1:]))
 
 
 def _bound_function(model: Any, bound: str, power_iterations: int, locality: Locality) -> Any:
@@ -103,5 +157,4 @@ def _bound_function(model: Any, bound: str, power_iterations: int, locality: Loc
         outcome = bound_pass(model, x, y, context)
         return [outcome.logits, outcome.worst, outcome.margin, outcome.lipschitz]
 
-    key = ("estimate", bound, power_iterations, locality)
-    return compiled_once(model, key, function)
+    return compiled_once(model, ("estimate", bound, power_iterations, locality), function)

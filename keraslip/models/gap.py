@@ -24,11 +24,8 @@ class LipschitzGap(keras.callbacks.Callback):
     """Adds `lipschitz_gap` to the logs of every epoch: converged bound over believed bound.
 
     Both are taken of the same few images, with the weights at the end of the epoch and at its epsilon. The
-    warm starts of a run that begins are brought to the norms of its first weights.
-
-    Args:
-        x: Images to look at, `(n, *shape)`; the first few are used.
-        begins: Whether the run begins, or goes on from a checkpoint, which has warm starts.
+    warm starts of a run that `begins`, and does not go on from a checkpoint, are brought to the norms of its
+    first weights.
     """
 
     def __init__(self, x: np.ndarray, begins: bool) -> None:

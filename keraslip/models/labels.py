@@ -31,13 +31,7 @@ class Labels:
 
     @classmethod
     def of(cls, y: Tensor | None, logits: Tensor) -> "Labels":
-        """Labels for logits.
-
-        Args:
-            y: Class indices `(batch,)` or `(batch, 1)`, or one-hot `(batch, classes)`, of any dtype; the
-                predicted classes if `None`.
-            logits: `(batch, classes)`.
-        """
+        """Labels for logits: indices `(batch,)` or `(batch, 1)`, or one-hot; the predicted ones if `None`."""
         predicted, classes = ops.argmax(logits, axis=-1), logits.shape[-1]
         rows = y is not None and is_one_hot(y, classes)
         if y is None:
@@ -93,11 +87,7 @@ def _of_indices(y: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 
 
 class InvalidLabels(keras.metrics.Metric):
-    """Counts, inside compiled steps, samples without a label; the logs show nothing of it.
-
-    Args:
-        name: Name of the metric.
-    """
+    """Counts, inside compiled steps, samples without a label; the logs show nothing of it."""
 
     def __init__(self, name: str = "invalid_labels") -> None:
         super().__init__(name=name)
@@ -110,11 +100,7 @@ class InvalidLabels(keras.metrics.Metric):
         return {}
 
     def check(self, classes: int) -> None:
-        """Raises if there was one.
-
-        Raises:
-            ValueError: saying how many.
-        """
+        """Raises if there was one."""
         count = int(ops.convert_to_numpy(self.count))
         if count:
             raise ValueError(

@@ -13,11 +13,11 @@ from keraslip.models.batches import Batches
 from keraslip.models.callbacks import RunProgress, StuckWarning, sample_of, with_own
 from keraslip.models.certification import Certification
 from keraslip.models.data import check_data, check_validation
-from keraslip.models.estimation import Estimation
+from keraslip.models.estimate import Estimation
 from keraslip.models.fresh import FreshFunctions
 from keraslip.models.gap import LipschitzGap
 from keraslip.models.labels import InvalidLabels, metric_form
-from keraslip.models.options import POWER_ITERATIONS, RobustOptions
+from keraslip.models.options import POWER_ITERATIONS, checked_options
 from keraslip.models.saving import Saving, check_checkpoints, guard_hdf5
 from keraslip.models.state import RunState, WarmStarts
 from keraslip.models.train_step import RobustTrainStep
@@ -118,11 +118,15 @@ class LocalLipschitzModel(
             ValueError: if an argument is out of range, or the model does not end in a linear layer.
             NotImplementedError: at a layer without a rule, see `keraslip.check_model`.
         """
-        options = RobustOptions.checked(
-            epsilon, loss, train_epsilon, sparsity, power_iterations, bound, input_range, local
+        options = checked_options(
+            {
+                **{"epsilon": epsilon, "loss": loss, "train_epsilon": train_epsilon},
+                **{"sparsity": sparsity, "power_iterations": power_iterations, "bound": bound},
+                **{"input_range": input_range, "local": local},
+            }
         )
         check_bounded(self)
-        locality = Locality.chosen(options.local, self.warm_starts.closings)
+        locality = Locality.chosen(options["local"], self.warm_starts.closings)
         if isinstance(metrics, str | dict):
             raise ValueError(f"metrics must be a list or tuple. Received: metrics={metrics!r}")
         if kwargs.pop("loss_weights", None) is not None:
@@ -133,16 +137,13 @@ class LocalLipschitzModel(
         label_form = metric_form([metrics or (), kwargs.get("weighted_metrics") or ()])
         forget(self)
         super().compile(optimizer=optimizer, metrics=list(metrics or []), **kwargs)
-        self.run_state.epsilon.assign(options.epsilon)
+        self.run_state.epsilon.assign(options["epsilon"])
         self._label_form = label_form
-        self.robust_loss = options.loss
-        self.train_epsilon = options.train_epsilon
-        self.sparsity = options.sparsity
-        self.power_iterations = options.power_iterations
-        self.bound = options.bound
-        self.local, self.locality = options.local, locality
-        self.input_range = options.input_range
-        self._compile_arguments = {"metrics": list(metrics or []), **kwargs, **options.config()}
+        self.robust_loss, self.train_epsilon = options["loss"], options["train_epsilon"]
+        self.sparsity, self.power_iterations = options["sparsity"], options["power_iterations"]
+        self.bound, self.local, self.locality = options["bound"], options["local"], locality
+        self.input_range = options["input_range"]
+        self._compile_arguments = {"metrics": list(metrics or []), **kwargs, **options}
 
     @property
     def epsilon_value(self) -> float:

@@ -1,6 +1,5 @@
 """What `LocalLipschitzModel.compile` is told about certified training, checked."""
 
-from dataclasses import dataclass, fields
 from typing import Any
 
 from keraslip import losses
@@ -11,8 +10,6 @@ from keraslip.schedules import Constant, LinearRamp, Schedule
 
 #: How far beyond the target epsilon training goes by default, as the paper does for MNIST and CIFAR-10.
 TRAIN_EPSILON_FACTOR = 1.1
-
-
 #: Iterations for each sample's norms, where none are given: what brings them within 2 % of the truth.
 POWER_ITERATIONS = 5
 #: Evaluation takes at least so many: it chooses the best model, and is no bottleneck.
@@ -24,57 +21,29 @@ def uniform_iterations(count: int) -> int:
     return -(-6 * count // 5)
 
 
-@dataclass(frozen=True)
-class RobustOptions:
-    """The arguments of `compile` that Keras does not know; see there."""
+def checked_options(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `compile` that Keras does not know, by name, with defaults filled in.
 
-    epsilon: float
-    loss: Any
-    train_epsilon: Schedule
-    sparsity: float
-    power_iterations: int
-    bound: str
-    input_range: tuple[float, float] | None
-    local: Any
-
-    @classmethod
-    def checked(
-        cls,
-        epsilon: Any,
-        loss: Any,
-        train_epsilon: Any,
-        sparsity: Any,
-        power_iterations: Any,
-        bound: Any,
-        input_range: Any,
-        local: Any,
-    ) -> "RobustOptions":
-        """Options with defaults filled in.
-
-        Raises:
-            ValueError: if one of them is out of range.
-        """
-        if epsilon is None:
-            raise ValueError("compile needs epsilon, the L2 radius to certify in raw input units.")
-        epsilon = check_epsilon(epsilon)
-        if bound not in BOUNDS:
-            raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
-        return cls(
-            epsilon,
-            # Where epsilon is too large for the data, BCPLoss falls to guessing; this loss keeps the clean
-            # accuracy (docs/results.md).
-            losses.get("gloro" if loss is None else loss),
-            _train_epsilon(train_epsilon, epsilon),
-            check_epsilon(sparsity, "sparsity"),
-            check_count(power_iterations, "power_iterations"),
-            bound,
-            check_range(input_range),
-            check_local(local),
-        )
-
-    def config(self) -> dict[str, Any]:
-        """The options by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+    Raises:
+        ValueError: if one of them is out of range.
+    """
+    if given["epsilon"] is None:
+        raise ValueError("compile needs epsilon, the L2 radius to certify in raw input units.")
+    epsilon, loss, bound = check_epsilon(given["epsilon"]), given["loss"], given["bound"]
+    if bound not in BOUNDS:
+        raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
+    return {
+        "epsilon": epsilon,
+        # Where epsilon is too large for the data, BCPLoss falls to guessing; this loss keeps the clean
+        # accuracy (docs/results.md).
+        "loss": losses.get("gloro" if loss is None else loss),
+        "train_epsilon": _train_epsilon(given["train_epsilon"], epsilon),
+        "sparsity": check_epsilon(given["sparsity"], "sparsity"),
+        "power_iterations": check_count(given["power_iterations"], "power_iterations"),
+        "bound": bound,
+        "input_range": check_range(given["input_range"]),
+        "local": check_local(given["local"]),
+    }
 
 
 def _train_epsilon(value: Any, epsilon: float) -> Schedule:

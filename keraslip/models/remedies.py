@@ -14,12 +14,7 @@ _LOSSES = (
 
 
 def ramp(model: Any, params: dict[str, Any]) -> list[str]:
-    """A sentence on how epsilon rises in a run; none for schedules whose course is not known.
-
-    Args:
-        model: A compiled `LocalLipschitzModel`.
-        params: What Keras tells callbacks: the number of epochs.
-    """
+    """A sentence on how epsilon rises in a run; none for schedules whose course is not known."""
     schedule = getattr(model, "train_epsilon", None)
     if not isinstance(schedule, PiecewiseLinear) or "epochs" not in params:
         return []
@@ -34,11 +29,7 @@ def ramp(model: Any, params: dict[str, Any]) -> list[str]:
 
 
 def remedies(model: Any) -> str:
-    """What to change, in the words of a program: nothing that is so already.
-
-    Args:
-        model: A compiled `LocalLipschitzModel`, or `None`.
-    """
+    """What to change, in the words of a program: nothing that is so already."""
     changes = ["a smaller epsilon", "a longer run"]
     positions = getattr(getattr(model, "train_epsilon", None), "positions", [0.0, 0.5])
     if positions[-1] < 1.0 or len(positions) == 1:

@@ -56,16 +56,9 @@ class Outcome:
 
 
 def bound_pass(model: Any, x: Any, y: Any, context: Propagation) -> Outcome:
-    """One forward pass with its bound.
+    """One forward pass of a functional Keras model onto logits, with its bound.
 
-    Args:
-        model: A functional Keras model onto logits.
-        x: Inputs `(batch, *shape)`, of any dtype.
-        y: Labels, class indices or one-hot; `None` for the predicted ones.
-        context: Epsilon and settings.
-
-    Returns:
-        The `Outcome`.
+    Inputs may have any dtype; labels are class indices or one-hot, `None` for the predicted ones.
 
     Raises:
         UnsupportedLayerError: at a layer without a rule, or for a model with a `call` of its own.
@@ -99,13 +92,7 @@ def _as_input(model: Any, x: Any) -> Tensor:
 
 
 def step_pass(model: Any, epsilon: Tensor, training: bool = False) -> Propagation:
-    """The pass of a training step.
-
-    Args:
-        model: A compiled `LocalLipschitzModel`.
-        epsilon: Radius of the input ball.
-        training: Whether dropout is active and warm starts are gathered.
-    """
+    """The pass of a training step; when training, dropout is active and warm starts are gathered."""
     return Propagation(
         epsilon,
         model.warm_starts,
@@ -134,18 +121,7 @@ def evaluation_pass(model: Any, epsilon: Tensor) -> Propagation:
 def robust_step(
     model: Any, x: Any, y: Any, sample_weight: Any, training: bool
 ) -> tuple[Tensor, Outcome]:
-    """Loss and bound of a batch, from one forward pass; warm starts and step are stored when training.
-
-    Args:
-        model: A compiled `LocalLipschitzModel`.
-        x: Inputs `(batch, *shape)`.
-        y: Labels, class indices or one-hot.
-        sample_weight: `(batch,)` or `None`.
-        training: Whether schedules run and weights are stored.
-
-    Returns:
-        The scalar loss and the `Outcome`.
-    """
+    """Loss and bound of a batch, from one forward pass; warm starts and step are stored when training."""
     with at_progress(model.run_state.progress() if training else 1.0):
         if training:
             epsilon = ops.convert_to_tensor(current(model.train_epsilon), "float32")
@@ -186,16 +162,7 @@ _PENALTY = _Penalty(name="sparsity")
 def track(
     model: Any, x: Any, y: Any, sample_weight: Any, loss: Tensor, outcome: Outcome
 ) -> dict[str, Any]:
-    """Updates the model's metrics from a pass and returns the logs.
-
-    Args:
-        model: A compiled `LocalLipschitzModel`.
-        x: Inputs.
-        y: Labels as they were given.
-        sample_weight: Weights or `None`.
-        loss: The loss of the batch, not scaled for mixed precision or replicas.
-        outcome: What `robust_step` returned.
-    """
+    """Updates the model's metrics from a pass and returns the logs; the loss is not scaled for replicas."""
     # Means over the samples of an epoch, for batches and the shares of several devices differ in size.
     batch = ops.cast(ops.shape(outcome.logits)[0], "float32")
     model._loss_tracker.update_state(loss, sample_weight=batch)

@@ -90,11 +90,7 @@ def finalize(model: Any) -> None:
 
 
 def refuse_hdf5(filepath: Any) -> None:
-    """Raises for the name of an HDF5 file.
-
-    Raises:
-        ValueError: naming the format that holds the whole model.
-    """
+    """Raises for the name of an HDF5 file, naming the format that holds the whole model."""
     if str(filepath).endswith((".h5", ".hdf5")):
         raise ValueError(
             "HDF5 files cannot hold a certified model; save it with the ending .keras, or its weights alone "
@@ -103,14 +99,7 @@ def refuse_hdf5(filepath: Any) -> None:
 
 
 def check_checkpoints(callbacks: Any) -> None:
-    """Refuses before training what `ModelCheckpoint` would be refused after the first epoch.
-
-    Args:
-        callbacks: A list of callbacks, or a `keras.callbacks.CallbackList`.
-
-    Raises:
-        ValueError: see `refuse_hdf5`.
-    """
+    """Refuses before training what `ModelCheckpoint` would be refused after the first epoch."""
     for callback in getattr(callbacks, "callbacks", callbacks):
         if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
             refuse_hdf5(callback.filepath)

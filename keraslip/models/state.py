@@ -18,9 +18,6 @@ class RunState:
     """Scalars that training reads and writes inside the compiled step.
 
     They are weights, so that they are saved, restored and changed without a new trace.
-
-    Args:
-        model: The model that owns the weights.
     """
 
     def __init__(self, model: Any) -> None:
@@ -69,11 +66,7 @@ def seed_states(model: Any) -> list[Any]:
 
 
 class WarmStarts:
-    """Starts of the power iterations, one vector for each norm, as weights of the model.
-
-    Args:
-        model: The model that owns the weights.
-    """
+    """Starts of the power iterations, one vector for each norm, as weights of the model."""
 
     def __init__(self, model: Any) -> None:
         #: Of the model that this was found out of.
@@ -164,9 +157,6 @@ class RefreshedStarts:
     """Warm starts mixed with noise, for long iterations that must not depend on what was learnt.
 
     A learned vector can be zero where a sample needs it; a fixed random part lets every direction grow.
-
-    Args:
-        learned: The vectors to start from.
     """
 
     def __init__(self, learned: WarmStarts) -> None:

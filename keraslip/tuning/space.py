@@ -42,15 +42,7 @@ KNOWN = {**BUILDER, **TRAINING}
 
 
 def checked_space(given: dict[str, Any], builder: list[str]) -> dict[str, Any]:
-    """The whole space, what is left out not in it.
-
-    Args:
-        given: Specifications by name.
-        builder: The hyperparameters that the builder takes.
-
-    Raises:
-        ValueError: if a name is unknown, the builder does not take it, or a specification is none.
-    """
+    """The whole space, what is left out not in it; `builder` names the hyperparameters that it takes."""
     for name, spec in given.items():
         if name not in KNOWN:
             raise ValueError(
@@ -105,16 +97,7 @@ def _possible(name: str, value: Any) -> bool:
 
 
 def choose(hp: Any, name: str, spec: Any) -> Any:
-    """The value of a hyperparameter in this trial.
-
-    Args:
-        hp: The trial's `keras_tuner.HyperParameters`.
-        name: Name of the hyperparameter.
-        spec: Range, choices or fixed value.
-
-    Returns:
-        A Python number or string; `None` where a condition makes it inactive.
-    """
+    """The value of a hyperparameter in this trial; `None` where a condition makes it inactive."""
     if isinstance(spec, tuple):
         low, high = spec
         logarithmic = low > 0 and high / low >= _LOGARITHMIC

@@ -23,14 +23,7 @@ ACCURACIES = ("clean_accuracy", "pgd_accuracy", "certified_accuracy")
 
 
 def page(runs: Sequence[Run]) -> str:
-    """The whole page.
-
-    Args:
-        runs: The runs, in the order in which they are shown; one makes a page of its own.
-
-    Returns:
-        HTML that refers to nothing outside itself.
-    """
+    """The whole page."""
     environment = Environment(
         loader=PackageLoader("keraslip.cli.page"),
         autoescape=True,

@@ -37,15 +37,7 @@ class Run:
 
 
 def load_runs(paths: Sequence[Path]) -> list[Run]:
-    """Reads the folders of runs.
-
-    Args:
-        paths: The folders, each once.
-
-    Raises:
-        FileNotFoundError: if one holds no run.
-        ValueError: if one is given twice, or a file in it cannot be read.
-    """
+    """Reads the folders of runs."""
     resolved = [path.resolve() for path in paths]
     if len(set(resolved)) < len(resolved):
         raise ValueError(f"Give every run once. Received: {', '.join(map(str, paths))}")

@@ -12,9 +12,6 @@ from keraslip.models.state import seed_states
 class Processes:
     """The processes of the default group, which train the same model on different samples.
 
-    Args:
-        model: This process' model; it gets the weights of process 0.
-
     Raises:
         RuntimeError: if the group was not set up.
     """
@@ -43,12 +40,7 @@ class Processes:
             )
 
     def average(self, tensors: Sequence[torch.Tensor | None], samples: int) -> list[Any]:
-        """Means over the samples of all processes, in one message.
-
-        Args:
-            tensors: Means over this process' samples; `None` stays `None`.
-            samples: How many samples that were.
-        """
+        """Means over the samples of all processes, of means over this one's; `None` stays `None`."""
         given = [tensor for tensor in tensors if tensor is not None]
         count = given[0].new_full((1,), samples)
         flat = torch.cat([*(tensor.reshape(-1) * samples for tensor in given), count])
