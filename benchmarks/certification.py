@@ -40,7 +40,7 @@ def timed(name: str, samples: int, work: Callable[[], float]) -> Row:
 
 
 def stages(model: Any, x: np.ndarray, y: np.ndarray, epsilon: float, hard: int) -> list[Row]:
-    """Each stage of the cascade on all samples, though the cascade spares most of them the dear ones."""
+    """Each stage of the cascade on all samples, though the cascade spares most of them the expensive ones."""
     network, _ = network_of(model)
     evaluate = Evaluator(network, Execution.of("float32"))
     dense, conv = LocalNorms(False, proved), LocalNorms(True, proved)

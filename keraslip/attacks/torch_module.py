@@ -31,11 +31,9 @@ class _Logits(torch.autograd.Function):
 
 
 class LogitsModule(torch.nn.Module):
-    """Logits of a Keras model in inference mode.
+    """Logits of a Keras model in inference mode, of images with channels first if so.
 
-    Args:
-        model: The model; it is no submodule, so that nothing done to this module changes it.
-        channels_first: Whether images come with channels first.
+    The model is no submodule, so that nothing done to this module changes it.
     """
 
     def __init__(self, model: keras.Model, channels_first: bool) -> None:

@@ -11,15 +11,8 @@ import numpy as np
 class EventFile:
     """One event file; what `write` was given is on the disk when it returns, however a run is stopped.
 
-    TensorFlow is not needed.
-
-    Args:
-        folder: The folder TensorBoard shows as a run; made if it is missing.
-        step: The first step that will be written. What older files in the folder say of this step and
-            later ones is no longer shown.
-
-    Raises:
-        ImportError: if the `tensorboard` package is missing.
+    TensorFlow is not needed, the `tensorboard` package is. What older files in the folder, which is one run
+    of TensorBoard's, say of the first step and later ones is no longer shown.
     """
 
     def __init__(self, folder: Path, step: int) -> None:

@@ -54,16 +54,9 @@ def measure(
     certify_samples: int | None = None,
     console: Console | None = None,
 ) -> Measured:
-    """Measures a model at its compiled epsilon on the test data.
+    """Measures a model at its compiled epsilon on the first test images.
 
-    Args:
-        model: A compiled `LocalLipschitzModel`.
-        data: The data set; only its test part is used.
-        seed: Seed of the attack.
-        attack_samples: How many test images to attack, the first ones; all that are certified if
-            `None`.
-        certify_samples: How many to certify, the first ones; all if `None` or 0.
-        console: Where to show progress; nowhere if `None`.
+    All that are certified are attacked, and all are certified, where no number is given.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C.

@@ -24,17 +24,7 @@ def check_folder(path: Path, option: str = "--out") -> None:
 
 
 def check_file(path: Path, endings: Sequence[str] = (), option: str = "--out") -> None:
-    """Raises where a file cannot be written; leaves nothing behind.
-
-    Args:
-        path: The file; the folders above it need not exist.
-        endings: How its name may end; anyhow if there are none.
-        option: What the user gave it with.
-
-    Raises:
-        OSError: saying what is in the way.
-        ValueError: for another ending, and for a folder.
-    """
+    """Raises where a file cannot be written, or its name has another ending; leaves nothing behind."""
     if endings and path.suffix.lower() not in endings:
         raise ValueError(f"{option} must end in {' or '.join(endings)}. Received: {path}")
     if path.is_dir():

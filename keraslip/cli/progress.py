@@ -11,9 +11,7 @@ from keraslip.progress import Bar
 class EpochBar(keras.callbacks.Callback):
     """A bar over all steps of a run, with the latest losses and accuracies.
 
-    Args:
-        console: Where to draw; a line for each epoch is printed where it is no terminal.
-        title: What the bar is called.
+    Where the console is no terminal a line is printed for each epoch.
     """
 
     def __init__(self, console: Console, title: str = "training") -> None:

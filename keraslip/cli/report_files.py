@@ -31,19 +31,7 @@ def write_report(
 ) -> None:
     """Measures a model, draws, prints the tables and writes all of it into a run's folder.
 
-    Args:
-        model: A compiled `LocalLipschitzModel`.
-        data: The data set; only its test part is used.
-        folder: The run's folder.
-        seed: Seed of the attacks.
-        console: Where to print.
-        attack_samples: Test images to attack; all that are certified if `None`.
-        certify_samples: Test images to certify; all if `None` or 0.
-        more: Further entries of report.json.
-        data_dir: Folder of tensorflow_datasets, if the user gave it.
-
-    Raises:
-        SystemExit: with status 130, after Ctrl-C.
+    Report.json gets what is in `more`; after Ctrl-C the process ends with status 130.
     """
     try:
         found = measure(model, data, seed, attack_samples, certify_samples, console)

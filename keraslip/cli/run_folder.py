@@ -128,9 +128,6 @@ class Checkpoint(EpochLog):
     """Keeps the last and the best model, so that a killed run loses the current epoch only.
 
     Best is the highest certified accuracy on the VALIDATION data, at the compiled epsilon.
-
-    Args:
-        folder: Where to keep them.
     """
 
     def __init__(self, folder: RunFolder) -> None:

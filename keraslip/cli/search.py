@@ -1,6 +1,10 @@
 """A search with keras-tuner, behind `keraslip tune`."""
 
+import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +13,12 @@ from rich.console import Console
 
 from keraslip import datasets, tuning
 from keraslip.cli.own_model import builder
-from keraslip.cli.run_folder import BEST, RunFolder
+from keraslip.cli.run_folder import BEST, RunFolder, read_json
 from keraslip.cli.search_settings import TUNERS, SearchSettings, parse_space
 from keraslip.cli.search_view import TrialBar, announced, show_lost, trial_table
 from keraslip.cli.warned import training_warnings
 from keraslip.cli.wording import command
+from keraslip.files import write_text
 from keraslip.tuning.results import COMPLETED, CSV, JSON, PICTURE, rows_of, write_rows
 
 #: keras-tuner's own folder beside the state of the search.
@@ -145,3 +150,28 @@ def finish(
         + command("certify", folder.path / BEST, *where, data_dir=data_dir),
         soft_wrap=True,
     )
+
+
+@contextmanager
+def whole_files() -> Iterator[None]:
+    """Inside the `with` keras-tuner writes its state in one go; by itself it writes in place."""
+    from keras_tuner.src import utils
+
+    def save_json(path: Any, obj: Any) -> str:
+        text = json.dumps(obj)
+        write_text(Path(path), text)
+        return text
+
+    in_place, utils.save_json = utils.save_json, save_json
+    try:
+        yield
+    finally:
+        utils.save_json = in_place
+
+
+def drop_unrecorded(trials: Path) -> None:
+    """Removes trials that keras-tuner was about to begin: its oracle would count but never run them."""
+    oracle = read_json(trials / "oracle.json") or {}
+    for file in trials.glob("trial_*/trial.json"):
+        if read_json(file)["trial_id"] not in oracle.get("start_order", []):
+            shutil.rmtree(file.parent)

@@ -39,12 +39,7 @@ class SearchSettings(CommonSettings):
 def parse_space(entries: list[str]) -> dict[str, Any]:
     """The search space of `--space NAME=VALUE` options.
 
-    Args:
-        entries: `"width=0.5:2"` is a range, `"width=0.5,1,2"` are choices, `"width=1"` is fixed,
-            `"width=none"` is left out.
-
-    Raises:
-        ValueError: if an entry has no name or value.
+    A value such as `"0.5:2"` is a range, `"0.5,1,2"` are choices, `"1"` is fixed, and `"none"` is left out.
     """
     space: dict[str, Any] = {}
     for entry in entries:

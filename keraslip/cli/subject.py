@@ -17,19 +17,9 @@ SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model, images, their classes, and a radius.
+    """A model, samples of a split of a data set, their classes, and a radius in raw input units.
 
-    Args:
-        model: The model.
-        file: Where it was read from.
-        dataset: Name of the data set.
-        split: `"test"`, `"validation"` or `"train"`.
-        x: Images `(n, height, width, channels)`.
-        y: Classes `(n,)`.
-        epsilon: L2 radius, in raw input units.
-        class_names: One name a class.
-        input_range: Of valid inputs: the compiled one, else that of the data.
-        are_images: Whether the samples can be drawn.
+    The range of valid inputs is the compiled one, else that of the data; only images can be drawn.
     """
 
     model: Any

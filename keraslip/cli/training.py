@@ -99,22 +99,11 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     model: Any = None,
 ) -> Any:
-    """Trains, or continues, a run.
+    """Trains, or continues, a run: the model, and the seconds that its epochs took in all sessions.
 
-    Args:
-        settings: The run's settings.
-        data: The data set; the test part is not touched.
-        folder: The run's folder, with checkpoints if it is continued.
-        console: Where progress goes.
-        keep_best: Whether to keep checkpoints, the last and the best by validation.
-        callbacks: What else to do; before a checkpoint says that the epoch is done.
-        model: What `begin` returned, to train it; else the folder says where to go on.
-
-    Returns:
-        The trained model and the seconds its epochs took, in all sessions.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C; the folder holds all epochs but the current one.
+    The test data are not touched. `model` is what `begin` returned; without it the folder says where to go
+    on. `callbacks` come before a checkpoint says that an epoch is done; Ctrl-C leaves all epochs but the
+    current one.
     """
     state = folder.read_json(STATE)
     done = state["epochs_done"] if state else 0

@@ -41,7 +41,6 @@ def tune(
     from keraslip.cli.data import check_parts, load_data
     from keraslip.cli.output import check_folder
     from keraslip.cli.run_folder import BEST, RunFolder
-    from keraslip.cli.search_files import drop_unrecorded, whole_files
     from keraslip.cli.training import training_batches
     from keraslip.cli.wording import command
     from keraslip.tuning.results import CSV, JSON, PICTURE
@@ -59,9 +58,9 @@ def tune(
         # What no trial can be built with is refused here, before anything is written.
         hypermodel.build(keras_tuner.HyperParameters())
     state = {"settings": settings.as_dict(), "trials": trials}
-    with whole_files():
+    with search.whole_files():
         if stored and not worker:
-            drop_unrecorded(out / search.TRIALS)
+            search.drop_unrecorded(out / search.TRIALS)
         tuner = search.build_tuner(settings, trials, hypermodel, folder, stored is None, console)
         if not worker:
             tuner.save()  # keras-tuner itself does so only after the first trial

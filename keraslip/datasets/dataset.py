@@ -1,6 +1,7 @@
-"""What `keraslip.datasets.load` returns."""
+"""What `keraslip.datasets.load` returns, and what it makes that of."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,3 +70,14 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"<Dataset {self}>"
+
+
+class RawDataset(NamedTuple):
+    """Images of shape (n, height, width, channels) from 0 to `highest`; classes of shape (n,)."""
+
+    x_train: NDArray[np.uint8]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[np.uint8]
+    y_test: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    highest: int = 255

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.datasets.raw import RawDataset
+from keraslip.datasets.dataset import RawDataset
 from keraslip.datasets.splits import hold_out
 
 TEST_IMAGES = 360  # a fifth

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from keraslip.datasets import digits, own_arrays, prepared, tiny_imagenet
-from keraslip.datasets.dataset import Dataset, Images, Labels
-from keraslip.datasets.raw import RawDataset
+from keraslip.datasets.dataset import Dataset, Images, Labels, RawDataset
 from keraslip.datasets.splits import hold_out, validation_count
 
 # Share of the training images that is held out by default: 144, 5,000, 5,000, 5,000 and 10,000.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keraslip.datasets import quiet
-from keraslip.datasets.raw import RawDataset
+from keraslip.datasets.dataset import RawDataset
 
 BATCH = 1000
 

@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 
 from keraslip.datasets import prepared, quiet
-from keraslip.datasets.raw import RawDataset
+from keraslip.datasets.dataset import RawDataset
 
 SHAPE = (64, 64, 3)  # some of its files are gray; they are read as RGB
 

@@ -13,7 +13,7 @@ from keraslip.certify.execution.executed import EXCESS
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.execution.precision import REMEDY
 from keraslip.certify.execution.probe_inputs import probes
-from keraslip.certify.norms.rounding import FLOAT32, l2
+from keraslip.certify.norms.rounding import UNIT32, l2
 from keraslip.certify.run.progress import prove_norms
 from keraslip.export.elsewhere import write_elsewhere
 from keraslip.export.working_folder import check_free, leftovers, put, working_folder
@@ -39,25 +39,9 @@ def export_model(
     verbose: bool = True,
     overwrite: bool = False,
 ) -> Path:
-    """Writes an artefact with the functions `serve` and `certify`.
+    """Writes an artefact with the functions `serve` and `certify`; see `LocalLipschitzModel.export`.
 
-    Args:
-        model: A `LocalLipschitzModel`.
-        path: Folder of the artefact.
-        format: `"tf_saved_model"` or `"onnx"`.
-        epsilon: The radius at which the artefact is checked.
-        verbose: Whether to say what happens.
-        overwrite: Whether to replace an artefact that is there, once the new one is checked.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: for an unknown format, or a model that cannot be certified.
-        FileExistsError: if something is at the path; with `overwrite`, if it is no artefact.
-        ImportError: if TensorFlow, or what ONNX needs, is missing.
-        NotImplementedError: for a step that the format cannot hold.
-        RuntimeError: if the artefact does not answer as the model does; it is not kept.
+    It is checked at the radius epsilon before it takes its place.
     """
     target = Path(path)
     if format not in FORMATS:
@@ -148,7 +132,7 @@ def _compare(model: Any, x: np.ndarray, epsilon: float, found: dict[str, np.ndar
             "switches are in docs/export.md."
         )
     # The graph takes both x and epsilon for roundings of what was meant.
-    radii = epsilon * (1.0 + 2.0 * FLOAT32) + FLOAT32 * (l2(x.astype("float64")) + epsilon)
+    radii = epsilon * (1.0 + 2.0 * UNIT32) + UNIT32 * (l2(x.astype("float64")) + epsilon)
     known = model.certify(x, epsilon=radii, effort="frozen", verbose=False)
     differing = [
         name

@@ -27,15 +27,9 @@ class FrozenGraph:
         self.constants = Graph()
 
     def __call__(self, x: Tensor, epsilon: Tensor, logits: Tensor) -> dict[str, Tensor]:
-        """Certificates of a batch.
+        """Certificates of a batch for radii `()` or `(batch,)` and executed logits: all of it float32.
 
-        Args:
-            x: Inputs `(batch, *shape)`, float32.
-            epsilon: Radii, `()` or `(batch,)`, float32.
-            logits: Executed logits `(batch, classes)`, float32.
-
-        Returns:
-            label int32, certified bool, margin and lipschitz float32, each `(batch,)`.
+        Label int32, certified bool, margin and lipschitz float32, each `(batch,)`.
         """
         asked = tf.broadcast_to(tf.cast(epsilon, tf.float64), [tf.shape(x)[0]])
         # A radius that was meant may have been rounded down to this float32.

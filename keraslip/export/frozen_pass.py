@@ -11,7 +11,7 @@ from keraslip.certify.bound.nodes import ActivationNode
 from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.reach import Reach
 from keraslip.certify.bound.sound_pass import SoundPass
-from keraslip.certify.norms.rounding import FLOAT64, Execution, gamma
+from keraslip.certify.norms.rounding import UNIT64, Execution, gamma
 from keraslip.certify.operators import Proved
 from keraslip.export.graph_arithmetic import Graph
 from keraslip.export.graph_operators import InGraph, each, graph_upwards, l2, times, up
@@ -84,7 +84,7 @@ class FrozenPass(SoundPass):
         gap = own - self.logits
         error = self.errors[self.network.logits.index]
         total = up(error + tf.gather(error, label, batch_dims=1)[:, None])
-        total += gamma(2, FLOAT64) * (tf.abs(self.logits) + tf.abs(gap))
+        total += gamma(2, UNIT64) * (tf.abs(self.logits) + tf.abs(gap))
         constant = self.upwards.arithmetic.constant
         for ball, (head, off, _) in self.network.heads.items():
             errors = constant(off)

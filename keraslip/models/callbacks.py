@@ -9,10 +9,18 @@ import keras
 import numpy as np
 
 from keraslip.backend.structure import logits_of
-from keraslip.models.remedies import ramp, remedies
+from keraslip.losses import BCPLoss, GloRoLoss, TradesLoss
+from keraslip.schedules.schedule import PiecewiseLinear
 
 #: Steps of a run from which on it should have learned to tell classes apart, and images it is asked.
 _STEPS, _SAMPLES = 16, 128
+#: What each loss can be told beside; the default has nothing.
+_GLORO = "or the loss keraslip.losses.GloRoLoss()"
+_LOSSES = (
+    (GloRoLoss, ""),
+    (BCPLoss, f"a kappa with an end value above 0, {_GLORO}"),
+    (TradesLoss, f"a smaller beta, {_GLORO}"),
+)
 
 
 class RunProgress(keras.callbacks.Callback):
@@ -41,11 +49,9 @@ class TrainingWarning(UserWarning):
 class StuckWarning(keras.callbacks.Callback):
     """Warns, once, when training sits at the loss of guessing, or ends with one class for every image.
 
-    Args:
-        classes: Number of classes K; guessing has the loss log(K).
-        patience: Epochs at that loss, with a clean accuracy near guessing that does not rise, before the
-            warning.
-        sample: Images to look at when the run is over, of several classes; `None` looks at none.
+    Guessing K classes has the loss log(K). The warning comes after so many epochs (patience) at that loss,
+    with a clean accuracy near guessing that does not rise; images of several classes are looked at when the
+    run is over.
     """
 
     def __init__(self, classes: int, patience: int = 3, sample: np.ndarray | None = None) -> None:
@@ -122,3 +128,33 @@ def with_own(model: Any, callbacks: Any, own: list[keras.callbacks.Callback], ep
         return callbacks
     listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
     return own + [callback for callback in listed if callback is not None]
+
+
+def ramp(model: Any, params: dict[str, Any]) -> list[str]:
+    """A sentence on how epsilon rises in a run; none for schedules whose course is not known."""
+    schedule = getattr(model, "train_epsilon", None)
+    if not isinstance(schedule, PiecewiseLinear) or "epochs" not in params:
+        return []
+    begin, until = schedule.positions[0], schedule.positions[-1]
+    if begin == until:
+        return [f"Epsilon is {schedule.values[0]:.4g} from the first step on."]
+    epochs = params["epochs"]
+    return [
+        f"Epsilon rises from {schedule.values[0]:.4g} to {schedule.values[-1]:.4g} over {until - begin:.0%} "
+        f"of the run: {(until - begin) * epochs:.3g} of {epochs} epochs."
+    ]
+
+
+def remedies(model: Any) -> str:
+    """What to change, in the words of a program: nothing that is so already."""
+    changes = ["a smaller epsilon", "a longer run"]
+    positions = getattr(getattr(model, "train_epsilon", None), "positions", [0.0, 0.5])
+    if positions[-1] < 1.0 or len(positions) == 1:
+        until = 0.8 if positions[-1] < 0.8 else 1.0
+        changes.append(
+            f"a slower ramp (train_epsilon=keraslip.schedules.LinearRamp(0, 1.1 * epsilon, until={until}))"
+        )
+    changes.append("a smaller learning rate")
+    loss = getattr(model, "robust_loss", None)
+    other = next((text for kind, text in _LOSSES if isinstance(loss, kind)), _GLORO)
+    return f"Start again with {', '.join([*changes, other] if other else changes)}."

@@ -32,8 +32,9 @@ class Certification:
     ) -> "Certificates":
         """Certifies that no perturbation of L2 size up to epsilon changes the label.
 
-        Cheap bounds come first, dearer ones only for the samples that are still open. Ctrl-C returns what
-        is done by then. A certificate holds for all real inputs in the ball, not only for valid images.
+        Cheap bounds come first, more expensive ones only for the samples that are still open. Ctrl-C
+        returns what is done by then. A certificate holds for all real inputs in the ball, not only for
+        valid images.
 
         Args:
             x: Inputs `(n, *shape)`, or a stream of batches (`tf.data.Dataset`, `PyDataset`, `DataLoader`,

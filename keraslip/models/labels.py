@@ -111,13 +111,7 @@ class InvalidLabels(keras.metrics.Metric):
 
 
 def metric_form(metrics: Iterable[Any]) -> str | None:
-    """The form that metrics of Keras want labels in.
-
-    Args:
-        metrics: As for `compile`.
-
-    Returns:
-        `"index"` or `"one-hot"`; `None` if either will do, or it is not known.
+    """The form that metrics of Keras want labels in, `"index"` or `"one-hot"`; `None` if either will do.
 
     Raises:
         ValueError: if they want both.

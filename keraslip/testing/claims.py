@@ -52,15 +52,8 @@ class NoNorms(Propagation):
 class Layer:
     """What a pass claims where a form was closed, with the batch axis written out.
 
-    Args:
-        key: Path of the layer.
-        before: Input of the activation at the center.
-        after: Its output.
-        gain: Radius over epsilon, `(batch,)`.
-        mask: 1.0 for the units that may vary.
-        box_before: Smallest and largest input of every unit.
-        box_after: Smallest and largest output, or `None`.
-        rows: Some rows of the map before.
+    The activation's input and output at the center; radius over epsilon, `(batch,)`; 1.0 for the units that
+    may vary; smallest and largest input and output of every unit; some rows of the map before.
     """
 
     key: str

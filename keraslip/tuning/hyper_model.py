@@ -10,8 +10,7 @@ from keraslip import losses
 from keraslip.checks import check_epsilon
 from keraslip.models import LocalLipschitzModel
 from keraslip.schedules import LinearRamp
-from keraslip.tuning.builder import builder_names
-from keraslip.tuning.space import BUILDER, checked_space, choose
+from keraslip.tuning.space import BUILDER, builder_names, checked_space, choose
 
 #: The arguments of `compile` that hyperparameters decide.
 _DECIDED = {

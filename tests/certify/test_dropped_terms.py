@@ -163,7 +163,7 @@ def branch_rounds(bits):
 CARRIED = "rest.plus_rounding(inner(times(np.abs(c), slope), ball.error[rows]))"
 HEAD = "rest + self._times(self.found.balls[ball].views[0], size)"
 TOTAL = "self.errors[node.index] = up(error + rounding + flushed)"
-SUM = "rounding = (executed + gamma(count, FLOAT64)) * magnitude + executed * moved"
+SUM = "rounding = (executed + gamma(count, UNIT64)) * magnitude + executed * moved"
 BOTH = "errors[pairs, label] + errors[pairs, rival]"
 #: A term: module, the term, what is left of it, the case, and whether the composite bound is used.
 TERMS = {

@@ -147,7 +147,7 @@ def test_bounds_are_not_vacuous(name):
 
 
 def test_monotone_relations(name):
-    """Dearer bounds are tighter, but for the slack of the proofs: half a per cent."""
+    """More expensive bounds are tighter, but for the slack of the proofs: half a per cent."""
     net, x = network(name), inputs(name)
     for epsilon in EPSILONS:
         for label in range(net.classes):

@@ -9,8 +9,7 @@ import pytest
 
 import keraslip
 from keraslip.datasets import ShuffledBatches
-from keraslip.models.callbacks import StuckWarning, TrainingWarning
-from keraslip.models.remedies import ramp, remedies
+from keraslip.models.callbacks import StuckWarning, TrainingWarning, ramp, remedies
 from tests.models.nets import CLASSES, compiled, dense_net, samples
 
 GUESS = math.log(CLASSES)

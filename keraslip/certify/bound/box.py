@@ -4,7 +4,7 @@ import numpy as np
 
 from keraslip.certify.bound.nodes import ActivationNode
 from keraslip.certify.bound.sound_pass import SoundPass
-from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, times, up
+from keraslip.certify.norms.rounding import UNIT64, gamma, l2, times, up
 
 #: Steps of the search for the dual's multiplier; any count is sound.
 _STEPS = 8
@@ -17,12 +17,12 @@ _LOST = 2.0**-900
 def closed_in_box(
     found: SoundPass, samples: np.ndarray, label: np.ndarray, rival: np.ndarray
 ) -> np.ndarray:
-    """Upper bound of how far the ball closes the gap between label and rival, `(pairs,)`.
+    """Upper bound of how far the ball closes the gap between label and rival, `(pairs,)` (P6).
 
-    The activation before the logits moves inside a ball **and** inside a box: clips keep it there. For
-    `g = w_j - w_y` the maximum of `g . d` over `||d|| <= r, low <= d <= high` is at most
-    `lam r^2 / 2 + sum(g d - lam d^2 / 2)` at `d = clip(g / lam, low, high)`, for every lam > 0. All terms are
-    positive, so rounding is relative; that d is a rounded optimum costs its square only.
+    The activation before the logits moves inside a ball **and** inside a box: clips keep it there. For `g =
+    w_j - w_y` the maximum of `g . d` over `||d|| <= r, low <= d <= high` is at most `lam r^2 / 2 + sum(g d -
+    lam d^2 / 2)` at `d = clip(g / lam, low, high)`, for every lam > 0. All terms are positive, so rounding
+    is relative; that d is a rounded optimum costs its square only.
 
     Reference:
 
@@ -34,7 +34,7 @@ def closed_in_box(
     total = errors[pairs, label] + errors[pairs, rival]
     # Subtracting the logits rounds once.
     sizes = np.abs(logits[pairs, label]) + np.abs(logits[pairs, rival])
-    total = up(total + gamma(4, FLOAT64) * sizes)
+    total = up(total + gamma(4, UNIT64) * sizes)
     for ball, (head, off, _) in network.heads.items():
         g = head[rival] - head[label]
         written = off[label] + off[rival]
@@ -68,7 +68,7 @@ def _changes(
     output = found.centers[node.index][samples]
     # Of the ends, and of the outputs there.
     few = 4.0 + activation.lipschitz + activation.roundings * (1.0 + activation.lipschitz)
-    room = few * FLOAT64 * (np.abs(output) + np.abs(z) + rho)
+    room = few * UNIT64 * (np.abs(output) + np.abs(z) + rho)
     return np.minimum(low - output - room, 0.0), np.maximum(high - output + room, 0.0)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from keraslip.certify.bound.nodes import ActivationNode
 from keraslip.certify.bound.reach import ProvedBall, Reach, View, smallest
 from keraslip.certify.bound.sound_pass import SoundPass
-from keraslip.certify.norms.rounding import FLOAT64, TINY, gamma, inner, l2, times, up
+from keraslip.certify.norms.rounding import TINY, UNIT64, gamma, inner, l2, times, up
 from keraslip.certify.operators import Proved
 
 
@@ -40,7 +40,7 @@ class _Backward:
             shape = self.found.centers[ball].shape[1:]
             self.front[ball] = (head[label] - head[rival]).reshape(-1, *shape)
             # The rows' own rounding, and that of their difference.
-            size = up(written[label] + written[rival]) + gamma(2, FLOAT64) * l2(self.front[ball])
+            size = up(written[label] + written[rival]) + gamma(2, UNIT64) * l2(self.front[ball])
             rest = rest + self._times(self.found.balls[ball].views[0], size)
         best = rest + self._stop()
         while waiting := [index for index in self.front if index not in self.stopped]:
@@ -90,7 +90,7 @@ class _Backward:
         """The rounding of the product that carries coefficients back, and of the sum with those there."""
         size = operator.absolute.adjoint(np.abs(ahead)) + np.abs(self.front.get(source, 0.0))
         # Besides the products' sum: slope, coefficient times slope, a folded kernel, the sum in front.
-        lost = up(l2(size) * gamma(operator.fan_out + 6, FLOAT64), operator.fan_out)
+        lost = up(l2(size) * gamma(operator.fan_out + 6, UNIT64), operator.fan_out)
         # And where coefficients or products are too small for float64.
         vanished = operator.norm * TINY * np.sqrt(operator.outputs) + operator.vanished
         return self._times(self.found.balls[source].views[0], up(lost + vanished))

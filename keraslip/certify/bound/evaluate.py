@@ -12,7 +12,7 @@ from keraslip.certify.bound.margins import Margins, margins_of
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.norm_sources import Norms, global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
-from keraslip.certify.norms.rounding import FLOAT64, Execution, gamma, times, up
+from keraslip.certify.norms.rounding import UNIT64, Execution, gamma, times, up
 
 #: Bytes that one chunk of a pass may take, about: more is given back to the system and fetched again.
 _MEMORY = 2**26
@@ -60,14 +60,8 @@ class Evaluator:
     ) -> Evaluation:
         """Margins at epsilon.
 
-        Args:
-            x: Inputs `(n, *shape)`.
-            label: Classes, `(n,)`.
-            epsilon: Radii, `(n,)`.
-            norms: Where norms come from.
-            backwards: Whether classes that are still open get the composite bound.
-            hard: Weights 0 and 1 only, see `SoundPass`.
-            checked: Whether logits of the centers are going to be held against executed ones.
+        Classes that are still open get the composite bound if it goes `backwards`; `hard` weights are 0 and
+        1 only, see `SoundPass`; `checked` logits of the centers are going to be held against executed ones.
         """
         size = max(1, min(self.batch_size, _MEMORY // (96 * self.network.widest)))
         parts = []
@@ -106,7 +100,7 @@ def _backwards(found: SoundPass, margins: Margins, label: np.ndarray) -> Margins
         rows, classes = samples[first : first + _PAIRS], rivals[first : first + _PAIRS]
         bound = composite(found, rows, label[rows], classes)
         logits, gap = found.logits[rows, classes], margins.gap[rows, classes]
-        subtracted = gamma(2, FLOAT64) * (np.abs(logits) + np.abs(gap))
+        subtracted = gamma(2, UNIT64) * (np.abs(logits) + np.abs(gap))
         total = up(bound.rounding + subtracted)
         epsilon = found.epsilon[rows]
         better = (

@@ -6,7 +6,7 @@ import numpy as np
 
 from keraslip.certify.bound.reach import Reach, smallest
 from keraslip.certify.bound.sound_pass import SoundPass
-from keraslip.certify.norms.rounding import FLOAT64, INFLATION, gamma, scaled_squares, times, up
+from keraslip.certify.norms.rounding import INFLATION, UNIT64, gamma, scaled_squares, times, up
 
 #: Numbers in one chunk of class differences: memory stays bounded for many classes.
 _CHUNK = 2**24
@@ -67,7 +67,7 @@ def margins_of(found: SoundPass, label: np.ndarray) -> Margins:
     gap = logits[samples, label][:, None] - logits
     # Subtracting rounds once.
     rounding = found.logits_error + found.logits_error[samples, label][:, None]
-    rounding = up(rounding + gamma(2, FLOAT64) * (np.abs(logits) + np.abs(gap)))
+    rounding = up(rounding + gamma(2, UNIT64) * (np.abs(logits) + np.abs(gap)))
     gain = np.zeros_like(gap)
     for ball in found.network.heads:
         extra_gain, extra_rounding = _closed_by(found, ball, label)

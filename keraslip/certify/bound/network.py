@@ -12,7 +12,7 @@ from keraslip.activations import Activation
 from keraslip.activations.sampled import activation_problem
 from keraslip.arithmetic import float64
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
-from keraslip.certify.norms.rounding import FLOAT64, gamma, l2, up
+from keraslip.certify.norms.rounding import UNIT64, gamma, l2, up
 from keraslip.certify.operators import Proved, add, compose, prove, simplified, stack
 from keraslip.linear import Identity, LinearMap
 from keraslip.rules import UnsupportedLayerError
@@ -219,7 +219,7 @@ def _head_of(operator: Proved) -> Head:
         rows = operator.adjoint(basis).reshape(operator.outputs, -1)
         magnitude = l2(operator.absolute.adjoint(basis))
     # A coefficient of a folded kernel is a product.
-    error = up(magnitude * gamma(operator.fan_out + 4, FLOAT64), operator.fan_out)
+    error = up(magnitude * gamma(operator.fan_out + 4, UNIT64), operator.fan_out)
     if not operator.map.stores:
         # Products of small coefficients may have vanished.
         error = error + operator.vanished * (operator.row_sums.reshape(-1) > 0.0)

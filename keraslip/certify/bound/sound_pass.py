@@ -11,8 +11,8 @@ from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNo
 from keraslip.certify.bound.norm_sources import Norms, global_norms
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
 from keraslip.certify.norms.rounding import (
-    FLOAT64,
     TINY,
+    UNIT64,
     Execution,
     gamma,
     per_sample,
@@ -27,7 +27,7 @@ from keraslip.typing import Tensor
 class SoundPass:
     """Bounds a batch at one radius a sample.
 
-    Invariant, by induction over the steps: for every x' with `||x' - x|| <= epsilon`, executed with the
+    Invariant (P1), by induction over the steps: for every x' with `||x' - x|| <= epsilon`, executed with the
     given unit roundoff in any order of summation, a step's output is
     `center + sum_b L_b (z_b' - c_b) + e` with `|e| <= error` entry by entry.
 
@@ -147,7 +147,8 @@ class SoundPass:
         if node.bias is not None:
             bias = a.constant(node.bias)
             center, magnitude = center + bias, magnitude + a.abs(bias)
-        own = gamma(operator.terms + 2, FLOAT64)
+        own = gamma(operator.terms + 2, UNIT64)
+        # (P2)
         sums, products = sum_error(operator.terms, self.execution.unit, operator.one_sum)
         written = products + operator.slack
         executed = sums + written
@@ -159,6 +160,7 @@ class SoundPass:
         around = 0.0 if index is None else carried
         reached = (1.0 + executed) * up(magnitude + moved + around, operator.terms)
         self._fit(reached * operator.swell if self.execution.unit else reached)
+        # (P7)
         flushed = applied.flushes * self.execution.smallest + applied.underflows
         flushed = flushed + self._vanishing(node)
         larger = 0.5 * (magnitude + a.abs(center)) + own * magnitude
@@ -218,11 +220,11 @@ class SoundPass:
             center, magnitude = center + constant, magnitude + a.abs(constant)
         executed = gamma(count, self.execution.unit)
         moved = sum(self.box(source) for source in node.sources) if executed else 0.0
-        rounding = (executed + gamma(count, FLOAT64)) * magnitude + executed * moved
+        rounding = (executed + gamma(count, UNIT64)) * magnitude + executed * moved
         self.centers[node.index] = center
         some = a.indicator(magnitude > 0.0, magnitude)
         flushed = 4 * count * (self.execution.smallest + TINY * some)
-        fresh = (executed + gamma(count, FLOAT64)) * magnitude + flushed
+        fresh = (executed + gamma(count, UNIT64)) * magnitude + flushed
         self.fresh[node.index] = up(fresh), executed
         self._fit((1.0 + executed) * (magnitude + moved))
         self.errors[node.index] = up(error + rounding + flushed)
@@ -256,14 +258,14 @@ class SoundPass:
         size = a.abs(output) + most * (a.abs(z) + 2.0 * rho)
         self._fit(size)
         flushed = count * (1.0 + most) * max(self.execution.smallest, TINY)
-        return up((gamma(count, self.execution.unit) + gamma(count, FLOAT64)) * size + flushed)
+        return up((gamma(count, self.execution.unit) + gamma(count, UNIT64)) * size + flushed)
 
     def _weights(self, columns: Tensor) -> Tensor | None:
         """`None` for weights that are all one: nothing to mask."""
         return None if (columns == 1.0).all() else columns
 
     def _closed(self, source: Node, rows: Tensor, error: Tensor, norms: Norms) -> Reach:
-        """Radius of `diag(rows) (z' - z)`."""
+        """Radius of `diag(rows) (z' - z)` (P4)."""
         u, a = self.upwards, self.upwards.arithmetic
         none = a.zeros_like(self.epsilon)
         rounded = u.l2(u.times(rows, error))

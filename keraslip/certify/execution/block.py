@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keraslip.certify.norms.rounding import FLOAT32, LARGEST, SMALLEST, l2
+from keraslip.certify.norms.rounding import LARGEST, SMALLEST, UNIT32, l2
 
 #: Samples in a block: so many go through all stages before the next ones are read.
 SIZE = 1024
@@ -58,5 +58,5 @@ def in_float32(x: np.ndarray) -> Block:
         return Block(rounded, None, l2(x - rounded))
     # Integers, and floats of more digits than float64: each is rounded to the nearest, if at all.
     exact = x.dtype.kind in "iu" and largest < 2.0**24
-    most = 1.01 * FLOAT32 * np.abs(rounded, dtype="float64") + SMALLEST
+    most = 1.01 * UNIT32 * np.abs(rounded, dtype="float64") + SMALLEST
     return Block(rounded, None, np.zeros(len(x)) if exact else l2(most))

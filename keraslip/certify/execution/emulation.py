@@ -6,7 +6,7 @@ import numpy as np
 
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
-from keraslip.certify.norms.rounding import FLOAT32, SMALLEST, per_sample
+from keraslip.certify.norms.rounding import SMALLEST, UNIT32, per_sample
 
 #: Rounding that is added to each step, in units of roundoff: times the magnitudes it sums, and times the sum
 #: and the root of the number n of terms. NumPy may be exact where another order is not, and sums in blocks;
@@ -84,7 +84,7 @@ class _Run:
         self.size = np.abs(out)
         if self.rng is None or not node.activation.roundings:
             return np.asarray(out)
-        return np.asarray(out + FLOAT32 * self.size * self._signs(self.rng))
+        return np.asarray(out + UNIT32 * self.size * self._signs(self.rng))
 
     def linear(self, node: LinearNode) -> np.ndarray:
         (x,), operator, bias = self._read(node), node.operator, node.bias
@@ -100,8 +100,8 @@ class _Run:
             return out
         total = np.abs(out if bias is None else out - bias)
         # Coefficients that a layer computes itself differ by the slack; denormals may be flushed.
-        relative = _NOISE * (FLOAT32 + operator.slack) * self.size
-        drift = _DRIFT * FLOAT32 * np.sqrt(operator.terms) * total
+        relative = _NOISE * (UNIT32 + operator.slack) * self.size
+        drift = _DRIFT * UNIT32 * np.sqrt(operator.terms) * total
         noise = relative + drift + operator.flushes * SMALLEST + self._vanishing(node)
         return out + noise * self._signs(self.rng)
 
@@ -113,7 +113,7 @@ class _Run:
         self.size = self.size if constant is None else self.size + np.abs(constant)
         if self.rng is None:
             return out
-        return out + _NOISE * FLOAT32 * self.size * self._signs(self.rng)
+        return out + _NOISE * UNIT32 * self.size * self._signs(self.rng)
 
     def _read(self, node: Node) -> list[np.ndarray]:
         return [self.values[source.index] for source in node.sources]

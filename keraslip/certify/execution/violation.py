@@ -58,13 +58,10 @@ def violated(message: str, **example: Any) -> CertificateViolation:
 
 
 def check_folder() -> None:
-    """Raises if examples could not be saved where `KERASLIP_VIOLATIONS` says.
+    """Raises a ValueError if examples could not be saved where `KERASLIP_VIOLATIONS` says.
 
     Nothing is left behind. Without the variable there is no promise to keep: what cannot be written to the
     working folder goes among temporary files.
-
-    Raises:
-        ValueError: naming the folder.
     """
     if not os.environ.get(VARIABLE):
         return

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from keraslip.certify.norms.geometry import Convolution
-from keraslip.certify.norms.matrix import conv_matrix
+from keraslip.certify.norms.geometry import Convolution, conv_matrix
 from keraslip.certify.norms.proof import prove_each
-from keraslip.certify.norms.rounding import FLOAT64, INFLATION, gamma, mixed_bound
+from keraslip.certify.norms.rounding import INFLATION, UNIT64, gamma, mixed_bound
 from keraslip.certify.norms.scaling import exponent_of, is_finite, times_power, unscaled
 from keraslip.certify.norms.sparse import sparse_norm
 from keraslip.certify.norms.symbol import Symbol, conv_symbol
@@ -60,7 +59,7 @@ def conv_norm(conv: Convolution) -> float:
 def _torus_bound(symbol: Symbol) -> float:
     """Bound of the norm of the circular convolution, its weights scaled to one."""
     level, magnitude = largest_gram(symbol), symbol.magnitude()
-    gram_error = gamma(4 * (max(symbol.shape()) + 2), FLOAT64) * 1.01 * magnitude**2
+    gram_error = gamma(4 * (max(symbol.shape()) + 2), UNIT64) * 1.01 * magnitude**2
     bound = (math.sqrt(level + gram_error) + symbol.error()) * INFLATION
     return min(bound, _simple(symbol.weights))
 
@@ -101,7 +100,7 @@ def _raise_level(grams: np.ndarray, level: float) -> float:
 def _above(grams: np.ndarray, level: float) -> float:
     """A level just above the largest eigenvalue, with room for the shift of the proof."""
     size = grams.shape[-1]
-    room = 1e-9 + 4.0 * size * gamma(4 * (size + 2), FLOAT64)
+    room = 1e-9 + 4.0 * size * gamma(4 * (size + 2), UNIT64)
     return max(level * (1.0 + 1e-6), float(np.linalg.eigvalsh(grams).max()) * (1.0 + room))
 
 
@@ -120,7 +119,7 @@ def _upper(grams: np.ndarray) -> np.ndarray:
     """Cheap upper bounds of the largest eigenvalues: trace and row sums, whichever is smaller."""
     trace = np.trace(grams, axis1=-2, axis2=-1).real
     rows = np.abs(grams).sum(axis=-1).max(axis=-1)
-    return np.asarray(np.minimum(trace, rows) * (INFLATION + gamma(grams.shape[-1], FLOAT64)))
+    return np.asarray(np.minimum(trace, rows) * (INFLATION + gamma(grams.shape[-1], UNIT64)))
 
 
 def _simple(weights: np.ndarray) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from keraslip.certify.norms.lanczos import top_eigenvalue
 from keraslip.certify.norms.proof import prove_each
-from keraslip.certify.norms.rounding import FLOAT64, INFLATION, frobenius_bound, gamma, mixed_bound
+from keraslip.certify.norms.rounding import INFLATION, UNIT64, frobenius_bound, gamma, mixed_bound
 from keraslip.certify.norms.scaling import exponent_of, is_finite, times_power, unscaled
 
 #: Up to this size all eigenvalues are computed, so the level to prove is theirs to 1e-9.
@@ -95,7 +95,7 @@ def dense_norm(matrix: np.ndarray, tight: bool = False) -> float:
     rows, columns = magnitude.sum(axis=1).max(), magnitude.sum(axis=0).max()
     simple = mixed_bound(columns, rows, max(matrix.shape))
     # A Gram entry errs by gamma_m of the same sum of magnitudes, and || |A| ||^2 <= |A|_1 |A|_inf.
-    gram_error = gamma(flat.shape[1], FLOAT64) * simple**2 * INFLATION
+    gram_error = gamma(flat.shape[1], UNIT64) * simple**2 * INFLATION
     frobenius = frobenius_bound(float(np.trace(gram)), matrix.size)
     bound = gram_norm(gram, gram_error, TIGHT if tight else QUICK)
     return unscaled(min(bound, simple * INFLATION, frobenius * INFLATION), exponent)

@@ -1,9 +1,10 @@
-"""Where the taps of a zero-padded convolution fall."""
+"""Where the taps of a zero-padded convolution fall: on the image, on a torus, in a matrix."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from keraslip.typing import Shape
 
@@ -73,3 +74,34 @@ def torus_axis(conv: Convolution, axis: int) -> TorusAxis:
     used = reads[outputs[0] : outputs[-1] + 1][:, taps]
     length = max(size, size - int(used.min()), int(used.max()) + 1)
     return TorusAxis(taps, offset // stride, offset % stride, -(-length // stride))
+
+
+def conv_matrix(conv: Convolution) -> Any:
+    """Matrix of a convolution between flattened images: a `csr_matrix` in float64, indices sorted.
+
+    Entries are the kernel's own numbers, zeros among them stored too: rows of one pixel share a pattern.
+    """
+    kernel, image = np.asarray(conv.kernel, dtype=np.float64), conv.image
+    height, width, per_group, out_channels = kernel.shape
+    rows, columns = conv.positions(0), conv.positions(1)
+    # Axes: output row, output column, tap row, tap column.
+    rows, columns = rows[:, None, :, None], columns[None, :, None, :]
+    inside = (rows >= 0) & (rows < image[0]) & (columns >= 0) & (columns < image[1])
+    pixels = (rows * image[1] + columns).reshape(-1, height * width)
+    inside = inside.reshape(pixels.shape)
+    # Axes: output pixel, output channel, tap, input channel of the group.
+    shape = (len(pixels), out_channels, height * width, per_group)
+    stored = np.broadcast_to(inside[:, None, :, None], shape)
+    group = np.arange(out_channels) // (out_channels // conv.groups)
+    channel = (group * per_group)[:, None] + np.arange(per_group)
+    in_channels = per_group * conv.groups
+    index = (pixels * in_channels).astype(np.int32)[:, None, :, None]
+    index = index + channel.astype(np.int32)[None, :, None, :]
+    taps = kernel.reshape(height * width, per_group, out_channels).transpose(2, 0, 1)
+    counts = np.repeat(inside.sum(axis=1) * per_group, out_channels)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    data = np.broadcast_to(taps[None], shape)[stored]
+    size = (len(counts), image[0] * image[1] * in_channels)
+    matrix = sparse.csr_matrix((data, index[stored], starts), shape=size)
+    matrix.has_canonical_format = True
+    return matrix

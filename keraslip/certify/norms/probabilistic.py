@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from keraslip.certify.norms.lanczos import Operator, lanczos, largest_ritz
-from keraslip.certify.norms.rounding import FLOAT64, INFLATION
+from keraslip.certify.norms.rounding import INFLATION, UNIT64
 from keraslip.certify.norms.scaling import exponent_of, times_power, unscaled
 
 #: A start's component along the top vector is trusted down to this multiple of its rounding errors.
@@ -63,7 +63,7 @@ def probabilistic_norm(
     if size == 0:
         return 0.0
     starts = 1
-    while _component(delta, starts, size) < _TRUSTED * steps * FLOAT64 and starts < 8:
+    while _component(delta, starts, size) < _TRUSTED * steps * UNIT64 and starts < 8:
         starts += 1
     component = _component(delta, starts, size)
     draws = (rng.standard_normal(size) for _ in range(starts))
@@ -101,7 +101,7 @@ def _one_start(
 def polynomial_root(alpha: np.ndarray, beta: np.ndarray, log_value: float) -> float:
     """The t beyond all roots of the Lanczos polynomial p where `log p(t) = log_value`, or just above."""
     low = largest_ritz(alpha, beta)
-    error = _STEP_ERROR * len(alpha) * FLOAT64 * low
+    error = _STEP_ERROR * len(alpha) * UNIT64 * low
     divisors = np.append(beta[:-1], beta[-1] + error)
     high = low + error
     while not _log_polynomial(high, alpha, divisors) >= log_value:

@@ -21,7 +21,7 @@ Reference:
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky_banded, lapack
 
-from keraslip.certify.norms.rounding import FLOAT64, gamma
+from keraslip.certify.norms.rounding import UNIT64, gamma
 
 
 def shift(diagonal: np.ndarray, t: float, complex_numbers: bool = False) -> np.ndarray:
@@ -30,26 +30,21 @@ def shift(diagonal: np.ndarray, t: float, complex_numbers: bool = False) -> np.n
     Not finite where the proof cannot succeed.
     """
     size = diagonal.shape[-1]
-    error = gamma(4 * (size + 2) if complex_numbers else size + 2, FLOAT64)
+    error = gamma(4 * (size + 2) if complex_numbers else size + 2, UNIT64)
     if not error < 0.01:
         return np.full(diagonal.shape[:-1], np.inf)
     rest = np.abs(t - diagonal)
     # c > 0, so the trace of what is factored is at most that of t I - G.
     trace = rest.sum(axis=-1)
     # t - c rounds, and so does subtracting the diagonal: 2 u of at most the larger of t and rest.
-    rounding = 4.0 * FLOAT64 * np.maximum(rest.max(axis=-1), t)
+    rounding = 4.0 * UNIT64 * np.maximum(rest.max(axis=-1), t)
     return np.asarray(1.01 * error / (1.0 - error) * trace + rounding)
 
 
 def prove_each(gram: np.ndarray, t: float) -> np.ndarray:
-    """Whether `t I - G` is proved positive semidefinite, for every matrix of a batch.
+    """Whether `t I - G` is proved positive semidefinite, for every matrix of a batch; False: not proved.
 
-    Args:
-        gram: Hermitian matrices, shape `(k, n, n)`, real or complex, finite, of magnitude near one.
-        t: Level to prove.
-
-    Returns:
-        Booleans, shape `(k,)`. False means not proved.
+    Matrices `(k, n, n)` are Hermitian, real or complex, finite, and of magnitude near one.
     """
     diagonals = np.ascontiguousarray(np.diagonal(gram, axis1=-2, axis2=-1).real)
     shifts = shift(diagonals, t, np.iscomplexobj(gram))

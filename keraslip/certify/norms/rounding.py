@@ -1,19 +1,22 @@
-"""Rounding: what floating point may have added, always upwards."""
+"""Rounding: what floating point may have added, always upwards.
+
+Tags such as (P2) are those of the equations in docs/proofs.md.
+"""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-#: Unit roundoff of the executed network and of the certifier's own arithmetic.
-FLOAT32, FLOAT64 = 2.0**-24, 2.0**-53
-#: float32 flushes smaller numbers to zero, and overflows above the largest.
+#: Unit roundoff of the executed network and of the certifier's own arithmetic (P1).
+UNIT32, UNIT64 = 2.0**-24, 2.0**-53
+#: float32 flushes smaller numbers to zero (P7), and overflows above the largest.
 SMALLEST, LARGEST = 2.0**-126, (2.0 - 2.0**-23) * 2.0**127
-#: The smallest normal number of float64. A positive bound is never below it.
+#: The smallest normal number of float64. A positive bound is never below it (P9).
 TINY = 2.0**-1022
 #: Sums of squares or products between these have lost nothing that counts.
 _LOW, _HIGH = 2.0**-900, 2.0**1000
-#: Covers the rounding of the few float64 operations between two inflations.
+#: Covers the rounding of the few float64 operations between two inflations (P8).
 INFLATION = 1.0 + 1e-10
 
 
@@ -34,11 +37,11 @@ class Execution:
     @classmethod
     def of(cls, arithmetic: str) -> "Execution":
         """The execution in `"float32"`, or the ideal network (`"float64"`)."""
-        return cls(FLOAT32, SMALLEST, LARGEST) if arithmetic == "float32" else cls(0.0, 0.0)
+        return cls(UNIT32, SMALLEST, LARGEST) if arithmetic == "float32" else cls(0.0, 0.0)
 
 
 def gamma(terms: float, unit: float) -> float:
-    """`n u / (1 - n u)`, rounded up: relative error of a sum of n products in any order, FMA allowed.
+    """`n u / (1 - n u)`, rounded up: relative error of a sum of n products in any order, FMA allowed (P2).
 
     Args:
         terms: Number n of roundings on the longest path.
@@ -52,11 +55,11 @@ def gamma(terms: float, unit: float) -> float:
     - Higham, Accuracy and Stability of Numerical Algorithms, 2002, lemma 3.1.
     """
     product = terms * unit
-    return product / (1.0 - product) * (1.0 + 8.0 * FLOAT64) if product < 0.5 else math.inf
+    return product / (1.0 - product) * (1.0 + 8.0 * UNIT64) if product < 0.5 else math.inf
 
 
 def sum_error(terms: float, unit: float, one_sum: bool = True) -> tuple[float, float]:
-    """How far a computed sum of n products and a bias can be from the exact one, in any order, FMA allowed.
+    """How far a computed sum of n products and a bias can be from the exact one, in any order (P2).
 
     With P the sum of the positive and N that of the negative terms' magnitudes, no partial sum leaves
     [-N, P], and each of the n additions errs by u times its result. So the larger of P and N counts, which is
@@ -83,17 +86,17 @@ def sum_error(terms: float, unit: float, one_sum: bool = True) -> tuple[float, f
 
 
 def inflation(terms: float = 0) -> float:
-    """What a non-negative float64 sum of so many terms, in any order, and a few operations may have lost."""
-    return INFLATION + gamma(terms, FLOAT64)
+    """What a non-negative float64 sum of so many terms, in any order, and a few operations may lose (P8)."""
+    return INFLATION + gamma(terms, UNIT64)
 
 
 def up(x: np.ndarray, terms: float = 0) -> np.ndarray:
-    """A non-negative result of a few float64 operations, and a sum of at most so many terms, rounded up."""
+    """A non-negative result of a few float64 operations, and a sum of so many terms, rounded up (P8)."""
     return x * inflation(terms)
 
 
 def times(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
-    """Product of two non-negative bounds, good to one rounding: it is zero only if one of them is.
+    """Product of two non-negative bounds, good to one rounding: it is zero only if one of them is (P9).
 
     A product below float64's normal numbers would be rounded to fewer digits, or to zero, and a bound that
     is multiplied by large numbers later must not have shrunk. Zero times infinity stays NaN.
@@ -109,7 +112,7 @@ def times(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
 
 
 def raised(x: float) -> float:
-    """A bound that is no subnormal number, rounded up."""
+    """A bound that is no subnormal number, rounded up (P9)."""
     return TINY if 0.0 < x < TINY else x
 
 
@@ -157,15 +160,10 @@ def l2(x: np.ndarray) -> np.ndarray:
 
 
 def scaled_squares(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Squares of a matrix' entries, each row divided by a power of two, and these powers.
+    """Squares of a matrix' entries, each row divided by a power of two, and these powers, `(rows,)`.
 
-    No entry but zero has a square of zero, so that sums of some of the squares are upper bounds.
-
-    Args:
-        matrix: Shape `(rows, entries)`.
-
-    Returns:
-        Squares `(rows, entries)`, and powers `(rows,)` by which the roots of their sums are to be multiplied.
+    No entry but zero has a square of zero, so that sums of some of the squares are upper bounds; their roots
+    are to be multiplied by the powers.
     """
     scaled, power = _scaled(matrix)
     squares = np.square(scaled)
@@ -179,9 +177,9 @@ def per_sample(x: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 def mixed_bound(column_sum: float, row_sum: float, terms: int) -> float:
     """Bound `sqrt(|A|_1 |A|_inf)` of the norm, from computed sums of at most `terms` magnitudes."""
-    return math.sqrt(column_sum) * math.sqrt(row_sum) * (1.0 + 2.0 * gamma(terms + 4, FLOAT64))
+    return math.sqrt(column_sum) * math.sqrt(row_sum) * (1.0 + 2.0 * gamma(terms + 4, UNIT64))
 
 
 def frobenius_bound(squares: float, terms: int) -> float:
     """Frobenius norm rounded up, from the computed sum of `terms` squares."""
-    return math.sqrt(squares) * (1.0 + 2.0 * gamma(terms + 4, FLOAT64))
+    return math.sqrt(squares) * (1.0 + 2.0 * gamma(terms + 4, UNIT64))

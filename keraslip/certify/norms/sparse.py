@@ -9,7 +9,7 @@ from scipy import sparse
 from keraslip.certify.norms.dense import QUICK, TIGHT, Search, gram_norm, prove_level
 from keraslip.certify.norms.lanczos import top_eigenvalue
 from keraslip.certify.norms.proof import prove_band_below
-from keraslip.certify.norms.rounding import FLOAT64, INFLATION, frobenius_bound, gamma, mixed_bound
+from keraslip.certify.norms.rounding import INFLATION, UNIT64, frobenius_bound, gamma, mixed_bound
 from keraslip.certify.norms.scaling import exponent_of, is_finite, times_power, unscaled
 from keraslip.certify.norms.sparse_gram import find_blocks, lower_gram
 
@@ -76,7 +76,7 @@ def _norm(matrix: Any, search: Search) -> float:
         return simple
     # An entry of the Gram matrix sums at most as many products as the column has entries.
     terms = int(np.bincount(matrix.indices).max())
-    error = gamma(terms, FLOAT64) * mixed**2 * INFLATION
+    error = gamma(terms, UNIT64) * mixed**2 * INFLATION
     if store.band is None:
         return min(gram_norm(store.symmetric(), error, search), simple)
     band = store.band

@@ -17,11 +17,9 @@ _PIECES = 100_000
 
 @dataclass(frozen=True)
 class Blocks:
-    """Groups of consecutive rows that store the same columns.
+    """Groups of consecutive rows of a sorted `csr_matrix` that store the same columns.
 
-    Args:
-        matrix: `csr_matrix` with sorted indices.
-        starts: First row of each group, and the number of rows at the end.
+    They begin at `starts`, which ends with the number of rows.
     """
 
     matrix: Any

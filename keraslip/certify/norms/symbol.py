@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keraslip.certify.norms.geometry import Convolution, TorusAxis, torus_axis
-from keraslip.certify.norms.rounding import FLOAT64, INFLATION, frobenius_bound, gamma
+from keraslip.certify.norms.rounding import INFLATION, UNIT64, frobenius_bound, gamma
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Symbol:
         # The angle 2 pi k / period, k an exact integer below the period, is off by 3 roundings of at most
         # 2 pi: 19 u. Sine and cosine within 4 ulp add 12 u, so one factor errs by 32 u and the product of
         # two by 68 u. Each of two real sums of n terms adds gamma_n, together below gamma_2n.
-        return gamma(2 * len(self.weights) + 80, FLOAT64) * self.magnitude() * INFLATION
+        return gamma(2 * len(self.weights) + 80, UNIT64) * self.magnitude() * INFLATION
 
 
 def _turns(frequency: np.ndarray, shift: np.ndarray, period: int) -> np.ndarray:

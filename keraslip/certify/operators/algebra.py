@@ -6,7 +6,7 @@ from functools import cached_property, partial, reduce
 import numpy as np
 
 from keraslip.arithmetic import float64
-from keraslip.certify.norms.rounding import FLOAT64, INFLATION, TINY, inflation, raised, times, up
+from keraslip.certify.norms.rounding import INFLATION, TINY, UNIT64, inflation, raised, times, up
 from keraslip.certify.operators import fixed, kernels
 from keraslip.certify.operators.proved import (
     Proved,
@@ -32,7 +32,7 @@ from keraslip.linear.magnitudes import hypotenuse
 
 _ = fixed, kernels  # they register what the maps of keraslip.linear add
 #: Rounding of a kernel that was scaled or added in float64.
-_FOLDED = 4 * FLOAT64
+_FOLDED = 4 * UNIT64
 
 
 class Chain(Proved):

@@ -9,10 +9,10 @@ import numpy as np
 
 from keraslip.certify.norms import dense_norm
 from keraslip.certify.norms.rounding import (
-    FLOAT32,
-    FLOAT64,
     INFLATION,
     TINY,
+    UNIT32,
+    UNIT64,
     gamma,
     inflation,
     l2,
@@ -52,7 +52,7 @@ class Proved:
 
     def __init__(self, linear_map: LinearMap, slack: float | None = None) -> None:
         self.map = NUMPY.map(linear_map)
-        self.slack = linear_map.roundings * FLOAT32 if slack is None else slack
+        self.slack = linear_map.roundings * UNIT32 if slack is None else slack
 
     @cached_property
     def in_shape(self) -> Shape:
@@ -146,7 +146,7 @@ class Proved:
         with np.errstate(over="ignore", invalid="ignore"):
             rows = self.adjoint(basis).reshape(self.outputs, self.inputs)
             magnitude = self.absolute.adjoint(basis)
-            rounded = gamma(self.fan_out + 2, FLOAT64) * float(np.linalg.norm(magnitude))
+            rounded = gamma(self.fan_out + 2, UNIT64) * float(np.linalg.norm(magnitude))
         # TINY for what the weights of a block make vanish.
         error = rounded * inflation(magnitude.size) + self.vanished * self.outputs + TINY
         return rows, error

@@ -12,7 +12,7 @@ from keraslip.certify.execution import block
 from keraslip.certify.execution.attack import INSIDE, attacked
 from keraslip.certify.execution.executed import Executed
 from keraslip.certify.execution.kept_network import network_of
-from keraslip.certify.norms.rounding import FLOAT32
+from keraslip.certify.norms.rounding import UNIT32
 from keraslip.checks import check_array
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class _Terms:
 
     def linear(self, node: LinearNode) -> float:
         # Products, a bias, the coefficients' own rounding.
-        own = node.operator.terms + 4.0 + node.operator.slack / FLOAT32
+        own = node.operator.terms + 4.0 + node.operator.slack / UNIT32
         return self._before(node) + (0.0 if node.operator.copies else own)
 
     def sum(self, node: SumNode) -> float:

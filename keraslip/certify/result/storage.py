@@ -43,12 +43,9 @@ def write(
 def read(
     path: str | os.PathLike[str], names: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What `write` wrote: arrays by name, what `meta` says, and `counterexamples`.
+    """What `write` wrote: arrays by name, all of one length, what `meta` says, and `counterexamples`.
 
-    Args:
-        path: The file.
-        names: Arrays to read, all of one length.
-        optional: Those among them that may be missing: `None` stands for them.
+    `None` stands for optional arrays that are missing.
 
     Raises:
         ValueError: if the file is none of certificates, or of a newer format.

@@ -18,12 +18,7 @@ SHARE, AT_LEAST = 0.01, 32
 class Alarm:
     """Attacks some certificates of every block, chosen by a seed that nobody knows beforehand.
 
-    Args:
-        model: The model.
-        executed: Runs it.
-        evaluate: Bounds its execution in float32.
-        rng: Chooses the samples.
-        exact: Whether the certificates are about the ideal network, which float32 may round across a tie.
+    Certificates that are `exact` are about the ideal network, which float32 may round across a tie.
     """
 
     def __init__(

@@ -29,16 +29,9 @@ from keraslip.certify.run.settings import Settings
 
 
 class Cascade:
-    """Certifies blocks of samples of one model.
+    """Certifies blocks of samples of one model; `rng` chooses what the alarm attacks.
 
-    Args:
-        model: A `LocalLipschitzModel`.
-        network: Its steps.
-        settings: How to certify.
-        rng: Chooses what the alarm attacks.
-        report: Told of the progress.
-        one: Local norm of one sample; the proved one by default.
-        executor: Works on several samples at once.
+    Local norms of one sample are the proved ones by default; an executor works on several samples at once.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from keraslip.certify.execution.precision import check_precision
 from keraslip.certify.execution.violation import check_folder
 from keraslip.certify.result.certificates import Certificates
 from keraslip.certify.run.cascade import Cascade
-from keraslip.certify.run.inputs import Radii, blocks, empty
+from keraslip.certify.run.inputs import blocks, empty, with_radii
 from keraslip.certify.run.progress import progress
 from keraslip.certify.run.resume import Before
 from keraslip.certify.run.settings import Settings
@@ -49,7 +49,7 @@ def certify(
         rng = np.random.default_rng(seed)
         details = _details(settings, digest, seed)
         before = Before(resume, settings, details)
-        radii = Radii(epsilon, count)
+        parts = with_radii(stream, epsilon, count)
         done: list[Certificates] = []
         executor = pool if settings.threads > 1 else None
         # Two stages, and the radius search.
@@ -57,8 +57,7 @@ def certify(
         cascade = Cascade(model, network, settings, rng, report, norm, executor)
         check_probes(model, network, cascade.executed)
         try:
-            for part in stream:
-                asked = radii.next(len(part.x))
+            for part, asked in parts:
                 known = before.certificates(part.digest(asked), len(part.x))
                 # The result is listed before it is filled: Ctrl-C keeps what it holds by then.
                 if known is None:
@@ -66,7 +65,6 @@ def certify(
                 else:
                     done.append(known)
                     report("resumed", len(known))
-            radii.end()
         except KeyboardInterrupt:
             if not done:
                 raise

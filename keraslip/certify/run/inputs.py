@@ -72,35 +72,29 @@ def empty() -> ValueError:
     return ValueError("The data set is empty: there was no sample. Received: no batch")
 
 
-class Radii:
-    """Radii of the samples of a stream, block by block.
-
-    Args:
-        epsilon: One for all samples, `()`, or one for each, `(n,)`.
-        count: Number of samples, if it is known.
+def with_radii(
+    stream: Iterator[Block], epsilon: np.ndarray, count: int | None
+) -> Iterator[tuple[Block, np.ndarray]]:
+    """Blocks with the radii of their samples: one for all, `()`, or one for each, `(n,)`.
 
     Raises:
-        ValueError: if there are more or fewer radii than samples.
+        ValueError: if there are more or fewer radii than samples; at once, if their number is known.
     """
+    if epsilon.ndim and count is not None and len(epsilon) != count:
+        raise wrong_count(epsilon)
+    return _paired(stream, epsilon)
 
-    def __init__(self, epsilon: np.ndarray, count: int | None) -> None:
-        self._epsilon, self._first = epsilon, 0
-        if epsilon.ndim and count is not None and len(epsilon) != count:
-            raise wrong_count(self._epsilon)
 
-    def next(self, size: int) -> np.ndarray:
-        """Radii of the next samples, `(size,)`, float64."""
-        if self._epsilon.ndim == 0:
-            return np.full(size, float(self._epsilon))
-        first, self._first = self._first, self._first + size
-        if self._first > len(self._epsilon):
-            raise wrong_count(self._epsilon)
-        return self._epsilon[first : self._first]
-
-    def end(self) -> None:
-        """Raises if radii are left."""
-        if self._epsilon.ndim and self._first != len(self._epsilon):
-            raise wrong_count(self._epsilon)
+def _paired(stream: Iterator[Block], epsilon: np.ndarray) -> Iterator[tuple[Block, np.ndarray]]:
+    first = 0
+    for block in stream:
+        rows = slice(first, first := first + len(block.x))
+        radii = epsilon[rows] if epsilon.ndim else np.full(len(block.x), float(epsilon))
+        if len(radii) < len(block.x):
+            raise wrong_count(epsilon)
+        yield block, radii
+    if epsilon.ndim and first != len(epsilon):
+        raise wrong_count(epsilon)
 
 
 def _block(x: Any, y: Any, shape: tuple[int, ...], classes: int) -> Block:

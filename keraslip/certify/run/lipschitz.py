@@ -10,7 +10,7 @@ from keraslip.certify.bound.norm_sources import LocalNorms
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.norms.rounding import Execution
 from keraslip.certify.run.certifier import one_norm
-from keraslip.certify.run.inputs import Radii, all_samples, blocks, empty
+from keraslip.certify.run.inputs import all_samples, blocks, empty, with_radii
 from keraslip.certify.run.settings import Settings
 
 
@@ -34,14 +34,12 @@ def local_lipschitz(
     one = one_norm(network, settings, np.random.default_rng(secrets.randbits(64)), 1)
     shape = tuple(model.inputs[0].shape[1:])
     stream, count = blocks(x, None, settings.batch_size, shape, network.classes, steps, model)
-    radii = Radii(epsilon, count)
     evaluate = Evaluator(network, Execution.of("float64"), batch_size)
     norms, parts = LocalNorms(False, one), []
-    for block in stream:
-        around = block.radii(radii.next(len(block.x)))
+    for block, radii in with_radii(stream, epsilon, count):
+        around = block.radii(radii)
         label = np.zeros(len(block.x), dtype="int64")
         parts.append(evaluate(block.x, label, around, norms, hard=True).lipschitz)
     if not parts:
         raise empty()
-    radii.end()
     return np.concatenate(parts)

@@ -101,7 +101,7 @@ def share_of_false_proofs() -> float:
 
 def test_the_shift_of_the_arithmetic_that_is_used(coarse, monkeypatch):
     assert share_of_false_proofs() > 0.05  # float64's shift is too small for float32
-    monkeypatch.setattr(proof, "FLOAT64", 2.0**-24)
+    monkeypatch.setattr(proof, "UNIT64", 2.0**-24)
     assert share_of_false_proofs() == 0.0
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from keraslip.certify.norms.rounding import FLOAT64, gamma
+from keraslip.certify.norms.rounding import UNIT64, gamma
 from keraslip.certify.norms.scaling import times_power, unscaled
 
 pytestmark = pytest.mark.any_backend("norms of NumPy arrays")
@@ -13,13 +13,13 @@ pytestmark = pytest.mark.any_backend("norms of NumPy arrays")
 
 @pytest.mark.parametrize("terms", [1, 2, 3, 100, 12345, 10**9, 10**15])
 def test_gamma_is_rounded_up(terms):
-    product = Fraction(terms) * Fraction(FLOAT64)
+    product = Fraction(terms) * Fraction(UNIT64)
     exact = product / (1 - product)
-    assert exact <= Fraction(gamma(terms, FLOAT64)) <= exact * (1 + Fraction(1, 10**14))
+    assert exact <= Fraction(gamma(terms, UNIT64)) <= exact * (1 + Fraction(1, 10**14))
 
 
 def test_gamma_ends_where_the_model_does():
-    assert gamma(2.0**53, FLOAT64) == np.inf
+    assert gamma(2.0**53, UNIT64) == np.inf
 
 
 @pytest.mark.parametrize("exponent", [-1074, -1000, -3, 0, 7, 999, 1023])
