@@ -17,8 +17,6 @@ _FULL = ("highest", "float32", "f32_f32_f32", "f64_f64_f64")
 def input_gradient(
     model: keras.Model, objective: Callable[..., Any]
 ) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """See `keraslip.backend.input_gradient`."""
-
     def total(x: jax.Array, weights: tuple, args: tuple) -> tuple[jax.Array, jax.Array]:
         logits, _ = model.stateless_call(*weights, packed(model, x), training=False)
         values = objective(unpacked(logits), *args)
@@ -39,8 +37,6 @@ def input_gradient(
 def compiled(
     model: keras.Model, function: Callable[..., list[Any]]
 ) -> Callable[..., list[np.ndarray]]:
-    """See `keraslip.backend.compiled`."""
-
     @jax.jit
     def step(weights: list[jax.Array], args: tuple) -> list[jax.Array]:
         mapping = list(zip(model.variables, weights, strict=True))
@@ -69,13 +65,11 @@ def _shared_out(x: Any) -> Any:
 
 
 def ways_to_run() -> dict[str, Callable[..., Any]]:
-    """See `keraslip.backend.ways_to_run`."""
     # A function that is not compiled runs the same primitives.
     return {"compiled": compiled}
 
 
 def reduced_precision() -> str | None:
-    """See `keraslip.backend.reduced_precision`."""
     # In force in this thread: set for all, or by `with jax.default_matmul_precision(...)`.
     precision = str(jax.config.jax_default_matmul_precision or "default").lower()
     full = precision in _FULL
@@ -92,5 +86,4 @@ def reduced_precision() -> str | None:
 
 
 def place_among_processes() -> tuple[int, int]:
-    """See `keraslip.backend.place_among_processes`."""
     return jax.process_index(), jax.process_count()

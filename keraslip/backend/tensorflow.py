@@ -24,8 +24,6 @@ _VARIABLES = {
 def input_gradient(
     model: keras.Model, objective: Callable[..., Any]
 ) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """See `keraslip.backend.input_gradient`."""
-
     @tf.function(autograph=False)
     def step(x: tf.Tensor, *args: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -44,7 +42,6 @@ def input_gradient(
 def compiled(
     model: keras.Model, function: Callable[..., list[Any]]
 ) -> Callable[..., list[np.ndarray]]:
-    """See `keraslip.backend.compiled`."""
     step = tf.function(function, autograph=False, reduce_retracing=True)
 
     def call(*args: np.ndarray) -> list[np.ndarray]:
@@ -54,7 +51,6 @@ def compiled(
 
 
 def ways_to_run() -> dict[str, Callable[..., Any]]:
-    """See `keraslip.backend.ways_to_run`."""
     # The optimizer of graphs rewrites what is compiled, sometimes to something else.
     return {"compiled": compiled, "eager": _eager}
 
@@ -69,7 +65,6 @@ def _eager(
 
 
 def reduced_precision() -> str | None:
-    """See `keraslip.backend.reduced_precision`."""
     if tf.config.list_physical_devices("GPU"):
         if tf.config.experimental.tensor_float_32_execution_enabled():
             return (
@@ -94,7 +89,6 @@ def _graph_options() -> list[str]:
 
 
 def place_among_processes() -> tuple[int, int]:
-    """See `keraslip.backend.place_among_processes`."""
     cluster = tf.distribute.get_strategy().cluster_resolver
     if cluster is None or cluster.task_id is None:
         return 0, 1

@@ -35,8 +35,6 @@ _PRECISIONS = (
 def input_gradient(
     model: keras.Model, objective: Callable[..., Any]
 ) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """See `keraslip.backend.input_gradient`."""
-
     def call(x: np.ndarray, *args: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         tensors = [keras.ops.convert_to_tensor(a) for a in args]
         with torch.enable_grad():
@@ -52,8 +50,6 @@ def input_gradient(
 def compiled(
     model: keras.Model, function: Callable[..., list[Any]]
 ) -> Callable[..., list[np.ndarray]]:
-    """See `keraslip.backend.compiled`."""
-
     def call(*args: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():
             outputs = function(*(keras.ops.convert_to_tensor(a) for a in args))
@@ -63,12 +59,10 @@ def compiled(
 
 
 def ways_to_run() -> dict[str, Callable[..., Any]]:
-    """See `keraslip.backend.ways_to_run`."""
     return {"eager": compiled}
 
 
 def reduced_precision() -> str | None:
-    """See `keraslip.backend.reduced_precision`."""
     for device in _DEVICES:
         if torch.is_autocast_enabled(device):
             return (
@@ -123,7 +117,6 @@ def _old_switches() -> Iterator[tuple[str, bool, str]]:
 
 
 def place_among_processes() -> tuple[int, int]:
-    """See `keraslip.backend.place_among_processes`."""
     group = torch.distributed
     if group.is_available() and group.is_initialized():
         return group.get_rank(), group.get_world_size()

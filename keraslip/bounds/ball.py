@@ -18,23 +18,18 @@ class Ball:
 
     `||z(x') - center||_2 <= epsilon * gain`, `z_i(x') = center_i` wherever `varying_i` is 0, and `z(x')`
     lies in the box where that is known.
-
-    Args:
-        center: The exact activation at the clean input, `(batch, *shape)`.
-        gain: Radius divided by epsilon, `(batch,)` or `(1,)`: the local Lipschitz bound up to here.
-        varying: 1.0 where a unit may change, else 0.0; `(batch, *shape)`, or `None` for all ones.
-        box: Gives the smallest and largest value of each unit; a function, for few passes need it, or
-            `None`.
-        global_gain: As `gain`, with global norms; only the paper's mode needs it.
-        source: Name of the place where it was closed.
     """
 
-    center: Tensor
+    center: Tensor  #: The exact activation at the clean input, `(batch, *shape)`.
+    #: Radius divided by epsilon, `(batch,)` or `(1,)`: the local Lipschitz bound up to here.
     gain: Tensor
+    #: 1.0 where a unit may change, else 0.0; `(batch, *shape)`, or `None` for all ones.
     varying: Tensor | None = None
+    #: Gives the smallest and largest value of each unit; a function, for few passes need it, or `None`.
     box: Callable[[], tuple[Tensor, Tensor]] | None = None
+    #: As `gain`, with global norms; only the paper's mode needs it.
     global_gain: Tensor | None = None
-    source: str = ""
+    source: str = ""  #: Name of the place where it was closed.
 
     def moved_to(self, center: Tensor) -> "Ball":
         """The ball after a constant was added: its box moves along."""
@@ -89,16 +84,12 @@ class AffineForm:
 
     This is the state that travels through the network. A linear layer only composes its map; the next
     activation closes the form, so that `x + conv(x)` is bounded as the one map it is.
-
-    Args:
-        center: The exact activation at the clean input, `(batch, *shape)`.
-        terms: Pairs of a ball and the pending map from it; no ball occurs twice.
-        layers: Names of the layers that the pending maps come from.
     """
 
-    center: Tensor
+    center: Tensor  #: The exact activation at the clean input, `(batch, *shape)`.
+    #: Pairs of a ball and the pending map from it; no ball occurs twice.
     terms: tuple[tuple[Ball, LinearMap], ...]
-    layers: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()  #: Names of the layers that the pending maps come from.
     #: Whether no two terms move one entry: lengths then add up as those of perpendicular vectors.
     disjoint: bool = False
     #: Tells forms from constants among the arguments of an operation.

@@ -36,6 +36,7 @@ def attack(
     from keraslip.cli.run_folder import as_json
     from keraslip.cli.subject import Subject
     from keraslip.cli.tables import percent
+    from keraslip.cli.wording import stopped_with
     from keraslip.files import write_text
 
     console = Console()
@@ -48,19 +49,11 @@ def attack(
         raise ValueError(f"--picture draws images; {subject.dataset} holds none. Leave it out.")
     console.print(str(subject), soft_wrap=True)
     say_attack(console, len(subject.x), steps, restarts)
-    options: dict[str, Any] = {
-        "steps": steps,
-        "restarts": restarts,
-        "seed": seed,
-        "batch_size": batch_size,
-        "input_range": subject.input_range,
-    }
+    options: Any = {"steps": steps, "restarts": restarts, "seed": seed, "batch_size": batch_size}
+    options["input_range"] = subject.input_range
     ball = subject.model, subject.x, subject.y, subject.epsilon
-    try:
+    with stopped_with(console, "Stopped; nothing was written."):
         points = pgd_l2(*ball, verbose=console.is_terminal, **options)
-    except KeyboardInterrupt:
-        console.print("\nStopped; nothing was written.")
-        raise SystemExit(130) from None
     result, predicted, fooled = _outcome(subject, points, options)
     console.print(
         f"accuracy {percent(result['clean_accuracy'])} % clean, "

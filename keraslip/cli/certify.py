@@ -66,6 +66,7 @@ def certify(
     from keraslip.certify.run.settings import Settings
     from keraslip.cli.saved import model_file
     from keraslip.cli.subject import Subject
+    from keraslip.cli.wording import stopped_with
 
     console = Console()
     settings = Settings(guarantee, arithmetic, effort, conv, radius, delta, workers, batch_size)
@@ -77,11 +78,8 @@ def certify(
     before = _before(out, subject) if resume else None
     console.print(str(subject), soft_wrap=True)
     ball = subject.x, subject.y, subject.epsilon
-    try:
+    with stopped_with(console, "Stopped before there was anything to save."):
         found = subject.model.certify(*ball, verbose=True, resume=before, **vars(settings))
-    except KeyboardInterrupt:
-        console.print("\nStopped before there was anything to save.")
-        raise SystemExit(130) from None
     _save(found, subject, out, console)
     if evidence:
         # A second time: a network too large for the checker costs no certificates.

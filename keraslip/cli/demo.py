@@ -22,6 +22,7 @@ def demo(
     from keraslip.cli.data import load_data
     from keraslip.cli.run_folder import MODEL, RunFolder
     from keraslip.cli.warned import training_warnings
+    from keraslip.cli.wording import stopped_with
 
     started, console = time.perf_counter(), Console()
     given = {"application": "digits_2c2f", "seed": seed, "epochs": epochs}
@@ -32,14 +33,9 @@ def demo(
     model = training.begin(settings, data)
     folder.create(overwrite, resumable=False)
     console.print(f"{data}; epsilon {settings.epsilon}, seed {seed}")
-    try:
-        with training_warnings(console, _advice(settings)):
-            model, seconds = training.train(settings, data, folder, console, False, model=model)
-    except KeyboardInterrupt:
-        console.print(
-            "\nStopped before the end; begin again with the same command and --overwrite."
-        )
-        raise SystemExit(130) from None
+    words = "Stopped before the end; begin again with the same command and --overwrite."
+    with stopped_with(console, words), training_warnings(console, _advice(settings)):
+        model, seconds = training.train(settings, data, folder, console, False, model=model)
     folder.save_model(MODEL, model)
     more = {"epochs": settings.epochs, "seconds_trained": seconds}
     report_files.write_report(model, data, folder, seed, console, more=more)

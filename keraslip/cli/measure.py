@@ -31,19 +31,12 @@ REACH, POINTS = 2.0, 41
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured on the first test images.
+    """What was measured on the first test images."""
 
-    Args:
-        report: The content of report.json; accuracies are fractions.
-        certificates: At the compiled epsilon, `n` of them.
-        radii: The first of them, with their certified radius.
-        predictions: Predicted classes, `(n,)`.
-    """
-
-    report: dict[str, Any]
-    certificates: Certificates
-    radii: Certificates
-    predictions: np.ndarray
+    report: dict[str, Any]  #: The content of report.json; accuracies are fractions.
+    certificates: Certificates  #: At the compiled epsilon, `n` of them.
+    radii: Certificates  #: The first of them, with their certified radius.
+    predictions: np.ndarray  #: Predicted classes, `(n,)`.
 
 
 def measure(

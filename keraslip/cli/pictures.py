@@ -8,11 +8,10 @@ from rich.console import Console
 
 from keraslip import plots
 from keraslip.cli.measure import BATCH, ITERATIONS, POINTS, Measured, curve_epsilons, withstand
-from keraslip.cli.run_folder import RunFolder
+from keraslip.cli.run_folder import PICTURES, RunFolder
 from keraslip.datasets import Dataset
 from keraslip.progress import stages
 
-PICTURES = ("curve.png", "images.png", "training.png")
 SHOWN = 32
 #: Every tenth point is attacked, and bounded globally: these cost a pass each.
 MEASURED = slice(None, None, 10)

@@ -68,15 +68,11 @@ def _measure(
     from keraslip.cli.data import load_data
     from keraslip.cli.output import check_folder
     from keraslip.cli.report_files import write_report
-    from keraslip.cli.run_folder import CONFIG, RunFolder
+    from keraslip.cli.run_folder import RunFolder
     from keraslip.cli.saved import load_bounded
 
     folder = RunFolder(path)
-    settings = folder.read_json(CONFIG) if path.is_dir() else None
-    if settings is None:
-        raise FileNotFoundError(
-            f"{path} holds no run: a folder of keraslip train or demo, with {CONFIG}, is needed."
-        )
+    settings = folder.settings()
     check_folder(path, "RUN")
     model = load_bounded(path)
     data = load_data(settings["dataset"], data_dir)

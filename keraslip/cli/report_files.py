@@ -10,10 +10,10 @@ from rich.console import Console
 from keraslip.certify.result.table import as_text, build_table
 from keraslip.cli.measure import measure
 from keraslip.cli.page import load_runs, page
-from keraslip.cli.pictures import PICTURES, draw
-from keraslip.cli.run_folder import CERTIFICATES, PAGE, RunFolder, as_json
+from keraslip.cli.pictures import draw
+from keraslip.cli.run_folder import CERTIFICATES, PAGE, PICTURES, RunFolder, as_json
 from keraslip.cli.tables import accuracy_table, layer_table
-from keraslip.cli.wording import command
+from keraslip.cli.wording import command, stopped_with
 from keraslip.datasets import Dataset
 from keraslip.files import write_text
 
@@ -33,16 +33,10 @@ def write_report(
 
     Report.json gets what is in `more`; after Ctrl-C the process ends with status 130.
     """
-    try:
+    again = command("report", folder.path, data_dir=data_dir)
+    with stopped_with(console, f"Stopped. The model is saved; make its report with: {again}"):
         found = measure(model, data, seed, attack_samples, certify_samples, console)
         draw(model, data, folder, found, seed, console)
-    except KeyboardInterrupt:
-        console.print(
-            "\nStopped. The model is saved; make its report with: "
-            + command("report", folder.path, data_dir=data_dir),
-            soft_wrap=True,
-        )
-        raise SystemExit(130) from None
     report = found.report | (more or {})
     tables = accuracy_table(report), build_table(found.certificates), layer_table(report)
     found.certificates.save(folder.path / CERTIFICATES)

@@ -19,15 +19,8 @@ CERTIFICATES = "certificates.npz"
 #: What keraslip.callbacks.LipschitzMonitor writes.
 MONITOR, EVENTS = "monitor.csv", "lipschitz/events.out.tfevents.*.keraslip"
 PAGE = "report.html"
-REPORT = (
-    "report.json",
-    "report.md",
-    PAGE,
-    CERTIFICATES,
-    "curve.png",
-    "images.png",
-    "training.png",
-)
+PICTURES = ("curve.png", "images.png", "training.png")
+REPORT = ("report.json", "report.md", PAGE, CERTIFICATES, *PICTURES)
 
 
 def as_json(content: Any) -> str:
@@ -77,6 +70,26 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         for events in self.path.glob(EVENTS):
             events.unlink()
+
+    def settings(self) -> dict[str, Any]:
+        """The content of config.json.
+
+        Raises:
+            FileNotFoundError: if the folder holds no run.
+        """
+        found = self.read_table(CONFIG) if self.path.is_dir() else None
+        if found is None:
+            raise FileNotFoundError(
+                f"{self.path} holds no run: a folder of keraslip train or demo, with {CONFIG}, is needed."
+            )
+        return found
+
+    def read_table(self, name: str) -> dict[str, Any] | None:
+        """A JSON file of settings or results, `None` if it is not there."""
+        content = self.read_json(name)
+        if content is not None and not isinstance(content, dict):
+            raise ValueError(f"{self.path / name} is damaged: it holds no settings or results.")
+        return content
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes a JSON file in one go."""

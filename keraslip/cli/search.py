@@ -107,14 +107,12 @@ def search(
                 callbacks=[bar],
                 verbose=0,
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
         bar.stop()
         _stopped(tuner, go_on, console)
-        raise SystemExit(130) from None
-    except RuntimeError as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise SystemExit(130) from None
         # keras-tuner gives up after three failures in a row.
-        bar.stop()
-        _stopped(tuner, go_on, console)
         console.print(f"[bold red]The search was given up:[/] {str(error).splitlines()[0]}")
         raise SystemExit(1) from None
     finally:

@@ -55,7 +55,7 @@ def train(
     from keraslip.cli.data import check_parts, load_data
     from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.warned import training_warnings
-    from keraslip.cli.wording import command
+    from keraslip.cli.wording import command, stopped_with
 
     console, folder = Console(), RunFolder(out)
     stored = _stored(folder, overwrite) if resume else None
@@ -69,19 +69,11 @@ def train(
         model = training.begin(settings, data)
         folder.create(overwrite)
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
-    try:
-        with training_warnings(console, training.advice(settings)):
-            _, seconds = training.train(
-                settings, data, folder, console, callbacks=watch, model=model
-            )
-    except KeyboardInterrupt:
-        watching = ["--monitor"] * monitor + ["--tensorboard"] * tensorboard
-        console.print(
-            "\nStopped. The epochs that were finished are kept; go on with: "
-            + command("train", "--out", out, "--resume", *watching, data_dir=data_dir),
-            soft_wrap=True,
-        )
-        raise SystemExit(130) from None
+    watching = ["--monitor"] * monitor + ["--tensorboard"] * tensorboard
+    go_on = command("train", "--out", out, "--resume", *watching, data_dir=data_dir)
+    words = f"Stopped. The epochs that were finished are kept; go on with: {go_on}"
+    with stopped_with(console, words), training_warnings(console, training.advice(settings)):
+        _, seconds = training.train(settings, data, folder, console, callbacks=watch, model=model)
     # The best by VALIDATION certified accuracy; the test data decide nothing.
     best = keras.models.load_model(folder.path / BEST)
     more = {"epochs": settings.epochs, "seconds_trained": seconds}

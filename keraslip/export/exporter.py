@@ -1,6 +1,7 @@
 """Exports a model: in this process on TensorFlow, else in a TensorFlow process; checked before it is kept."""
 
 import importlib.util
+import json
 import os
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from keraslip.certify.execution.probe_inputs import probes
 from keraslip.certify.norms.rounding import UNIT32, l2
 from keraslip.certify.run.progress import prove_norms
 from keraslip.export.elsewhere import write_elsewhere
-from keraslip.export.working_folder import check_free, leftovers, put, working_folder
+from keraslip.export.working_folder import CARD, check_free, leftovers, put, working_folder
 from keraslip.progress import stages
 from keraslip.version import __version__
 
@@ -116,9 +117,14 @@ def write(
     The writers' versions are added to what it says of itself.
     """
     # Imported here: both need TensorFlow.
-    writer = import_module(f"keraslip.export.{'onnx' if format == 'onnx' else 'saved_model'}")
+    saved_model = import_module("keraslip.export.saved_model")
+    writer = import_module("keraslip.export.onnx") if format == "onnx" else saved_model
     versions = {name: import_module(name).__version__ for name in _NEEDED[format]}
-    writer.write(model, artefact, {**metadata, "versions": metadata["versions"] | versions})
+    metadata = {**metadata, "versions": metadata["versions"] | versions}
+    served = saved_model.ServedModel(model, metadata)
+    writer.write(served, artefact, metadata)
+    (artefact / CARD).write_text(json.dumps(metadata, indent=2) + "\n")
+    served.test.save(artefact)
     found: dict[str, np.ndarray] = writer.answers(artefact, probes, epsilon)
     return found
 

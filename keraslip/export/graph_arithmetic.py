@@ -42,7 +42,6 @@ class Graph(GraphWindows):
         self._known: dict[tuple[Any, bytes], tf.Variable] = {}
 
     def constant(self, array: np.ndarray) -> Tensor:
-        """See `Arithmetic.constant`."""
         array = np.asarray(array, "float64")
         # By content: a graph that is traced again makes some arrays anew, and may create no variable then.
         key = array.shape, hashlib.sha256(array.tobytes()).digest()
@@ -53,11 +52,9 @@ class Graph(GraphWindows):
         return self._known[key].read_value()
 
     def relu(self, x: Tensor) -> Tensor:
-        """See `Arithmetic.relu`."""
         return tf.maximum(x, 0.0)
 
     def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """See `Arithmetic.where`."""
         return tf.where(condition, _number(a), _number(b))
 
     def divide(self, a: Tensor, b: Tensor) -> Tensor:
@@ -65,27 +62,21 @@ class Graph(GraphWindows):
         return a / tf.where(b == 0.0, tf.ones_like(b), b)
 
     def indicator(self, condition: Tensor, like: Tensor) -> Tensor:
-        """See `Arithmetic.indicator`."""
         return tf.cast(condition, like.dtype)
 
     def ones(self, shape: Sequence[int]) -> Tensor:
-        """See `Arithmetic.ones`."""
         return tf.ones(shape, dtype=tf.float64)
 
     def flip(self, x: Tensor, axis: Any) -> Tensor:
-        """See `Arithmetic.flip`."""
         return tf.reverse(x, axis if isinstance(axis, list | tuple) else [axis])
 
     def take(self, x: Tensor, places: Any, axis: int) -> Tensor:
-        """See `Arithmetic.take`."""
         return tf.gather(x, places, axis=axis)
 
     def eye(self, size: int) -> Tensor:
-        """See `Arithmetic.eye`."""
         return tf.eye(size, dtype=tf.float64)
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        """See `Arithmetic.matmul`."""
         return tf.tensordot(a, b, 1) if len(b.shape) == 2 else tf.matmul(a, b)
 
 

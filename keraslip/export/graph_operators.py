@@ -67,7 +67,6 @@ class InGraph:
         return self._map.absolute()
 
     def row_norms(self, columns: Tensor | None = None) -> Tensor:
-        """See `Proved.row_norms`."""
         return self._operator.row_norms_in(self._upwards, columns)
 
     @property
@@ -77,5 +76,4 @@ class InGraph:
 
     @property
     def underflows(self) -> float:
-        """See `Proved.underflows`."""
         return 2.0 * TINY * self.flushes

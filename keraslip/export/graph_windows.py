@@ -15,13 +15,11 @@ class GraphWindows:
     """What a graph's arithmetic knows of windows."""
 
     def conv_kernel(self, kernel: Tensor, geometry: ConvGeometry, channels: int) -> Tensor:
-        """See `Arithmetic.conv_kernel`."""
         return kernel
 
     adjoint_kernel = conv_kernel
 
     def conv(self, x: Tensor, kernel: Tensor, geometry: ConvGeometry) -> Tensor:
-        """See `Arithmetic.conv`."""
         image, size = tuple(x.shape[1:3]), tuple(kernel.shape)
         sides = geometry.padded(image, size)
         padded = tf.pad(x, [[0, 0], *map(list, sides), [0, 0]])

@@ -14,8 +14,8 @@ from keraslip.export.self_test import FILE, ratio
 _OPSET = 17
 
 
-def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
-    """Writes a folder: `serve.onnx`, `certify.onnx`, `keraslip.json` and `self_test.npz`.
+def write(served: ServedModel, path: Path, metadata: dict[str, Any]) -> None:
+    """Writes a folder with `serve.onnx` and `certify.onnx`.
 
     The radii that `certify.onnx` takes have the shape `(batch,)`.
 
@@ -24,9 +24,7 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
     """
     import tf2onnx
 
-    served = ServedModel(model, metadata)
-    shape = (None, *model.inputs[0].shape[1:])
-    x = tf.TensorSpec(shape, tf.float32, name="x")
+    model, x = served.model, tf.TensorSpec(served.shape, tf.float32, name="x")
     epsilon = tf.TensorSpec((None,), tf.float32, name="epsilon")
 
     @tf.function(input_signature=[x], autograph=False)
@@ -53,8 +51,6 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
         _name_outputs(converted, sorted(function.get_concrete_function().structured_outputs))
         converted.metadata_props.add(key="keraslip", value=json.dumps(metadata))
         (path / f"{name}.onnx").write_bytes(converted.SerializeToString())
-    (path / "keraslip.json").write_text(json.dumps(metadata, indent=2) + "\n")
-    served.test.save(path)
 
 
 def _name_outputs(converted: Any, names: list[str]) -> None:

@@ -67,9 +67,8 @@ class ServedModel(tf.Module):
         return {"passed": ratio <= limit, "ratio": ratio}
 
 
-def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
-    """Writes the SavedModel, and what it says of itself to `keraslip.json` in its folder."""
-    served = ServedModel(model, metadata)
+def write(served: ServedModel, path: Path, metadata: dict[str, Any]) -> None:
+    """Writes the SavedModel, which knows its metadata."""
     # Traced before it is saved, so that every constant is known by then.
     certify = served.certify.get_concrete_function()
     served.constants = served.graph.constants.stored
@@ -86,8 +85,6 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
         "self_test": served.tested,
     }
     tf.saved_model.save(served, str(path), signatures=signatures)
-    (path / "keraslip.json").write_text(json.dumps(metadata, indent=2) + "\n")
-    served.test.save(path)
 
 
 def answers(path: Path, x: Any, epsilon: float) -> dict[str, Any]:

@@ -20,17 +20,11 @@ _SAMPLES = 8
 
 @dataclass(frozen=True, eq=False)
 class SelfTest:
-    """Inputs and their logits.
+    """Inputs and their logits."""
 
-    Args:
-        x: Dense random inputs `(n, *shape)`, float32.
-        emulation: Their logits, and what float32 makes of them.
-        share: Part of the error that float32 may make at worst which no real one exceeds.
-    """
-
-    x: np.ndarray
-    emulation: Emulation
-    share: float
+    x: np.ndarray  #: Dense random inputs `(n, *shape)`, float32.
+    emulation: Emulation  #: Their logits, and what float32 makes of them.
+    share: float  #: Part of the error that float32 may make at worst which no real one exceeds.
 
     @classmethod
     def of(cls, model: Any, network: Network) -> "SelfTest":

@@ -16,18 +16,12 @@ class Labels:
 
     Where what was given is no label, a class that is not predicted stands for it: whoever counts it, counts
     an error.
-
-    Args:
-        index: Classes, `(batch,)`.
-        one_hot: The same as rows, `(batch, classes)`, float32.
-        valid: Whether that is what was given, `(batch,)`.
-        given: The labels in the form that they were given in.
     """
 
-    index: Tensor
-    one_hot: Tensor
-    valid: Tensor
-    given: Tensor
+    index: Tensor  #: Classes, `(batch,)`.
+    one_hot: Tensor  #: The same as rows, `(batch, classes)`, float32.
+    valid: Tensor  #: Whether that is what was given, `(batch,)`.
+    given: Tensor  #: The labels in the form that they were given in.
 
     @classmethod
     def of(cls, y: Tensor | None, logits: Tensor) -> "Labels":

@@ -22,32 +22,20 @@ from keraslip.typing import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one pass found for a batch.
+    """What one pass found for a batch."""
 
-    Args:
-        logits: Clean logits `(batch, K)`.
-        worst: Worst-case logits `(batch, K)` for the labels given.
-        labels: The labels.
-        margin: Label's logit minus the largest worst-case logit of another class, `(batch,)`; NaN where
-            a number is not finite, or the label is none.
-        lipschitz: Bound on the Lipschitz constant of the logits in the ball, `(batch,)`.
-        varying: Share of activation units that may vary, `()`.
-        penalty: Sparsity penalty, `(batch,)`.
-        epsilon: The epsilon used, `()` or `(batch,)`.
-        last: The logits as linear maps of balls.
-        context: The pass, with its next warm starts.
-    """
-
-    logits: Tensor
-    worst: Tensor
-    labels: Labels
+    logits: Tensor  #: Clean logits `(batch, K)`.
+    worst: Tensor  #: Worst-case logits `(batch, K)` for the labels given.
+    labels: Labels  #: The labels.
+    #: Label's logit minus the largest worst-case logit of another class, `(batch,)`; NaN where a number
+    #: is not finite, or the label is none.
     margin: Tensor
-    lipschitz: Tensor
-    varying: Tensor
-    penalty: Tensor
-    epsilon: Tensor
-    last: AffineForm
-    context: Propagation
+    lipschitz: Tensor  #: Bound on the Lipschitz constant of the logits in the ball, `(batch,)`.
+    varying: Tensor  #: Share of activation units that may vary, `()`.
+    penalty: Tensor  #: Sparsity penalty, `(batch,)`.
+    epsilon: Tensor  #: The epsilon used, `()` or `(batch,)`.
+    last: AffineForm  #: The logits as linear maps of balls.
+    context: Propagation  #: The pass, with its next warm starts.
 
     @property
     def records(self) -> list[LayerRecord]:

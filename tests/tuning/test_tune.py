@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import keraslip
 from keraslip import datasets
 from keraslip.cli.app import app
-from keraslip.cli.search_files import drop_unrecorded, whole_files
+from keraslip.cli.search import drop_unrecorded, whole_files
 from keraslip.cli.search_settings import SearchSettings, parse_space
 from tests.tuning.nets import THEIR_WARNINGS, UNCOMPILED, searches_alone
 

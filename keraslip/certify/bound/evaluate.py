@@ -22,21 +22,15 @@ _PAIRS = 64
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a pass says of every sample.
+    """What a pass says of every sample."""
 
-    Args:
-        margins: Margins against every class.
-        lipschitz: Bound on the Lipschitz constant of the logits, `(n,)`.
-        logits: Logits in float64, `(n, classes)`.
-        error: How far executed logits in the ball may be from exact ones, `(n, classes)`.
-        center_error: How far executed logits at the center may be from `logits`, `(n, classes)`; infinite
-            unless asked for.
-    """
-
-    margins: Margins
-    lipschitz: np.ndarray
-    logits: np.ndarray
+    margins: Margins  #: Margins against every class.
+    lipschitz: np.ndarray  #: Bound on the Lipschitz constant of the logits, `(n,)`.
+    logits: np.ndarray  #: Logits in float64, `(n, classes)`.
+    #: How far executed logits in the ball may be from exact ones, `(n, classes)`.
     error: np.ndarray
+    #: How far executed logits at the center may be from `logits`, `(n, classes)`; infinite unless asked
+    #: for.
     center_error: np.ndarray
 
 

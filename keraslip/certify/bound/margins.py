@@ -14,22 +14,14 @@ _CHUNK = 2**24
 
 @dataclass(frozen=True, eq=False)
 class Margins:
-    """Lower bounds of `logit_y - logit_j` in the ball, for every class j.
+    """Lower bounds of `logit_y - logit_j` in the ball, for every class j."""
 
-    Args:
-        gap: `logit_y - logit_j` at the center, `(batch, classes)`; infinite at y itself.
-        gain: How fast the ball closes it, a Lipschitz constant of the difference.
-        rounding: What rounding may have added.
-        epsilon: Radii, `(batch,)`.
-        closed: See below; infinite where nothing is known.
-    """
-
-    gap: np.ndarray
-    gain: np.ndarray
-    rounding: np.ndarray
-    epsilon: np.ndarray
+    gap: np.ndarray  #: `logit_y - logit_j` at the center, `(batch, classes)`; infinite at y itself.
+    gain: np.ndarray  #: How fast the ball closes it, a Lipschitz constant of the difference.
+    rounding: np.ndarray  #: What rounding may have added.
+    epsilon: np.ndarray  #: Radii, `(batch,)`.
     #: A bound of what the ball closes at epsilon itself, `(batch, classes)`; it does not scale.
-    closed: np.ndarray
+    closed: np.ndarray  #: See below; infinite where nothing is known.
 
     @property
     def each(self) -> np.ndarray:

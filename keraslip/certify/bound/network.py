@@ -43,17 +43,11 @@ class Visited:
 
 
 class Head(NamedTuple):
-    """What the logits take from one ball.
+    """What the logits take from one ball."""
 
-    Args:
-        rows: Rows of the pending map, `(classes, entries)`.
-        errors: How far these can be from the true ones, in L2, `(classes,)`.
-        plain: Whether the squares of their differences lose nothing to underflow or overflow.
-    """
-
-    rows: np.ndarray
-    errors: np.ndarray
-    plain: bool
+    rows: np.ndarray  #: Rows of the pending map, `(classes, entries)`.
+    errors: np.ndarray  #: How far these can be from the true ones, in L2, `(classes,)`.
+    plain: bool  #: Whether the squares of their differences lose nothing to underflow or overflow.
 
 
 class Trace:

@@ -33,22 +33,14 @@ class Visitor(Protocol[T_co]):
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One step of the network; its output is `center + sum_b L_b (z_b - c_b)` over balls b.
+    """One step of the network; its output is `center + sum_b L_b (z_b - c_b)` over balls b."""
 
-    Args:
-        index: Its place; sources come first.
-        name: Path of the layer in the model.
-        shape: Shape of the output, without the batch axis.
-        sources: Steps that it reads.
-        terms: The pending operator from every ball, by the ball's index.
-        disjoint: Whether no two of these operators move one entry.
-    """
-
-    index: int
-    name: str
-    shape: Shape
-    sources: tuple["Node", ...]
-    terms: dict[int, Proved]
+    index: int  #: Its place; sources come first.
+    name: str  #: Path of the layer in the model.
+    shape: Shape  #: Shape of the output, without the batch axis.
+    sources: tuple["Node", ...]  #: Steps that it reads.
+    terms: dict[int, Proved]  #: The pending operator from every ball, by the ball's index.
+    #: Whether no two of these operators move one entry.
     disjoint: bool = field(default=False, kw_only=True)
     is_form: ClassVar[bool] = True
 

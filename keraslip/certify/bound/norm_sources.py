@@ -64,7 +64,6 @@ class LocalNorms:
     expected: Norms | None = None
 
     def __call__(self, operator: Proved, rows: Weights, columns: Weights) -> np.ndarray:
-        """See `Norms`."""
         known = global_norms(operator, rows, columns)
         if operator.costly and not self.convolutions:
             return known

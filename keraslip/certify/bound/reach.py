@@ -18,16 +18,11 @@ class Reach:
     """A radius that grows with epsilon: `gain * epsilon + rounding`, each `(batch,)`.
 
     At a distance t below epsilon `gain * t + rounding` holds, so that radii can be read off.
-
-    Args:
-        gain: Lipschitz part.
-        rounding: What rounding may have added.
-        upwards: The arithmetic of both.
     """
 
-    gain: Tensor
-    rounding: Tensor
-    upwards: Upwards = NUMPY
+    gain: Tensor  #: Lipschitz part.
+    rounding: Tensor  #: What rounding may have added.
+    upwards: Upwards = NUMPY  #: The arithmetic of both.
 
     def at(self, epsilon: Tensor) -> Tensor:
         """The radius at epsilon, `(batch,)`."""
@@ -72,15 +67,10 @@ def smallest(bounds: Iterable[Reach], epsilon: np.ndarray) -> Reach:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One way to bound a ball: `h' - h = diag(columns) g` with `||g|| <= reach`.
+    """One way to bound a ball: `h' - h = diag(columns) g` with `||g|| <= reach`."""
 
-    Args:
-        reach: Radius of g.
-        columns: Weights in [0, 1], `(batch, *shape)`, or `None` for ones.
-    """
-
-    reach: Reach
-    columns: Tensor | None
+    reach: Reach  #: Radius of g.
+    columns: Tensor | None  #: Weights in [0, 1], `(batch, *shape)`, or `None` for ones.
 
     @classmethod
     def of(cls, reach: Reach, weights: Tensor, lipschitz: float) -> "View":
@@ -96,18 +86,11 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class ProvedBall:
-    """What a pass knows of an activation, or of the input.
+    """What a pass knows of an activation, or of the input."""
 
-    Args:
-        views: Ways to bound it. Masked norms use the first one.
-        z: The activation's input at the center, `None` for the network's input.
-        rho: Half width of its box.
-        error: Rounding error of z.
-        slopes: The activation's slopes.
-    """
-
-    views: tuple[View, ...]
+    views: tuple[View, ...]  #: Ways to bound it. Masked norms use the first one.
+    #: The activation's input at the center, `None` for the network's input.
     z: np.ndarray | None = None
-    rho: np.ndarray | None = None
-    error: np.ndarray | None = None
-    slopes: Slopes | None = None
+    rho: np.ndarray | None = None  #: Half width of its box.
+    error: np.ndarray | None = None  #: Rounding error of z.
+    slopes: Slopes | None = None  #: The activation's slopes.

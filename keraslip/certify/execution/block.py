@@ -12,16 +12,11 @@ SIZE = 1024
 
 
 class Block(NamedTuple):
-    """Some samples.
+    """Some samples."""
 
-    Args:
-        x: Inputs `(n, *shape)`, float32.
-        y: Classes `(n,)`, or `None`.
-        off: L2 distance of each to what was given, where float32 has fewer digits, `(n,)`, rounded up.
-    """
-
-    x: np.ndarray
-    y: np.ndarray | None
+    x: np.ndarray  #: Inputs `(n, *shape)`, float32.
+    y: np.ndarray | None  #: Classes `(n,)`, or `None`.
+    #: L2 distance of each to what was given, where float32 has fewer digits, `(n,)`, rounded up.
     off: np.ndarray
 
     def radii(self, asked: np.ndarray) -> np.ndarray:

@@ -25,17 +25,11 @@ def rows_of(network: Network) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Emulation:
-    """Logits of some samples, exact and in float32.
+    """Logits of some samples, exact and in float32."""
 
-    Args:
-        exact: Logits in float64, `(n, classes)`.
-        scale: Magnitude of what every sample's logits sum, `(n,)`.
-        error: Rms error of float32 in units of the scale.
-    """
-
-    exact: np.ndarray
-    scale: np.ndarray
-    error: float
+    exact: np.ndarray  #: Logits in float64, `(n, classes)`.
+    scale: np.ndarray  #: Magnitude of what every sample's logits sum, `(n,)`.
+    error: float  #: Rms error of float32 in units of the scale.
 
     def excess(self, executed: np.ndarray) -> float:
         """How many times the error of float32 an execution errs; NaN if it says nothing."""

@@ -17,18 +17,12 @@ LARGEST_FED = 1e30
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What an operation should make of its inputs.
+    """What an operation should make of its inputs."""
 
-    Args:
-        exact: Outputs `(rows, *shape)`, in float64.
-        allowed: How far rounding may put executed ones from them.
-        fits: Rows in which no number can overflow.
-        errors: The same of every step that it is made of, for the images alone, by the step's index.
-    """
-
-    exact: np.ndarray
-    allowed: np.ndarray
-    fits: np.ndarray
+    exact: np.ndarray  #: Outputs `(rows, *shape)`, in float64.
+    allowed: np.ndarray  #: How far rounding may put executed ones from them.
+    fits: np.ndarray  #: Rows in which no number can overflow.
+    #: The same of every step that it is made of, for the images alone, by the step's index.
     errors: dict[int, np.ndarray]
 
 

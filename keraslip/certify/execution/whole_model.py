@@ -22,17 +22,11 @@ Values = dict[int, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Outputs of all steps.
+    """Outputs of all steps."""
 
-    Args:
-        exact: In float64, `(rows, *shape)`, by the step's index.
-        limits: How far executed ones may be from them, `(rows,)`.
-        fits: Rows in which no number can overflow.
-    """
-
-    exact: Values
-    limits: Values
-    fits: np.ndarray
+    exact: Values  #: In float64, `(rows, *shape)`, by the step's index.
+    limits: Values  #: How far executed ones may be from them, `(rows,)`.
+    fits: np.ndarray  #: Rows in which no number can overflow.
 
     def holds(self, index: int, executed: np.ndarray) -> bool:
         """Whether an executed output is near enough."""

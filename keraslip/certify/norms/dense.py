@@ -18,15 +18,10 @@ _EXACT = (1.0 + 1e-9, 1.0 + 1e-6, 1.001, 1.1)
 
 @dataclass(frozen=True)
 class Search:
-    """How hard the top eigenvalue is looked for.
+    """How hard the top eigenvalue is looked for."""
 
-    Args:
-        steps: Lanczos steps of the estimate.
-        growth: Levels to prove, as multiples of the estimate.
-    """
-
-    steps: int
-    growth: tuple[float, ...]
+    steps: int  #: Lanczos steps of the estimate.
+    growth: tuple[float, ...]  #: Levels to prove, as multiples of the estimate.
 
 
 #: For norms that are taken for every sample, and for those that are taken once for a model.

@@ -10,25 +10,17 @@ from keraslip.typing import Shape
 
 
 class Convolution(NamedTuple):
-    """A zero-padded two-dimensional convolution of images with channels last.
+    """A zero-padded two-dimensional convolution of images with channels last."""
 
-    Args:
-        kernel: Shape `(kernel_height, kernel_width, channels_in / groups, channels_out)`, as in Keras.
-        image: Height and width of the input.
-        strides: Step along height and width.
-        left: Rows above and columns left of the image that are padding.
-        dilation: Distance of the taps along height and width.
-        groups: Number of independent channel groups.
-        out_image: Height and width of the output, which imply the padding on the other side: output p reads
-            input `p * stride + tap * dilation - left`.
-    """
-
+    #: Shape `(kernel_height, kernel_width, channels_in / groups, channels_out)`, as in Keras.
     kernel: np.ndarray
-    image: Shape
-    strides: Shape
-    left: Shape
-    dilation: Shape
-    groups: int
+    image: Shape  #: Height and width of the input.
+    strides: Shape  #: Step along height and width.
+    left: Shape  #: Rows above and columns left of the image that are padding.
+    dilation: Shape  #: Distance of the taps along height and width.
+    groups: int  #: Number of independent channel groups.
+    #: Height and width of the output, which imply the padding on the other side: output p reads input `p
+    #: * stride + tap * dilation - left`.
     out_image: Shape
 
     def positions(self, axis: int) -> np.ndarray:
@@ -49,17 +41,12 @@ class TorusAxis:
     `[low, high]`: a negative one wraps to at least `length + low`, one beyond the image must not wrap, so
     length >= max(size - low, high + 1). Two outputs in use are then never the same on the torus either,
     for the tap through which the first meets the image would read beyond `high` from the second.
-
-    Args:
-        taps: Taps that meet the image from some output; the others multiply zeros only.
-        shift: Whole strides of each tap's offset.
-        phase: Remainder of each tap's offset, in `[0, stride)`.
-        period: Number of outputs on the torus, its length over the stride. 0 if nothing meets the image.
     """
 
-    taps: np.ndarray
-    shift: np.ndarray
-    phase: np.ndarray
+    taps: np.ndarray  #: Taps that meet the image from some output; the others multiply zeros only.
+    shift: np.ndarray  #: Whole strides of each tap's offset.
+    phase: np.ndarray  #: Remainder of each tap's offset, in `[0, stride)`.
+    #: Number of outputs on the torus, its length over the stride. 0 if nothing meets the image.
     period: int
 
 

@@ -22,17 +22,11 @@ INFLATION = 1.0 + 1e-10
 
 @dataclass(frozen=True)
 class Execution:
-    """How the network is executed.
+    """How the network is executed."""
 
-    Args:
-        unit: Unit roundoff; 0 for exact arithmetic.
-        smallest: Magnitude below which numbers may be flushed to zero.
-        largest: Magnitude above which results overflow.
-    """
-
-    unit: float
-    smallest: float
-    largest: float = np.inf
+    unit: float  #: Unit roundoff; 0 for exact arithmetic.
+    smallest: float  #: Magnitude below which numbers may be flushed to zero.
+    largest: float = np.inf  #: Magnitude above which results overflow.
 
     @classmethod
     def of(cls, arithmetic: str) -> "Execution":

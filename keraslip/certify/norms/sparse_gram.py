@@ -64,14 +64,10 @@ def runs(columns: np.ndarray) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class LowerGram:
-    """Storage for the lower triangle, full or as a band.
+    """Storage for the lower triangle, full or as a band."""
 
-    Args:
-        entries: View that is indexed like the full matrix, within the band.
-        band: LAPACK's lower band storage of the same memory, `None` for full storage.
-    """
-
-    entries: np.ndarray
+    entries: np.ndarray  #: View that is indexed like the full matrix, within the band.
+    #: LAPACK's lower band storage of the same memory, `None` for full storage.
     band: np.ndarray | None
 
     def symmetric(self) -> np.ndarray:

@@ -15,16 +15,12 @@ class Symbol:
 
     With the input split into its `stride_h * stride_w` phases, every phase is convolved without stride.
     Tap t at offset `stride * q + r` goes to phase r, with factor `exp(2 pi i f q / period)`.
-
-    Args:
-        axes: The torus along height and width.
-        weights: Taps that count, shape `(taps, groups, out channels of a group, in channels of a group)`.
-        phases: For every phase that is read, the indices of its taps.
     """
 
-    axes: tuple[TorusAxis, TorusAxis]
+    axes: tuple[TorusAxis, TorusAxis]  #: The torus along height and width.
+    #: Taps that count, shape `(taps, groups, out channels of a group, in channels of a group)`.
     weights: np.ndarray
-    phases: list[np.ndarray]
+    phases: list[np.ndarray]  #: For every phase that is read, the indices of its taps.
 
     def frequencies(self) -> np.ndarray:
         """Pairs of frequencies, shape `(count, 2)`: of every conjugate pair along the width, one."""

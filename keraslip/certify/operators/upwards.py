@@ -14,22 +14,14 @@ from keraslip.typing import Tensor
 
 @dataclass(frozen=True)
 class Upwards:
-    """An arithmetic, and how bounds in it are rounded up.
+    """An arithmetic, and how bounds in it are rounded up."""
 
-    Args:
-        arithmetic: `keraslip.arithmetic.float64`, or a graph's.
-        up: See `keraslip.certify.norms.rounding.up`.
-        times: See `keraslip.certify.norms.rounding.times`.
-        l2: See `keraslip.certify.norms.rounding.l2`.
-        largest: The largest entry of every sample, `(batch,)`.
-        per_sample: See `keraslip.certify.norms.rounding.per_sample`.
-    """
-
-    arithmetic: Any
-    up: Callable[..., Tensor]
-    times: Callable[[Tensor, Tensor], Tensor]
-    l2: Callable[[Tensor], Tensor]
-    largest: Callable[[Tensor], Tensor]
+    arithmetic: Any  #: `keraslip.arithmetic.float64`, or a graph's.
+    up: Callable[..., Tensor]  #: See `keraslip.certify.norms.rounding.up`.
+    times: Callable[[Tensor, Tensor], Tensor]  #: See `keraslip.certify.norms.rounding.times`.
+    l2: Callable[[Tensor], Tensor]  #: See `keraslip.certify.norms.rounding.l2`.
+    largest: Callable[[Tensor], Tensor]  #: The largest entry of every sample, `(batch,)`.
+    #: See `keraslip.certify.norms.rounding.per_sample`.
     per_sample: Callable[[Tensor, Tensor], Tensor]
 
     def map(self, linear_map: LinearMap) -> LinearMap:

@@ -14,32 +14,20 @@ from keraslip.certify.run.settings import Settings
 
 @dataclass(eq=False)
 class Samples:
-    """What is known of some samples; filled in place, stage by stage.
+    """What is known of some samples; filled in place, stage by stage."""
 
-    Args:
-        block: The inputs, and how far they are from what was given.
-        asked: Radii around what was given, `(n,)`.
-        logits: Logits as executed, `(n, classes)`.
-        label: The class of each sample, `(n,)`.
-        epsilon: Radii around the inputs that hold those asked for, `(n,)`.
-        status: See `Certificates`; `"pending"` where no stage has settled it.
-        margin: Best lower bound yet.
-        lipschitz: Best upper bound yet.
-        radius: Certified radius around the inputs.
-        rounding: How far executed logits at the center may be from exact ones, in L2; 0 until it is known.
-        counterexamples: Inputs that fool the model, by index.
-    """
-
-    block: Block
-    asked: np.ndarray
-    logits: np.ndarray
-    label: np.ndarray
-    epsilon: np.ndarray
-    status: np.ndarray
-    margin: np.ndarray
-    lipschitz: np.ndarray
-    radius: np.ndarray
+    block: Block  #: The inputs, and how far they are from what was given.
+    asked: np.ndarray  #: Radii around what was given, `(n,)`.
+    logits: np.ndarray  #: Logits as executed, `(n, classes)`.
+    label: np.ndarray  #: The class of each sample, `(n,)`.
+    epsilon: np.ndarray  #: Radii around the inputs that hold those asked for, `(n,)`.
+    status: np.ndarray  #: See `Certificates`; `"pending"` where no stage has settled it.
+    margin: np.ndarray  #: Best lower bound yet.
+    lipschitz: np.ndarray  #: Best upper bound yet.
+    radius: np.ndarray  #: Certified radius around the inputs.
+    #: How far executed logits at the center may be from exact ones, in L2; 0 until it is known.
     rounding: np.ndarray
+    #: Inputs that fool the model, by index.
     counterexamples: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod

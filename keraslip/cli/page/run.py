@@ -5,28 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keraslip.cli.run_folder import CONFIG, RunFolder
+from keraslip.cli.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run.
+    """A run."""
 
-    Args:
-        number: Its place in the page, from 0; decides its colour.
-        name: What the page calls it.
-        path: Its folder.
-        settings: The content of config.json, and the backend.
-        report: The content of report.json; `None` where it was not measured.
-        log: The rows of log.csv.
-    """
-
-    number: int
-    name: str
-    path: Path
-    settings: dict[str, Any]
-    report: dict[str, Any] | None
-    log: list[dict[str, float]]
+    number: int  #: Its place in the page, from 0; decides its colour.
+    name: str  #: What the page calls it.
+    path: Path  #: Its folder.
+    settings: dict[str, Any]  #: The content of config.json, and the backend.
+    report: dict[str, Any] | None  #: The content of report.json; `None` where it was not measured.
+    log: list[dict[str, float]]  #: The rows of log.csv.
 
     def column(self, *names: str) -> tuple[list[float], list[float]]:
         """Epochs and values of the first of these columns that the log has."""
@@ -49,26 +40,15 @@ def load_runs(paths: Sequence[Path]) -> list[Run]:
 
 def _load(number: int, name: str, path: Path) -> Run:
     folder = RunFolder(path)
-    settings = _read(folder, CONFIG) if path.is_dir() else None
-    if settings is None:
-        raise FileNotFoundError(
-            f"{path} holds no run: a folder of keraslip train or demo, with {CONFIG}, is needed."
-        )
+    settings = folder.settings()
     try:
         log = folder.history()
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path / 'log.csv'} is damaged: {error}") from error
-    report = _read(folder, "report.json")
+    report = folder.read_table("report.json")
     if report is not None and "backend" in report:
         settings["backend"] = report["backend"]
     return Run(number, _printable(name), path, settings, report, log)
-
-
-def _read(folder: RunFolder, name: str) -> dict[str, Any] | None:
-    content = folder.read_json(name)
-    if content is not None and not isinstance(content, dict):
-        raise ValueError(f"{folder.path / name} is damaged: it holds no settings or results.")
-    return content
 
 
 def _printable(name: str) -> str:

@@ -1,17 +1,11 @@
 """The overridden training step of the active backend."""
 
 from importlib import import_module
+from typing import Any
 
 import keras
 
-_active = keras.backend.backend()
+from keraslip import backend as backend  # it says which backends there are
 
-if _active in ("tensorflow", "jax", "torch"):
-    RobustTrainStep = import_module(f"keraslip.models.train_step.{_active}").RobustTrainStep
-else:
-    raise ImportError(
-        "keraslip trains on Keras' tensorflow, jax and torch backends; set KERAS_BACKEND to one of "
-        f"them. Received: {_active}"
-    )
-
-__all__ = ["RobustTrainStep"]
+_active = import_module(f"keraslip.models.train_step.{keras.backend.backend()}")
+RobustTrainStep: Any = _active.RobustTrainStep
