@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import Any
 
 import keras
-import numpy as np
+
+from keraslip.typing import Compiled, Function, Gradient
 
 _active = keras.backend.backend()
 
@@ -29,9 +30,7 @@ __all__ = [
 ]
 
 
-def input_gradient(
-    model: keras.Model, objective: Callable[..., Any]
-) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+def input_gradient(model: keras.Model, objective: Callable[..., Any]) -> Gradient:
     """Gradient of a per-sample objective of the logits with respect to the model's input.
 
     The model runs in inference mode and its current weights are read at every call. TensorFlow
@@ -57,9 +56,7 @@ def input_gradient(
     return _backend.input_gradient(model, objective)
 
 
-def compiled(
-    model: keras.Model, function: Callable[..., list[Any]]
-) -> Callable[..., list[np.ndarray]]:
+def compiled(model: keras.Model, function: Function) -> Compiled:
     """A function of tensors, compiled where the backend can, from NumPy arrays to NumPy arrays.
 
     Args:
@@ -74,17 +71,14 @@ def compiled(
 
 def ways_to_run() -> dict[str, Callable[..., Any]]:
     """The ways in which a model may run and may differ, by name; each is called as `compiled` is."""
-    ways: dict[str, Callable[..., Any]] = _backend.ways_to_run()
-    return ways
+    return _backend.ways_to_run()
 
 
 def reduced_precision() -> str | None:
     """How to switch off products of less than float32 precision, or `None` if they are off."""
-    remedy: str | None = _backend.reduced_precision()
-    return remedy
+    return _backend.reduced_precision()
 
 
 def place_among_processes() -> tuple[int, int]:
     """Number of this process, from 0, and how many processes train together."""
-    place: tuple[int, int] = _backend.place_among_processes()
-    return place
+    return _backend.place_among_processes()

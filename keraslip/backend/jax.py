@@ -9,14 +9,13 @@ import numpy as np
 
 from keraslip.backend.environment import reduced_by_variable
 from keraslip.backend.structure import packed, unpacked
+from keraslip.typing import Compiled, Function, Gradient
 
 #: Precisions of products that no backend of JAX computes in less than float32.
 _FULL = ("highest", "float32", "f32_f32_f32", "f64_f64_f64")
 
 
-def input_gradient(
-    model: keras.Model, objective: Callable[..., Any]
-) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+def input_gradient(model: keras.Model, objective: Callable[..., Any]) -> Gradient:
     def total(x: jax.Array, weights: tuple, args: tuple) -> tuple[jax.Array, jax.Array]:
         logits, _ = model.stateless_call(*weights, packed(model, x), training=False)
         values = objective(unpacked(logits), *args)
@@ -34,9 +33,7 @@ def input_gradient(
     return call
 
 
-def compiled(
-    model: keras.Model, function: Callable[..., list[Any]]
-) -> Callable[..., list[np.ndarray]]:
+def compiled(model: keras.Model, function: Function) -> Compiled:
     @jax.jit
     def step(weights: list[jax.Array], args: tuple) -> list[jax.Array]:
         mapping = list(zip(model.variables, weights, strict=True))

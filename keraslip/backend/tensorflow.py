@@ -10,6 +10,7 @@ from tensorflow.python.eager import context
 
 from keraslip.backend.environment import OFF, reduced_by_variable
 from keraslip.backend.structure import logits_of
+from keraslip.typing import Compiled, Function, Gradient
 
 #: Environment variables that TensorFlow obeys, with the values that leave float32 alone.
 _VARIABLES = {
@@ -21,9 +22,7 @@ _VARIABLES = {
 }
 
 
-def input_gradient(
-    model: keras.Model, objective: Callable[..., Any]
-) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+def input_gradient(model: keras.Model, objective: Callable[..., Any]) -> Gradient:
     @tf.function(autograph=False)
     def step(x: tf.Tensor, *args: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -39,9 +38,7 @@ def input_gradient(
     return call
 
 
-def compiled(
-    model: keras.Model, function: Callable[..., list[Any]]
-) -> Callable[..., list[np.ndarray]]:
+def compiled(model: keras.Model, function: Function) -> Compiled:
     step = tf.function(function, autograph=False, reduce_retracing=True)
 
     def call(*args: np.ndarray) -> list[np.ndarray]:
@@ -55,9 +52,7 @@ def ways_to_run() -> dict[str, Callable[..., Any]]:
     return {"compiled": compiled, "eager": _eager}
 
 
-def _eager(
-    model: keras.Model, function: Callable[..., list[Any]]
-) -> Callable[..., list[np.ndarray]]:
+def _eager(model: keras.Model, function: Function) -> Compiled:
     def call(*args: np.ndarray) -> list[np.ndarray]:
         return [out.numpy() for out in function(*(tf.convert_to_tensor(a) for a in args))]
 

@@ -9,6 +9,7 @@ import torch
 
 from keraslip.backend.environment import OFF, reduced_by_variable
 from keraslip.backend.structure import logits_of
+from keraslip.typing import Compiled, Function, Gradient
 
 #: Environment variables that PyTorch obeys, with the values that leave float32 alone.
 _VARIABLES = {
@@ -21,20 +22,10 @@ _VARIABLES = {
 _DEVICES = ("cpu", "cuda", "xpu", "mps", "hpu", "mtia", "maia", "ipu", "xla", "privateuseone")
 #: Where `torch.backends` keeps a precision of float32, the one for all first; recurrent layers on GPUs, which
 #: cannot be certified, have TF32 as default.
-_PRECISIONS = (
-    "",
-    "mkldnn",
-    "mkldnn.matmul",
-    "mkldnn.conv",
-    "mkldnn.rnn",
-    "cudnn",
-    "cuda.matmul",
-)
+_PRECISIONS = ("", "mkldnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn", "cudnn", "cuda.matmul")
 
 
-def input_gradient(
-    model: keras.Model, objective: Callable[..., Any]
-) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+def input_gradient(model: keras.Model, objective: Callable[..., Any]) -> Gradient:
     def call(x: np.ndarray, *args: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         tensors = [keras.ops.convert_to_tensor(a) for a in args]
         with torch.enable_grad():
@@ -47,9 +38,7 @@ def input_gradient(
     return call
 
 
-def compiled(
-    model: keras.Model, function: Callable[..., list[Any]]
-) -> Callable[..., list[np.ndarray]]:
+def compiled(model: keras.Model, function: Function) -> Compiled:
     def call(*args: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():
             outputs = function(*(keras.ops.convert_to_tensor(a) for a in args))

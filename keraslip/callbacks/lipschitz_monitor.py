@@ -1,6 +1,5 @@
 """Where the bound stands after every epoch, for TensorBoard and as CSV."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from keraslip.callbacks.csv_table import CsvTable
 from keraslip.callbacks.event_file import EventFile, require_tensorboard
 from keraslip.callbacks.probe import Probe
 from keraslip.checks import check_count, check_epsilon, check_images, check_labels
+from keraslip.typing import FilePath
 
 
 class LipschitzMonitor(keras.callbacks.Callback):
@@ -51,7 +51,7 @@ class LipschitzMonitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        log_dir: str | os.PathLike[str],
+        log_dir: FilePath,
         x: np.ndarray,
         y: np.ndarray | None = None,
         epsilon: float | None = None,

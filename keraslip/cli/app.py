@@ -36,8 +36,7 @@ def backend(
         typer.Option(help="Keras backend: tensorflow, jax or torch.", show_default=False),
     ] = None,
     version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Image classifiers with proved L2 robustness, on Keras."""

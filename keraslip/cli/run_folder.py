@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import keras
 from keraslip.callbacks.csv_table import read_rows
 from keraslip.cli.output import check_folder
 from keraslip.files import whole, write_table, write_text
+from keraslip.typing import FilePath
 
 CONFIG, LOG, STATE = "config.json", "log.csv", "state.json"
 LAST, BEST, MODEL = "last.keras", "best.keras", "model.keras"
@@ -40,7 +40,7 @@ def read_json(path: Path) -> Any:
 class RunFolder:
     """Reads and writes the folder; every file is complete or absent."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: FilePath) -> None:
         self.path = Path(path)
 
     @property

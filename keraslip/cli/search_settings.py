@@ -8,11 +8,7 @@ import typer
 from keraslip.cli.settings import CommonSettings, any_of, check_choice
 
 #: Names of tuners, and of their classes in keras-tuner.
-TUNERS = {
-    "random": "RandomSearch",
-    "hyperband": "Hyperband",
-    "bayesian": "BayesianOptimization",
-}
+TUNERS = {"random": "RandomSearch", "hyperband": "Hyperband", "bayesian": "BayesianOptimization"}
 
 
 @dataclass(frozen=True, kw_only=True)

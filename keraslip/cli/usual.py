@@ -16,10 +16,10 @@ USUAL: dict[str, dict[str, Any]] = {
     },
     "mnist_4c3f": {"dataset": "mnist", "epsilon": 1.58, "epochs": 20, "loss": "gloro"},
     "cifar_4c3f": {
-        **{"dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200, "augment": "crop_flip"},
+        **{"dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200, "augment": "crop_flip"}
     },
     "cifar_6c2f": {
-        **{"dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200, "augment": "crop_flip"},
+        **{"dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200, "augment": "crop_flip"}
     },
     "cifar_liresnet": {
         **{"dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200, "augment": "crop_flip"},

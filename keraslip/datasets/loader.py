@@ -9,6 +9,7 @@ import numpy as np
 from keraslip.datasets import digits, own_arrays, prepared, tiny_imagenet
 from keraslip.datasets.dataset import Dataset, Images, Labels, RawDataset
 from keraslip.datasets.splits import hold_out, validation_count
+from keraslip.typing import FilePath
 
 # Share of the training images that is held out by default: 144, 5,000, 5,000, 5,000 and 10,000.
 VALIDATION = {
@@ -22,7 +23,7 @@ VALIDATION = {
 
 def load(
     name: str,
-    data_dir: str | os.PathLike[str] | None = None,
+    data_dir: FilePath | None = None,
     *,
     validation_split: float | int | None = None,
     seed: int = 0,
@@ -92,7 +93,7 @@ def is_known(name: str) -> bool:
     return name in VALIDATION or name.endswith(own_arrays.SUFFIX)
 
 
-def _read(name: str, data_dir: str | os.PathLike[str] | None, download: bool) -> RawDataset:
+def _read(name: str, data_dir: FilePath | None, download: bool) -> RawDataset:
     if name == "digits":
         return digits.read()
     folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")

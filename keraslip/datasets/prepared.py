@@ -12,7 +12,7 @@ BATCH = 1000
 
 # Names that tensorflow_datasets only learns from the original archive.
 CLASS_NAMES = {
-    "cifar10": tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+    "cifar10": tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 }
 
 

@@ -1,11 +1,11 @@
 """Tiny ImageNet, which tensorflow_datasets cannot download: read from a folder of images."""
 
 import shutil
-from os import PathLike
 from pathlib import Path
 
 from keraslip.datasets import prepared, quiet
 from keraslip.datasets.dataset import RawDataset
+from keraslip.typing import FilePath
 
 SHAPE = (64, 64, 3)  # some of its files are gray; they are read as RGB
 
@@ -42,7 +42,7 @@ def _how_to_get(root: Path, folder: Path) -> str:
     )
 
 
-def arrange_tiny_imagenet(source: str | PathLike[str], data_dir: str | PathLike[str]) -> Path:
+def arrange_tiny_imagenet(source: FilePath, data_dir: FilePath) -> Path:
     """Copy the unpacked official archive into the layout that `load("tiny_imagenet")` reads.
 
     The official test images have no labels, so the official validation images are the test

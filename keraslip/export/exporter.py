@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from keraslip.certify.run.progress import prove_norms
 from keraslip.export.elsewhere import write_elsewhere
 from keraslip.export.working_folder import CARD, check_free, leftovers, put, working_folder
 from keraslip.progress import stages
+from keraslip.typing import FilePath
 from keraslip.version import __version__
 
 FORMATS = ("tf_saved_model", "onnx")
@@ -34,7 +34,7 @@ _NEEDED = {
 
 def export_model(
     model: Any,
-    path: str | os.PathLike[str],
+    path: FilePath,
     format: str,
     epsilon: float,
     verbose: bool = True,

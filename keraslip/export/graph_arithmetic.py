@@ -1,6 +1,7 @@
 """The arithmetic of exported certificates: TensorFlow in float64, basic operations only.
 
-A graph of them runs where Keras is missing, and also becomes ONNX.
+A graph of them runs where Keras is missing, and also becomes ONNX. Convolutions are sums over the taps of matrix
+products: runtimes that know no float64 convolution run them.
 """
 
 import hashlib
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keraslip.export.graph_windows import GraphWindows
+from keraslip.arithmetic.geometry import ConvGeometry, PoolGeometry, Shape
 from keraslip.typing import Tensor
 
 
-class Graph(GraphWindows):
+class Graph:
     """An arithmetic (see `keraslip.arithmetic.Arithmetic`) that stores coefficients once, as variables."""
 
     stop_gradient = staticmethod(tf.identity)
@@ -78,6 +79,73 @@ class Graph(GraphWindows):
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         return tf.tensordot(a, b, 1) if len(b.shape) == 2 else tf.matmul(a, b)
+
+    def conv_kernel(self, kernel: Tensor, geometry: ConvGeometry, channels: int) -> Tensor:
+        return kernel
+
+    adjoint_kernel = conv_kernel
+
+    def conv(self, x: Tensor, kernel: Tensor, geometry: ConvGeometry) -> Tensor:
+        image, size = tuple(x.shape[1:3]), tuple(kernel.shape)
+        sides = geometry.padded(image, size)
+        padded = tf.pad(x, [[0, 0], *map(list, sides), [0, 0]])
+        total: Any = 0.0
+        for i, j, rows, columns in geometry.windows(geometry.out_image(image, size), size):
+            total = total + _product(padded[:, rows, columns], kernel[i, j], geometry.groups)
+        return total
+
+    def conv_adjoint(
+        self, y: Tensor, kernel: Tensor, geometry: ConvGeometry, in_shape: Shape, left: Shape
+    ) -> Tensor:
+        """See `Arithmetic.conv_adjoint`: what each tap gives back, laid in its place and added up."""
+        image, size = tuple(in_shape[:2]), tuple(kernel.shape)
+        sides = geometry.padded(image, size)
+        lengths = [before + n + after for n, (before, after) in zip(image, sides, strict=True)]
+        total: Any = 0.0
+        for i, j, rows, columns in geometry.windows(tuple(y.shape[1:3]), size):
+            back = _transposed(y, kernel[i, j], geometry.groups)
+            total = total + _laid(back, (rows, columns), lengths)
+        (top, _), (start, _) = sides
+        return total[:, top : top + image[0], start : start + image[1]]
+
+    def average_pool(self, x: Tensor, sides: Any, pool: PoolGeometry) -> Tensor:
+        """See `Arithmetic.average_pool`: by the shares that the backend's pooling has."""
+        rows = tf.tensordot(x, sides[0], [[1], [0]])  # b w c p
+        both = tf.tensordot(rows, sides[1], [[1], [0]])  # b c p q
+        return tf.transpose(both, [0, 2, 3, 1])
+
+
+def _product(view: Tensor, tap: Tensor, groups: int) -> Tensor:
+    """Channels `(..., in)` through one tap `(in / groups, out)`."""
+    if groups == 1:
+        return tf.tensordot(view, tap, 1)
+    height, width, channels = view.shape[1:]
+    if groups == channels:
+        both = view[..., None] * tf.reshape(tap, [groups, -1])
+        return tf.reshape(both, [-1, height, width, tap.shape[1]])
+    parts = zip(tf.split(view, groups, axis=-1), tf.split(tap, groups, axis=-1), strict=True)
+    return tf.concat([tf.tensordot(x, t, 1) for x, t in parts], axis=-1)
+
+
+def _transposed(y: Tensor, tap: Tensor, groups: int) -> Tensor:
+    """Channels `(..., out)` back through one tap `(in / groups, out)`."""
+    parts = zip(tf.split(y, groups, axis=-1), tf.split(tap, groups, axis=-1), strict=True)
+    back = [tf.tensordot(part, t, [[3], [1]]) for part, t in parts]
+    return back[0] if groups == 1 else tf.concat(back, axis=-1)
+
+
+def _laid(x: Tensor, places: tuple[slice, slice], lengths: list[int]) -> Tensor:
+    """The pixels of an image at the places of a larger one, zeros elsewhere."""
+    height, width, channels = x.shape[1:]
+    steps = [place.step or 1 for place in places]
+    x = tf.reshape(x, [-1, height, 1, width, 1, channels])
+    x = tf.pad(x, [[0, 0], [0, 0], [0, steps[0] - 1], [0, 0], [0, steps[1] - 1], [0, 0]])
+    x = tf.reshape(x, [-1, height * steps[0], width * steps[1], channels])
+    ends = [(n - 1) * step + 1 for n, step in zip((height, width), steps, strict=True)]
+    starts = [place.start or 0 for place in places]
+    sides = zip(starts, ends, lengths, strict=True)
+    widths = [[start, length - start - end] for start, end, length in sides]
+    return tf.pad(x[:, : ends[0], : ends[1]], [[0, 0], *widths, [0, 0]])
 
 
 def _number(x: Any) -> Tensor:

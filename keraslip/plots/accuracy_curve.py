@@ -1,6 +1,5 @@
 """Certified and attacked accuracy against epsilon."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from keraslip.plots.figure import figure
 from keraslip.plots.style import MUTED, look
+from keraslip.typing import FilePath
 
 Curves = dict[str, NDArray[np.float64]]
 
@@ -18,7 +18,7 @@ LINE_HEIGHT = 5  # of a label, in per cent of the axis
 
 
 def accuracy_curve(
-    path: str | os.PathLike[str],
+    path: FilePath,
     epsilons: Sequence[float],
     curves: Mapping[str, Sequence[float]],
     *,

@@ -1,6 +1,5 @@
 """Images that fool a model: the original, the perturbed one, and what was changed."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +10,14 @@ from keraslip.plots.figure import figure
 from keraslip.plots.image_grid import checked_column, checked_images, class_name
 from keraslip.plots.style import INK
 from keraslip.plots.tile import WRONG, draw_image, short
+from keraslip.typing import FilePath
 
 # Inches: width and height of a tile with its caption, width that the heading needs.
 TILE, NARROWEST = (1.38, 1.62), 7.0
 
 
 def adversarial_grid(
-    path: str | os.PathLike[str],
+    path: FilePath,
     x: ArrayLike,
     attacked: ArrayLike,
     labels: ArrayLike,

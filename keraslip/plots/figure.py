@@ -1,6 +1,5 @@
 """What the pictures share: a figure without global state, its heading, and safe writing."""
 
-import os
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Any
 
 from keraslip.files import whole
 from keraslip.plots.style import INK, MUTED, STYLE
+from keraslip.typing import FilePath
 
 # Inches: around everything, height of a line of each kind, space above the small print.
 MARGIN, TITLE, SUBTITLE, SMALL_PRINT, GAP = 0.12, 0.28, 0.24, 0.17, 0.1
@@ -17,7 +17,7 @@ LETTERS_PER_INCH = 14  # of the small print
 
 @contextmanager
 def figure(
-    path: str | os.PathLike[str],
+    path: FilePath,
     width: float,
     height: float,
     *,

@@ -1,7 +1,6 @@
 """Test images with their labels, predictions, margins and certified radii."""
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from keraslip.plots.tile import (
     verdict,
     write_caption,
 )
+from keraslip.typing import FilePath
 
 # Inches: width and height of a tile, height of the legend, width that the legend needs.
 TILE, LEGEND, NARROWEST = (1.38, 1.98), 0.34, 7.0
@@ -28,7 +28,7 @@ MOST = 400  # images; more would make a picture too large to look at
 
 
 def image_grid(
-    path: str | os.PathLike[str],
+    path: FilePath,
     x: ArrayLike,
     labels: ArrayLike,
     predictions: ArrayLike,

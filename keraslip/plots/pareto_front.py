@@ -1,6 +1,5 @@
 """Clean against certified accuracy of many models."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from keraslip.plots.figure import figure, legend
 from keraslip.plots.style import MUTED, VERMILION
+from keraslip.typing import FilePath
 
 #: The front, and all other models.
 _LOOK = dict(color=VERMILION, marker="D", markersize=7, linestyle=(0, (5, 2)), linewidth=1.4)
@@ -18,7 +18,7 @@ NAMED = 12  # with more points on the front their names would cover each other
 
 
 def pareto_front(
-    path: str | os.PathLike[str],
+    path: FilePath,
     clean: Sequence[float],
     certified: Sequence[float],
     names: Sequence[str] | None = None,

@@ -1,7 +1,6 @@
 """The course of a training: one small picture for each quantity."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from keraslip.plots.figure import figure, legend
 from keraslip.plots.style import BLUE, MUTED, VERMILION
+from keraslip.typing import FilePath
 
 # Known quantities in the order in which they are shown; all others follow.
 TITLES = {
@@ -30,7 +30,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 def training_curves(
-    path: str | os.PathLike[str],
+    path: FilePath,
     history: Mapping[str, Sequence[float]],
     title: str | None = "Training",
     *,

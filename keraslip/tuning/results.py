@@ -13,6 +13,7 @@ from keras_tuner.engine.trial import Trial
 
 from keraslip.files import write_table, write_text
 from keraslip.plots.pareto_front import front
+from keraslip.typing import FilePath
 
 Row = dict[str, Any]
 
@@ -22,7 +23,7 @@ COMPLETED = "COMPLETED"
 _OWN, _EPOCHS = "tuner/", "tuner/epochs"
 
 
-def trial_rows(search: keras_tuner.Tuner | str | os.PathLike[str]) -> list[Row]:
+def trial_rows(search: keras_tuner.Tuner | FilePath) -> list[Row]:
     """All trials of a search, finished or interrupted, the highest certified accuracy first.
 
     Among equals the higher clean accuracy comes first.
@@ -142,9 +143,7 @@ def incomplete(rows: Sequence[Row]) -> str:
     return f"{len(lost)} of {len(rows)} trials did not complete: {which}"
 
 
-def write_results(
-    search: keras_tuner.Tuner | str | os.PathLike[str], out: str | os.PathLike[str]
-) -> list[Row]:
+def write_results(search: keras_tuner.Tuner | FilePath, out: FilePath) -> list[Row]:
     """Writes **results.csv**, **results.json** and the picture **pareto.png**, each in one go.
 
     Args:
@@ -166,7 +165,7 @@ def write_results(
     return rows
 
 
-def write_rows(rows: Sequence[Row], out: str | os.PathLike[str]) -> None:
+def write_rows(rows: Sequence[Row], out: FilePath) -> None:
     """Writes rows and their picture into a folder, see `write_results`."""
     folder = Path(out)
     # Not every trial has every hyperparameter.

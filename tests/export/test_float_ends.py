@@ -59,7 +59,7 @@ def test_rows_of_logits_whose_squares_vanish():
     """They differ by 1e-170."""
     import tensorflow as tf
 
-    from keraslip.export.frozen_pass import FrozenPass
+    from keraslip.export.frozen_graph import FrozenPass
     from keraslip.export.graph_arithmetic import Graph
 
     net = Network(keras.Model(*dense_of([np.array([[1e-170, 0.0], [0.0, 0.0]])])))

@@ -8,13 +8,7 @@ import numpy as np
 from keraslip.arithmetic import float64
 from keraslip.certify.norms.rounding import INFLATION, TINY, UNIT64, inflation, raised, times, up
 from keraslip.certify.operators import fixed, kernels
-from keraslip.certify.operators.proved import (
-    Proved,
-    Tensor,
-    coefficients,
-    prove,
-    register_operator,
-)
+from keraslip.certify.operators.proved import Proved, Tensor, coefficients, prove, register_operator
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import (
     Composition,

@@ -1,6 +1,5 @@
 """What certification returns: one answer for every sample, and what it rests on."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from keraslip.certify.result.status import STATUSES
 from keraslip.certify.result.storage import read, write
 from keraslip.checks import check_labels
+from keraslip.typing import FilePath
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +114,7 @@ class Certificates:
         return np.asarray(self.label == y)
 
     def save(
-        self,
-        path: str | os.PathLike[str],
-        model: Any = None,
-        x: np.ndarray | None = None,
-        samples: int = 50,
+        self, path: FilePath, model: Any = None, x: np.ndarray | None = None, samples: int = 50
     ) -> None:
         """Writes the certificates to a `.npz` file, in one go.
 
@@ -145,7 +141,7 @@ class Certificates:
         write(path, {**self._arrays(), **extra}, meta, self.counterexamples)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Certificates":
+    def load(cls, path: FilePath) -> "Certificates":
         """Reads what `save` wrote.
 
         Args:

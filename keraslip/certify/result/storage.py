@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from keraslip.certify.result.status import of_today
+from keraslip.typing import FilePath
 
 #: Version of the file format. In 1 the stage "slopes" was called "global".
 FORMAT = 2
@@ -26,7 +27,7 @@ class _NewerFormat(Exception):
 
 
 def write(
-    path: str | os.PathLike[str],
+    path: FilePath,
     arrays: Mapping[str, np.ndarray],
     meta: Mapping[str, Any],
     counterexamples: Mapping[int, np.ndarray],
@@ -40,9 +41,7 @@ def write(
     os.replace(partial, target)
 
 
-def read(
-    path: str | os.PathLike[str], names: Sequence[str], optional: Sequence[str] = ()
-) -> dict[str, Any]:
+def read(path: FilePath, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
     """What `write` wrote: arrays by name, all of one length, what `meta` says, and `counterexamples`.
 
     `None` stands for optional arrays that are missing.

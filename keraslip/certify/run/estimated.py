@@ -11,12 +11,7 @@ from keraslip.certify.run.settings import Settings
 
 
 def estimated(
-    model: Any,
-    x: Any,
-    y: Any,
-    epsilon: np.ndarray,
-    settings: Settings,
-    steps: int | None = None,
+    model: Any, x: Any, y: Any, epsilon: np.ndarray, settings: Settings, steps: int | None = None
 ) -> Certificates:
     """See `keraslip.LocalLipschitzModel.certify`; one epsilon only, and a stream is read whole.
 

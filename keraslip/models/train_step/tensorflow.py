@@ -39,8 +39,7 @@ class RobustTrainStep:
         if self._distribute_strategy is not None and iterator is not None:
             strategy, iterator = self._distribute_strategy, iter(iterator)
             data_batch = keras.tree.map_structure(
-                lambda part: strategy.experimental_local_results(part)[0],
-                next(next(iterator)[2]),
+                lambda part: strategy.experimental_local_results(part)[0], next(next(iterator)[2])
             )
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)  # type: ignore[misc]
