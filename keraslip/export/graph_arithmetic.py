@@ -1,7 +1,7 @@
 """The arithmetic of exported certificates: TensorFlow in float64, basic operations only.
 
-A graph of them runs where Keras is missing, and also becomes ONNX. Convolutions are sums over the taps of matrix
-products: runtimes that know no float64 convolution run them.
+A graph of them runs where Keras is missing, and also becomes ONNX. Convolutions are sums over the taps of
+matrix products: runtimes that know no float64 convolution run them.
 """
 
 import hashlib
