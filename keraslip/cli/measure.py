@@ -87,7 +87,7 @@ def measure(
         "radius": radius_quantiles(radii),
         "radius_samples": len(radii),
         "curve": _curve(radii, y, epsilon),
-        "layers": _layers(model, x[:LAYER_SAMPLES]),
+        "layers": _layer_norms(model, x[:LAYER_SAMPLES]),
         "backend": keras.backend.backend(),
         "versions": {"keraslip": __version__, "keras": keras.__version__},
     }
@@ -112,7 +112,7 @@ def _curve(radii: Certificates, y: np.ndarray, epsilon: float) -> dict[str, Any]
     return {"epsilon": epsilons, "certified_accuracy": certified, "samples": len(radii)}
 
 
-def _layers(model: Any, x: np.ndarray) -> list[dict[str, Any]]:
+def _layer_norms(model: Any, x: np.ndarray) -> list[dict[str, Any]]:
     """Estimates for every layer that closes a bound, and its proved global norms, one for each branch."""
     proved: dict[str, list[float]] = {}
     for name, operator in network_of(model)[0].operators():

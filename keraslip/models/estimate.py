@@ -103,7 +103,7 @@ class Estimation:
             raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
         power_iterations = check_count(power_iterations, "power_iterations")
         batch_size = check_count(batch_size, "batch_size")
-        x = self._inputs(x)
+        x = self._checked_inputs(x)
         if y is not None:
             y = check_labels(only_target(self, y), self.outputs[0].shape[-1], len(x))
         call = _bound_function(self, bound, power_iterations, locality)
@@ -130,7 +130,7 @@ class Estimation:
         Raises:
             ValueError: if an argument is out of range, or inputs are empty, not finite or of another shape.
         """
-        epsilon, x = self._epsilon(epsilon), self._inputs(x)
+        epsilon, x = self._epsilon(epsilon), self._checked_inputs(x)
         rows = explain(self, x, epsilon, check_count(power_iterations, "power_iterations"))
         print_table(rows, epsilon)
         return rows
@@ -143,7 +143,7 @@ class Estimation:
             raise ValueError("Pass epsilon, or compile the model with one. Received: epsilon=None")
         return float(self.epsilon_value)
 
-    def _inputs(self: Any, x: Any) -> np.ndarray:
+    def _checked_inputs(self: Any, x: Any) -> np.ndarray:
         check_bounded(self)
         return check_inputs(only_input(self, x), tuple(self.inputs[0].shape[1:]))
 

@@ -53,7 +53,7 @@ def network_of(model: Any) -> tuple[Network, str]:
     if kept is not None and (kept.fingerprint, kept.signature) == (digest, now):
         # Weights of the model's own, epsilon and warm starts, are no part of the network.
         if kept.weights != values:
-            model.__dict__[NETWORK] = kept._replace(weights=values)
+            model.__dict__[NETWORK] = _Kept(kept.network, digest, now, values)
         return kept.network, digest
     # Here for the first time, or changed in any way since.
     if model.__dict__.get(PROBED) != (digest, now):

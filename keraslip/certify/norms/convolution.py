@@ -42,7 +42,7 @@ def conv_norm(conv: Convolution) -> float:
         return 0.0
     if not is_finite(kernel):
         return math.inf
-    symbol = conv_symbol(conv._replace(kernel=kernel))
+    symbol = conv_symbol(Convolution(kernel, *conv[1:]))
     if symbol is None or not symbol.weights.any():
         return 0.0
     # The largest weight of a tap that counts: the others may be of any size.
