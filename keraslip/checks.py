@@ -9,15 +9,7 @@ import numpy as np
 
 
 def check_epsilon(epsilon: Any, name: str = "epsilon") -> float:
-    """An epsilon as a float.
-
-    Args:
-        epsilon: A number >= 0, in raw input units.
-        name: What to call it in the message; another number >= 0 is no radius.
-
-    Raises:
-        ValueError: if it is not a finite number >= 0.
-    """
+    """A finite number >= 0 as a float: a radius in raw input units, unless its name says otherwise."""
     if not _is_number(epsilon) or not 0.0 <= float(epsilon) < math.inf:
         radius = ", an L2 radius in raw input units" if "epsilon" in name else ""
         raise ValueError(
@@ -27,15 +19,7 @@ def check_epsilon(epsilon: Any, name: str = "epsilon") -> float:
 
 
 def check_radii(epsilon: Any, count: int | None = None) -> np.ndarray:
-    """Radii of balls in float64: one for all samples, `()`, or one for each, `(n,)`.
-
-    Args:
-        epsilon: Numbers >= 0, in raw input units.
-        count: How many samples there are, if that is known.
-
-    Raises:
-        ValueError: if they are anything else, or more or fewer than the samples.
-    """
+    """Radii of balls in float64: one for all samples, `()`, or one for each of `count`, `(n,)`."""
     if np.ndim(epsilon) == 0:
         number = np.asarray(epsilon).item() if hasattr(epsilon, "__array__") else epsilon
         return np.asarray(check_epsilon(number))
@@ -64,16 +48,7 @@ def _is_number(value: Any) -> bool:
 
 
 def check_count(value: Any, name: str, least: int = 1) -> int:
-    """A number of things as an int.
-
-    Args:
-        value: An integer, NumPy's included.
-        name: What to call it in the message.
-        least: The smallest one that is allowed.
-
-    Raises:
-        ValueError: if it is anything else.
-    """
+    """An integer that is at least so large, NumPy's included, as an int."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         given = f"{name.strip('`')}={value!r}"
         raise ValueError(f"{name} must be an integer >= {least}. Received: {given}")
@@ -81,14 +56,7 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
 
 
 def check_range(value: Any) -> tuple[float, float] | None:
-    """An input range as a pair of floats.
-
-    Args:
-        value: `(low, high)`, two finite numbers with low < high, or `None`.
-
-    Raises:
-        ValueError: if it is anything else.
-    """
+    """An input range `(low, high)`, two finite numbers, as a pair of floats; `None` is unbounded."""
     if value is None:
         return None
     low, high = pair_of_numbers(value)
@@ -117,15 +85,7 @@ def check_inputs(x: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def check_array(x: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Inputs as an array.
-
-    Args:
-        x: An array or tensor `(n, *shape)` with n >= 1.
-        shape: Shape of one input.
-
-    Raises:
-        ValueError: for another shape, or numbers that are not real and finite.
-    """
+    """Inputs `(n, *shape)` with n >= 1 as an array; the numbers must be real and finite."""
     if hasattr(x, "__next__") or not (hasattr(x, "__array__") or isinstance(x, list | tuple)):
         raise ValueError(f"x must be an array. Received: {type(x).__name__}")
     x = np.asarray(keras.ops.convert_to_numpy(x))
@@ -139,11 +99,7 @@ def check_array(x: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def check_images(x: Any, name: str = "x") -> None:
-    """Raises if an array holds NaN or infinity.
-
-    Raises:
-        ValueError: naming the first bad sample.
-    """
+    """Raises if an array holds NaN or infinity, naming the first bad sample."""
     if np.issubdtype(x.dtype, np.integer) or x.dtype == bool:
         return
     for start in range(0, len(x), 4096):
@@ -161,15 +117,8 @@ def check_labels(
 ) -> np.ndarray:
     """Labels as class indices, `(n,)` int64.
 
-    Args:
-        y: Integers `(n,)` or `(n, 1)`, or one-hot `(n, classes)`.
-        classes: Number of classes.
-        count: Number of inputs that they belong to, if that is known.
-        name: What to call them in the message.
-        one_hot: Whether rows are allowed, too.
-
-    Raises:
-        ValueError: saying what is wrong.
+    They are integers `(n,)` or `(n, 1)`, or one-hot `(n, classes)` where that is allowed; as many as
+    `count`, if that is known.
     """
     y = np.asarray(keras.ops.convert_to_numpy(y))
     if count is not None and y.ndim and len(y) != count:

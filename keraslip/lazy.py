@@ -11,18 +11,7 @@ def attach(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package; type checkers read imports under `TYPE_CHECKING` beside it.
 
-    Args:
-        package: `__name__` of the package.
-        names: For each public name the module that defines it; its own module for a module.
-
-    Returns:
-        The two functions.
-
-    Example:
-
-    ```python
-    __getattr__, __dir__ = attach(__name__, {"Certificates": "keraslip.certify.result.certificates"})
-    ```
+    For each public name there is the module that defines it; its own module for a module.
     """
     namespace = vars(sys.modules[package])
 

@@ -33,38 +33,19 @@ __all__ = [
 def input_gradient(model: keras.Model, objective: Callable[..., Any]) -> Gradient:
     """Gradient of a per-sample objective of the logits with respect to the model's input.
 
-    The model runs in inference mode and its current weights are read at every call. TensorFlow
-    and JAX compile once for each shape of `x`, so keep the function and pad the last batch.
-
-    Args:
-        model: A built Keras model with one input tensor.
-        objective: Backend-free function `objective(logits, *args) -> (batch,)`, in which no
-            sample's value depends on another sample.
-
-    Returns:
-        A function `call(x, *args) -> (values, gradients)` from NumPy arrays to NumPy arrays,
-        `values` of shape `(batch,)` and `gradients` of the shape of `x`.
-
-    Example:
-        ```python
-        def first_logit(logits):
-            return logits[:, 0]
-
-        values, gradients = input_gradient(model, first_logit)(x)
-        ```
+    The model runs in inference mode and its current weights are read at every call. The objective is a
+    backend-free function `objective(logits, *args) -> (batch,)`, in which no sample's value depends on
+    another sample. What is returned is called as `call(x, *args) -> (values, gradients)`. TensorFlow and JAX
+    compile once for each shape of `x`, so keep the function and pad the last batch.
     """
     return _backend.input_gradient(model, objective)
 
 
 def compiled(model: keras.Model, function: Function) -> Compiled:
-    """A function of tensors, compiled where the backend can, from NumPy arrays to NumPy arrays.
+    """A backend-free function of tensors, compiled where the backend can, from and to NumPy arrays.
 
-    Args:
-        model: The model whose weights the function reads, with their values at the time of a call.
-        function: Backend-free function of tensors that returns a list of tensors.
-
-    Returns:
-        The compiled function. It is traced once for each shape of its arguments.
+    The model's weights have their values at the time of a call. It is traced once for each shape of its
+    arguments.
     """
     return _backend.compiled(model, function)
 
