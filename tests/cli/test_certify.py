@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import keraslip
 from keraslip.certify.execution import block
 from keraslip.certify.run import cascade
-from keraslip.cli import measure, pictures
+from keraslip.cli import measure, report_files
 from keraslip.cli.app import app
 
 DIGITS, SMALL = ["--dataset", "digits"], ["--epsilon", "0.1"]
@@ -254,7 +254,7 @@ def test_an_attack_that_fools_nobody_draws_nothing(run, tmp_path):
 def test_report_of_a_run(run, monkeypatch):
     monkeypatch.setattr(measure, "RADII", 20)
     monkeypatch.setattr(measure, "PGD_STEPS", 5)
-    monkeypatch.setattr(pictures, "MEASURED", slice(None, None, 40))
+    monkeypatch.setattr(report_files, "MEASURED", slice(None, None, 40))
     result = call("report", run, "--certify-samples", 50, "--attack-samples", 30)
     assert result.exit_code == 0, result.output
     report = json.loads((run / "report.json").read_text())

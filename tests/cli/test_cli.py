@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import keraslip
 from keraslip import datasets
 from keraslip.callbacks.csv_table import read_rows
-from keraslip.cli import pictures, training
+from keraslip.cli import report_files, training
 from keraslip.cli.app import app
 from keraslip.cli.run_folder import (
     BEST,
@@ -181,7 +181,7 @@ def test_unknown_names_list_the_known_ones(given, message):
 
 
 def test_demo_writes_model_report_and_pictures(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MEASURED", slice(None, None, 20))
+    monkeypatch.setattr(report_files, "MEASURED", slice(None, None, 20))
     out = tmp_path / "demo"
     result = CliRunner().invoke(app, ["demo", "--epochs", "1", "--out", str(out), "--seed", "3"])
     assert result.exit_code == 0, result.output
