@@ -122,7 +122,7 @@ def _curve(
             "certified, global": uniform.tolist(),
         },
         epsilon=model.epsilon_value,
-        footnote=f"{count} test images of {data.name}; local: {promise}, from certified radii; "
+        footnote=f"{count} test samples of {data.name}; local: {promise}, from certified radii; "
         f"global: {found.report['guarantee_global']}; PGD: {CURVE_PGD_STEPS} steps, seed {seed}",
     )
 

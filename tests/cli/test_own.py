@@ -8,7 +8,7 @@ import pytest
 
 import keraslip.cli
 from keraslip import datasets
-from keraslip.cli import pictures, report_files
+from keraslip.cli import report_files
 
 pytestmark = pytest.mark.any_backend("what the commands make of files; training is tested on each")
 
@@ -62,7 +62,7 @@ def run(monkeypatch, *arguments):
 
 def test_a_table_trains_certifies_and_is_attacked(own, tmp_path, monkeypatch, capsys):
     # Attacks at a hundred epsilons take longer than all the rest.
-    monkeypatch.setattr(pictures, "_curve", lambda *_: None)
+    monkeypatch.setattr(report_files, "_curve", lambda *_: None)
     data, out = own / "table.npz", tmp_path / "run"
     few = ("--epochs", 8, "--batch-size", 16, "--learning-rate", 0.03)
     some = ("--certify-samples", 20, "--attack-samples", 20)

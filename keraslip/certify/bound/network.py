@@ -77,9 +77,7 @@ class Trace:
         terms = {ball: compose(folded, pending) for ball, pending in form.terms.items()}
         number = None if bias is None else _broadcastable(bias, len(shape))
         apart = form.disjoint and operator.entrywise
-        return self._keep(
-            LinearNode, shape, (form,), terms, operator, number, disjoint=apart
-        )
+        return self._keep(LinearNode, shape, (form,), terms, operator, number, disjoint=apart)
 
     def move(self, form: Node, linear_map: LinearMap) -> Node:
         """A map that only moves entries, or adds zeros."""
