@@ -196,7 +196,34 @@ LAYERS = {
     "batch normalization, rows": Case(
         IMAGE, before(batch_norm(axis=1, scale=False)), attacked=True
     ),
+    "separable": Case(IMAGE, between(layers.SeparableConv2D(4, 3, 2, "same", depth_multiplier=2))),
+    "einsum": Case(
+        IMAGE,
+        lambda x: theta(
+            layers.EinsumDense("abcd,def->abcef", (5, 4, 3, 2), bias_axes="e")(theta(conv(2)(x)))
+        ),
+    ),
+    "einsum over two axes": Case(
+        IMAGE,
+        lambda x: theta(
+            layers.EinsumDense("...b,cb->...c", 3, bias_axes="c")(
+                layers.EinsumDense("abcd,dec->aeb", (3, 5), activation="relu")(x)
+            )
+        ),
+    ),
     # Linear layers of sequences.
+    "depthwise of sequences": Case(
+        STEPS,
+        lambda x: theta(
+            layers.DepthwiseConv1D(3, 2, "same", depth_multiplier=2)(theta(dense(3)(x)))
+        ),
+    ),
+    "separable of sequences": Case(
+        STEPS, lambda x: theta(layers.SeparableConv1D(3, 2, padding="same")(theta(dense(3)(x))))
+    ),
+    "conv transposed of sequences": Case(
+        STEPS, lambda x: theta(layers.Conv1DTranspose(3, 3, 2, "same")(theta(dense(3)(x))))
+    ),
     "conv of sequences": Case(STEPS, lambda x: theta(layers.Conv1D(4, 3, 2, padding="same")(x))),
     "conv, causal": Case(
         STEPS,

@@ -1,6 +1,7 @@
 """Rules: how each layer type carries the bound. One place a layer."""
 
 from keraslip.rules import activations as _activations  # noqa: F401 - registers its rules
+from keraslip.rules import einsum as _einsum  # noqa: F401
 from keraslip.rules import extremes as _extremes  # noqa: F401
 from keraslip.rules import linear as _linear  # noqa: F401
 from keraslip.rules import max_pooling as _max_pooling  # noqa: F401

@@ -1,5 +1,6 @@
 """Rules of dense layers, convolutions, average pooling and input scaling."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -69,6 +70,19 @@ def in_channels_last(
     return compose(PermuteMap(inner.out_shape, (2, 0, 1)), there) if keeps_image else there
 
 
+def depthwise(kernel: Any, in_shape: Shape, geometry: ConvGeometry) -> ConvMap:
+    """A convolution of every channel by itself.
+
+    Args:
+        kernel: `(height, width, channels, multiplier)`.
+        in_shape: `(height, width, channels)`.
+        geometry: But for the groups.
+    """
+    height, width, channels, multiplier = kernel.shape
+    grouped = ops.reshape(full_precision(kernel), (height, width, 1, channels * multiplier))
+    return ConvMap(grouped, in_shape, replace(geometry, groups=channels))
+
+
 @register_rule(keras.layers.Dense)
 class DenseRule(LinearRule):
     """`kernel^T x + bias` along the last axis."""
@@ -102,11 +116,24 @@ class DepthwiseConv2DRule(Conv2DRule):
     """Every channel by itself: a group for each, of any multiplier, stride, padding and dilation."""
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        height, width, channels, multiplier = layer.kernel.shape
-        kernel = full_precision(layer.kernel)
-        kernel = ops.reshape(kernel, (height, width, 1, channels * multiplier))
-        geometry = ConvGeometry(layer.strides, layer.padding, layer.dilation_rate, channels)
-        return in_channels_last(layer, in_shape, lambda shape: ConvMap(kernel, shape, geometry))
+        geometry = ConvGeometry(layer.strides, layer.padding, layer.dilation_rate)
+        return in_channels_last(
+            layer, in_shape, lambda shape: depthwise(layer.kernel, shape, geometry)
+        )
+
+
+@register_rule(keras.layers.SeparableConv2D)
+class SeparableConv2DRule(Conv2DRule):
+    """Every channel by itself, and then a sum over the channels of each pixel."""
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+        geometry = ConvGeometry(layer.strides, layer.padding, layer.dilation_rate)
+
+        def build(shape: Shape) -> LinearMap:
+            first = depthwise(layer.depthwise_kernel, shape, geometry)
+            return compose(ConvMap(full_precision(layer.pointwise_kernel), first.out_shape), first)
+
+        return in_channels_last(layer, in_shape, build)
 
 
 @register_rule(keras.layers.AveragePooling2D)

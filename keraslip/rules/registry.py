@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import keras
 
+from keraslip.rules.reasons import reason_against
 from keraslip.rules.rule import Rule, UnsupportedLayerError
 
 _RULES: dict[type, Rule] = {}
@@ -67,6 +68,12 @@ def rule_for(operation: Any, path: str | None = None) -> Rule:
     """
     where = f"{type(operation).__name__} at {path or operation.name!r}"
     rule = _RULES.get(type(operation))
+    reason = reason_against(type(operation))
+    if rule is None and reason is not None:
+        raise UnsupportedLayerError(
+            f"No bound can pass {where}: {reason}, or a layer of your own with "
+            f"@keraslip.register_rule. Received: {type(operation).__name__}"
+        )
     if rule is None:
         raise UnsupportedLayerError(
             f"No rule carries a Lipschitz bound through {where}. Remedy: replace the layer, or write a "

@@ -56,17 +56,22 @@ class UpSampling2DRule(LinearRule):
         return repeated(in_shape, {first: down, first + 1: across})
 
 
+def check_adjoint(layer: Any) -> None:
+    """Raises for a transposed convolution that is not the adjoint of a convolution."""
+    if layer.output_padding is not None:
+        raise UnsupportedLayerError(
+            "a transposed convolution has a rule where it is the adjoint of a convolution; leave "
+            f"output_padding out. Received: output_padding={layer.output_padding!r}"
+        )
+
+
 @register_rule(keras.layers.Conv2DTranspose)
 class Conv2DTransposeRule(Conv2DRule):
     """The adjoint of the convolution from its output to its input."""
 
     def check(self, operation: Any) -> None:
         super().check(operation)
-        if operation.output_padding is not None:
-            raise UnsupportedLayerError(
-                "a transposed convolution has a rule where it is the adjoint of a convolution; leave "
-                f"output_padding out. Received: output_padding={operation.output_padding!r}"
-            )
+        check_adjoint(operation)
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
         geometry = ConvGeometry(layer.strides, layer.padding, layer.dilation_rate)

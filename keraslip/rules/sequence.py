@@ -1,12 +1,14 @@
 """Rules of layers on sequences `(steps, channels)`: those of images of one row."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
 from keras import ops
 
 from keraslip.linear import (
+    AdjointMap,
     AveragePoolMap,
     ConvGeometry,
     ConvMap,
@@ -18,9 +20,9 @@ from keraslip.linear import (
     ZeroPadMap,
     compose,
 )
-from keraslip.rules.linear import LinearRule, full_precision
+from keraslip.rules.linear import LinearRule, depthwise, full_precision
 from keraslip.rules.registry import register_rule
-from keraslip.rules.resize import repeated
+from keraslip.rules.resize import check_adjoint, repeated
 from keraslip.rules.shape import MovingRule
 
 Tensor = Any
@@ -51,18 +53,22 @@ def as_row(layer: Any, in_shape: Shape, build: Callable[[Shape], LinearMap]) -> 
 class Conv1DRule(LinearRule):
     """Convolution of a sequence, causal too."""
 
-    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+    def convolution(self, layer: Any, in_shape: Shape, geometry: ConvGeometry) -> LinearMap:
+        """The map of images of one row, padded already if it is causal."""
         kernel = ops.expand_dims(full_precision(layer.kernel), 0)
+        return ConvMap(kernel, in_shape, replace(geometry, groups=layer.groups))
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
         (size,), (stride,), (dilation,) = layer.kernel_size, layer.strides, layer.dilation_rate
         causal = layer.padding == "causal"
         padding = "valid" if causal else layer.padding
-        geometry = ConvGeometry((1, stride), padding, (1, dilation), layer.groups)
+        geometry = ConvGeometry((1, stride), padding, (1, dilation))
 
         def build(shape: Shape) -> LinearMap:
             if not causal:
-                return ConvMap(kernel, shape, geometry)
+                return self.convolution(layer, shape, geometry)
             before = ZeroPadMap(shape, ((0, 0), ((size - 1) * dilation, 0), (0, 0)))
-            return compose(ConvMap(kernel, before.out_shape, geometry), before)
+            return compose(self.convolution(layer, before.out_shape, geometry), before)
 
         return as_row(layer, in_shape, build)
 
@@ -71,6 +77,41 @@ class Conv1DRule(LinearRule):
             return None
         bias = full_precision(layer.bias)
         return bias if layer.data_format == "channels_last" else ops.reshape(bias, (-1, 1))
+
+
+@register_rule(keras.layers.DepthwiseConv1D)
+class DepthwiseConv1DRule(Conv1DRule):
+    """Every channel of a sequence by itself."""
+
+    def convolution(self, layer: Any, in_shape: Shape, geometry: ConvGeometry) -> LinearMap:
+        return depthwise(ops.expand_dims(layer.kernel, 0), in_shape, geometry)
+
+
+@register_rule(keras.layers.SeparableConv1D)
+class SeparableConv1DRule(Conv1DRule):
+    """Every channel of a sequence by itself, and then a sum over the channels of each step."""
+
+    def convolution(self, layer: Any, in_shape: Shape, geometry: ConvGeometry) -> LinearMap:
+        first = depthwise(ops.expand_dims(layer.depthwise_kernel, 0), in_shape, geometry)
+        pointwise = ops.expand_dims(full_precision(layer.pointwise_kernel), 0)
+        return compose(ConvMap(pointwise, first.out_shape), first)
+
+
+@register_rule(keras.layers.Conv1DTranspose)
+class Conv1DTransposeRule(Conv1DRule):
+    """The adjoint of the convolution from its output to its input."""
+
+    def check(self, operation: Any) -> None:
+        super().check(operation)
+        check_adjoint(operation)
+
+    def convolution(self, layer: Any, in_shape: Shape, geometry: ConvGeometry) -> LinearMap:
+        _, steps, channels = in_shape
+        last = layer.data_format == "channels_last"
+        given = (steps, channels) if last else (channels, steps)
+        out = layer.compute_output_shape((1, *given))[1 if last else 2]
+        kernel = ops.expand_dims(full_precision(layer.kernel), 0)
+        return AdjointMap(ConvMap(kernel, (1, out, layer.filters), geometry))
 
 
 @register_rule(keras.layers.AveragePooling1D)

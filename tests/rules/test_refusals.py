@@ -43,3 +43,42 @@ def test_settings_without_a_rule_say_what_to_do(case):
     outputs = keras.layers.Dense(2)(keras.layers.Flatten()(layer(inputs)))
     with pytest.raises(keraslip.rules.UnsupportedLayerError, match=match):
         keraslip.LocalLipschitzModel(inputs, outputs).compile("adam", epsilon=0.1)
+
+
+ALONE = {
+    "attention": ((5, 4), lambda x: keras.layers.MultiHeadAttention(2, 2)(x, x), "EinsumDense"),
+    "normalization of layers": ((4,), keras.layers.LayerNormalization(), "use BatchNormalization"),
+    "normalization of groups": (
+        (4, 4, 2),
+        keras.layers.GroupNormalization(2),
+        "fixed at inference",
+    ),
+    "product": (
+        (4,),
+        lambda x: keras.layers.Multiply()([x, x]),
+        "Multiply by a constant|multiply by",
+    ),
+    "lambda": ((4,), keras.layers.Lambda(lambda x: x), "write it with keras.ops"),
+    "embedding": ((4,), keras.layers.Embedding(3, 2), "certify from the vectors on"),
+    "recurrent": ((4, 2), keras.layers.LSTM(3), "padding='causal'"),
+    "mixes samples": ((4,), lambda x: keras.ops.flip(x, 0), "mixes the samples"),
+    "sum over samples": (
+        (4,),
+        lambda x: x - keras.ops.mean(x, 0, keepdims=True),
+        "mixes the samples",
+    ),
+    "einsum": (
+        (5, 4),
+        keras.layers.EinsumDense("abc,bcd->abd", (5, 3)),
+        "no dense layer",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_layers_without_a_rule_say_what_to_use_instead(case):
+    shape, build, match = ALONE[case]
+    inputs = keras.Input(shape)
+    outputs = keras.layers.Dense(2)(keras.layers.Flatten()(build(inputs)))
+    with pytest.raises(keraslip.rules.UnsupportedLayerError, match=match):
+        keraslip.LocalLipschitzModel(inputs, outputs).compile("adam", epsilon=0.1)
