@@ -7,7 +7,7 @@ from keras import ops
 
 from keraslip import backend
 from keraslip.arithmetic import float64
-from keraslip.certify.norms.rounding import FLOAT32, SMALLEST
+from keraslip.certify.norms.rounding import SMALLEST, UNIT32
 from keraslip.rules.activations import FUNCTIONS
 
 #: Certificates count on this many times what is seen here.
@@ -50,4 +50,4 @@ def test_a_function_rounds_no_more_than_it_may(name, executed):
     assert len(ways)
     for way, outputs in ways.items():
         off = np.abs(outputs[place].astype("float64") - exact) - flushed
-        assert (SAFETY * off <= act.roundings * FLOAT32 * size).all(), way
+        assert (SAFETY * off <= act.roundings * UNIT32 * size).all(), way
