@@ -18,6 +18,8 @@ nox.needs_version = ">=2025.5"
 BACKENDS = {"tensorflow": "tensorflow==2.21.0", "jax": "jax==0.10.2", "torch": "torch==2.13.0"}
 # Test processes in one session, 0 for none besides pytest itself: KERASLIP_TEST_PROCESSES=2 nox.
 PROCESSES = os.environ.get("KERASLIP_TEST_PROCESSES", "2")
+# A file in one process: its tests share models. tests/conftest.py says which files begin.
+SHARED = ("-n", PROCESSES, "--dist", "loadfile")
 # What writes with TensorFlow, whatever the backend: run where all of them are installed.
 EXPORT = "tests/export"
 
@@ -40,9 +42,7 @@ def variables_of(session: nox.Session, backend: str) -> dict[str, str]:
 def run_pytest(session: nox.Session, backend: str, *options: str) -> None:
     variables = test_environment(session, backend)
     left_out = f"--ignore={EXPORT}"
-    # A file in one process: its tests share models.
-    shared = ("-n", PROCESSES, "--dist", "loadfile")
-    session.run("pytest", *shared, left_out, *options, *session.posargs, env=variables)
+    session.run("pytest", *SHARED, left_out, *options, *session.posargs, env=variables)
 
 
 @nox.session(name="tests-tensorflow")
@@ -68,8 +68,7 @@ def tests_export(session: nox.Session) -> None:
     """SavedModel and ONNX from every backend, in an environment with all of them."""
     session.install("-e", ".[onnx]", *BACKENDS.values(), "--group", "test")
     for backend in BACKENDS:
-        # What asks the exported models runs in one process: to export them takes half a minute.
-        options = ("-n", PROCESSES, "--dist", "loadgroup", EXPORT, *session.posargs)
+        options = (*SHARED, EXPORT, *session.posargs)
         session.run("pytest", *options, env=variables_of(session, backend))
 
 

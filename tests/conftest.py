@@ -1,5 +1,6 @@
 """What every test shares. The backend is the one that KERAS_BACKEND names."""
 
+import importlib.metadata
 import importlib.util
 import os
 from pathlib import Path
@@ -22,6 +23,11 @@ if os.access(Path(__file__).parents[1], os.W_OK):
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+# Compiles a training step in a third of the time. XLA ends the process for a flag that it does not know.
+if os.environ.get("KERAS_BACKEND") == "jax" and importlib.util.find_spec("jaxlib") is not None:
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ.setdefault("XLA_FLAGS", QUICK)
 
 if importlib.util.find_spec("torch") is not None:
     import torch  # noqa: F401  imported after TensorFlow in one process it can crash
@@ -42,12 +48,36 @@ FASTEST = "torch"
 #: Processes at most, of a run of all tests that names no number.
 PROCESSES = 4
 
+#: Files that take longest, which begin first, so that no process is left with one at the end.
+FIRST = (
+    "export/test_bad_questions",
+    "export/test_cases",
+    "rules/test_cases",
+    "models/test_saving",
+    "models/test_fit_options",
+    "models/test_fit_data",
+    "rules/test_graphs",
+    "cli/test_cli",
+    "docs/test_docs",
+    "distribution/test_devices",
+    "tuning/test_search",
+    "tuning/test_tune",
+    "cli/test_stopped_process",
+    "callbacks/test_lipschitz_monitor",
+    "models/test_not_finite",
+    "models/test_believed_norms",
+    "models/test_changed_network",
+    "testing/test_activations",
+    "rules/test_locality",
+)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
     """`pytest` without arguments runs in a process for each core, every file in one of them."""
     if hasattr(config, "workerinput") or "PYTEST_XDIST_WORKER" in os.environ:
         return  # one of these processes
+    vars(config.option)["loadscopereorder"] = False  # or files with many tests would begin first
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     options = vars(config.option)
     if whole and "numprocesses" in options and options["numprocesses"] is None:
@@ -56,9 +86,34 @@ def pytest_cmdline_main(config):
             config.option.dist = "loadfile"
 
 
+#: Files that ask the models exported once for all of them, which takes half a minute.
+TOGETHER = {
+    f"tests/export/test_{name}.py": "exported"
+    for name in ("bad_questions", "saved_model", "self_test")
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`--dist loadfile`: a file in one process, some of them in the same one."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return TOGETHER.get(file, file)
+
+    return ByFile(config, log)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Leaves what says the same on every backend to one of them."""
+    """Puts long files first; leaves what says the same on every backend to one of them."""
+    names = [f"tests/{name}.py" for name in FIRST]
+    place = {name: number for number, name in enumerate(names)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
     if keras.backend.backend() == FASTEST or "any_backend" in config.option.markexpr:
         return
     left = [item for item in items if item.get_closest_marker("any_backend")]
@@ -84,6 +139,38 @@ def _fresh_keras():
     keras.config.set_image_data_format(data_format)
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
+
+
+#: Where what TensorFlow's optimizer of graphs makes of a network is a part of what is tested.
+OPTIMIZED = ("certify", "cli", "distribution", "docs", "export")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_graphs(request):
+    """Spares TensorFlow a quarter of what it does to a graph before it runs."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        off = request.path.relative_to(Path(__file__).parent).parts[0] not in OPTIMIZED
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": off})
+
+
+@pytest.fixture(autouse=True)
+def _gap_left_out(request, monkeypatch, backend):
+    """Spares the first fit of every model two more compiled passes, but in tests marked `gap`.
+
+    On PyTorch, which compiles nothing, `lipschitz_gap` is measured in every test.
+    """
+    if backend == "torch" or request.node.get_closest_marker("gap"):
+        return
+    from keraslip.models.gap import LipschitzGap
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs["lipschitz_gap"] = 1.0
+
+    monkeypatch.setattr(LipschitzGap, "on_train_begin", lambda self, logs=None: None)
+    monkeypatch.setattr(LipschitzGap, "on_epoch_end", on_epoch_end)
 
 
 @pytest.fixture(autouse=True, scope="module")

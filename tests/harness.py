@@ -13,7 +13,6 @@ import numpy as np
 from keras import ops
 
 import keraslip
-import keraslip.backend
 from keraslip.testing.claims import FixedVectors as FixedVectors
 from keraslip.testing.claims import Pass as Pass
 from keraslip.testing.claims import activations as activations
@@ -34,8 +33,17 @@ def numpy(x: Any) -> Array:
 
 
 def tensor(x: Any, dtype: str = "float32") -> Any:
-    """A NumPy array as a tensor."""
-    return ops.convert_to_tensor(np.asarray(x), dtype)
+    """A NumPy array as a tensor; a tensor as it is."""
+    return ops.convert_to_tensor(x if ops.is_tensor(x) else np.asarray(x), dtype)
+
+
+def at_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors, as a whole on JAX, which compiles every operation for itself otherwise."""
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
 
 
 def gradient(function: Callable[[Any], Any], x: Array) -> Array:
@@ -53,7 +61,7 @@ def gradient(function: Callable[[Any], Any], x: Array) -> Array:
     if backend == "jax":
         import jax
 
-        return numpy(jax.grad(lambda v: ops.reshape(function(v), ()))(value))
+        return numpy(jax.jit(jax.grad(lambda v: ops.reshape(function(v), ())))(value))
     value = value.detach().clone().requires_grad_(True)
     result = function(value)
     if result.requires_grad:
@@ -78,13 +86,8 @@ def bound(
     power_iterations: int | None = None,
     tight: bool = False,
 ) -> Pass:
-    """What one pass claims, see `keraslip.testing.claims`: with exact norms, or by power iteration.
-
-    Loops are compiled on JAX, which compiles them anyway.
-    """
-    loops = power_iterations is not None and keras.backend.backend() == "jax"
-    run = keraslip.backend.compiled if loops else None
-    return claims(model, x, epsilon, mode, label, power_iterations, tight, run)
+    """What one pass claims, see `keraslip.testing.claims`: with exact norms, or by power iteration."""
+    return claims(model, x, epsilon, mode, label, power_iterations, tight)
 
 
 def run_rule_test(

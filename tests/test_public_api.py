@@ -8,6 +8,7 @@ import pytest
 
 import keraslip
 
+words_alone = pytest.mark.any_backend("what is imported before a backend is")
 PUBLIC = {
     "": [
         "LocalLipschitzModel",
@@ -92,23 +93,30 @@ def imported(*arguments: str) -> set[str]:
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
-def test_import_keraslip_alone_reaches_every_public_name():
-    run("import keraslip\n" + "\n".join(f"keraslip.{name}" for name in NAMES))
-
-
-def test_import_keraslip_loads_no_edge_and_registers_what_saved_models_hold():
-    # A backend may bring some of these along, so only what keraslip adds to Keras counts.
+def test_importing_keraslip_alone():
+    """It loads no edge, registers what is saved, changes no setting, prints nothing; every name is there."""
     code = (
         "import sys, keras\n"
+        "settings = keras.config.floatx(), keras.config.image_data_format()\n"
         "before = set(sys.modules)\n"
         "import keraslip\n"
-        f"print(sorted((set(sys.modules) - before) & set({EDGES!r})))\n"
+        # A backend may bring some of these along, so only what keraslip adds to Keras counts.
+        f"edges = (set(sys.modules) - before) & set({EDGES!r})\n"
+        "assert not edges, edges\n"
         "known = keras.saving.get_registered_object\n"
-        f"print([name for name in {SAVED!r} if known(f'keraslip>{{name}}') is None])\n"
+        f"unknown = [name for name in {SAVED!r} if known(f'keraslip>{{name}}') is None]\n"
+        "assert not unknown, unknown\n"
+        "assert settings == (keras.config.floatx(), keras.config.image_data_format())\n"
+        # A layer that is made on import would fix the policy and take the first name.
+        "for name in keraslip.__all__: getattr(keraslip, name)\n"
+        "keras.config.set_floatx('float16')\n"
+        "assert keras.config.dtype_policy().name == 'float16'\n"
+        "assert keras.layers.Dense(1).name == 'dense'\n"
     )
-    assert run(code).split("\n")[:2] == ["[]", "[]"]
+    assert run(code + "\n".join(f"keraslip.{name}" for name in NAMES)) == ""
 
 
+@words_alone
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["train", "--help"], ["--version"]], ids=" ".join
 )
@@ -117,24 +125,10 @@ def test_words_of_help_import_nothing_heavy(arguments):
     assert "keraslip" in found and not found & HEAVY
 
 
+@words_alone
 def test_the_independent_checker_imports_no_keras():
     found = imported("-m", "keraslip.certify.check", "--help")
     assert "numpy" in found and not found & {"keras", "tensorflow", "jax", "torch"}
-
-
-def test_import_keraslip_prints_nothing_and_keeps_keras_settings():
-    code = (
-        "import keras\n"
-        "settings = keras.config.floatx(), keras.config.image_data_format()\n"
-        "import keraslip\n"
-        "assert settings == (keras.config.floatx(), keras.config.image_data_format())\n"
-        # A layer that is made on import would fix the policy and take the first name.
-        "for name in keraslip.__all__: getattr(keraslip, name)\n"
-        "keras.config.set_floatx('float16')\n"
-        "assert keras.config.dtype_policy().name == 'float16'\n"
-        "assert keras.layers.Dense(1).name == 'dense'"
-    )
-    assert run(code) == ""
 
 
 @pytest.mark.parametrize("module", PUBLIC)

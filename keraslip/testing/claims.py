@@ -8,13 +8,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keraslip.backend import ways_to_run
 from keraslip.bounds.margins import label_margin, worst_case_logits
 from keraslip.layers.masked import random_unit_vector
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.walk import propagate
 from keraslip.typing import Array, Tensor
 
-Runner = Callable[[keras.Model, Callable[..., list[Tensor]]], Callable[..., list[Array]]]
 #: Rows of the first map that points are moved along.
 _ROWS = 48
 
@@ -96,17 +96,16 @@ def claims(
     label: Array | None = None,
     power_iterations: int | None = None,
     tight: bool = False,
-    run: "Runner | None" = None,
 ) -> Pass:
     """One pass of the bound through a small model, whose matrices are written out, outside of any training.
 
     Margins are of the given labels, or of the largest logits; norms are singular values, or come from power
-    iteration. `tight` takes masked row norms of convolutions too; `run` may compile what runs eagerly.
+    iteration. `tight` takes masked row norms of convolutions too.
     """
     known = model.__dict__.setdefault("_passes_of_tests", {})
     key = (mode, power_iterations, tight, label is None)
     if key not in known:
-        known[key] = _pass_of(model, mode, power_iterations, tight, run or eager)
+        known[key] = _pass_of(model, mode, power_iterations, tight)
     call, kept = known[key]
     labels = () if label is None else (np.asarray(label, "int32"),)
     found = call(np.asarray(x, "float32"), np.asarray(epsilon, "float32"), *labels)
@@ -120,7 +119,7 @@ def claims(
 
 
 def _pass_of(
-    model: keras.Model, mode: str, power_iterations: int | None, tight: bool, run: "Runner"
+    model: keras.Model, mode: str, power_iterations: int | None, tight: bool
 ) -> tuple[Callable[..., list[Array]], list[tuple[str, bool]]]:
     kept: list[tuple[str, bool]] = []
 
@@ -148,14 +147,14 @@ def _pass_of(
             out += [] if box is None else list(box)
         return out
 
-    return run(model, function), kept
+    return plainly(model, function), kept
 
 
-def eager(model: keras.Model, function: Callable[..., list[Tensor]]) -> Callable[..., list[Array]]:
-    """A function of tensors as one of arrays."""
-    return lambda *args: [
-        _numpy(out) for out in function(*(ops.convert_to_tensor(a) for a in args))
-    ]
+def plainly(model: keras.Model, function: Callable[..., list[Tensor]]) -> Any:
+    """A function of tensors as one of arrays, compiled only where the backend knows no other way."""
+    # Nets are many here and passes few.
+    ways = ways_to_run()
+    return (ways.get("eager") or ways["compiled"])(model, function)
 
 
 def _some_rows(shape: tuple[int, ...]) -> Tensor:
@@ -176,13 +175,9 @@ def activations(model: keras.Model, points: Array) -> tuple[list[Array], list[Ar
             pairs = [(record.form.center, record.ball.center) for record in context.records]
             return [form.center, *(side for pair in pairs for side in pair)]
 
-        known["activations"] = eager(model, function)
+        known["activations"] = plainly(model, function)
     logits, *rest = known["activations"](np.asarray(points, "float32"))
     return rest[::2], rest[1::2], logits
-
-
-def _numpy(x: Tensor) -> Array:
-    return np.array(ops.convert_to_numpy(x))
 
 
 def _tensor(x: Any) -> Tensor:

@@ -5,9 +5,8 @@ import pytest
 from keras import ops
 
 from keraslip.bounds.krylov import largest_eigenvector
-from keraslip.bounds.spectral import masked_norm
 from keraslip.linear import DenseMap
-from tests.bounds.test_spectral import MAPS, masks_for, start_for, true_norms
+from tests.bounds.test_spectral import MAPS, masked_norm, masks_for, start_for, true_norms
 from tests.harness import gradient, numpy, tensor
 
 

@@ -1,5 +1,8 @@
 """Worst-case logits against the true supremum over ball and box."""
 
+import functools
+
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +13,7 @@ from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.bounds.margins import label_margin, worst_case_logits
 from keraslip.linear import DenseMap
 from tests.examples import examples
-from tests.harness import gradient, numpy, tensor
+from tests.harness import at_once, gradient, numpy, tensor
 from tests.reference.paper_numpy import maximum_over_ball_and_box, maximum_over_box
 
 
@@ -34,7 +37,7 @@ def form_of(p, box=True, mask=True):
     lower, upper = (tensor((p["center"] + side)[None]) for side in p["changes"])
     ball = Ball(
         center,
-        tensor([p["gain"]]),
+        ops.reshape(tensor(p["gain"]), (1,)),
         tensor(p["mask"][None]) if mask else None,
         (lambda: (lower, upper)) if box else None,
     )
@@ -43,10 +46,21 @@ def form_of(p, box=True, mask=True):
     return AffineForm.closed(ball).mapped(logits, linear_map)
 
 
+@functools.cache
+def gains_of(**kwargs):
+    """What a problem, a label's row and a radius give, as tensors."""
+
+    def found(p, y, epsilon):
+        form = form_of(p, **kwargs)
+        return worst_case_logits(form, y, epsilon) - form.center
+
+    return at_once(found)
+
+
 def gains(p, label, epsilon, **kwargs):
-    form = form_of(p, **kwargs)
+    given = {name: keras.tree.map_structure(tensor, value) for name, value in p.items()}
     y = tensor(np.eye(p["kernel"].shape[1])[[label]])
-    return numpy(worst_case_logits(form, y, tensor(epsilon)) - form.center)[0]
+    return numpy(gains_of(**kwargs)(given, y, tensor(epsilon)))[0]
 
 
 def true_gains(p, label, epsilon):

@@ -1,16 +1,19 @@
-"""Every case in certificates: it is what is executed, no point leaves a bound, the checker agrees."""
+"""Every case in certificates: no point leaves a bound, the checker agrees.
 
-import keras
+That the certifier's network is the one that runs, on every backend, is held by tests/rules/test_cases.py.
+"""
+
 import numpy as np
 import pytest
 
 from keraslip.certify import check
 from tests.cases import CASES
-from tests.certify.nets import EXACT, FLOAT32, evaluated, forward, network, weights_alone
+from tests.certify.nets import EXACT, FLOAT32, evaluated, network, weights_alone
 from tests.certify.test_sound_pass import Sampled, assert_balls, assert_boxes, assert_logits
 from tests.certify.test_sound_pass import sound_pass as passed
 from tests.harness import bound
 
+pytestmark = weights_alone
 EPSILON = 0.1
 
 
@@ -23,15 +26,6 @@ def name(request):
     return request.param
 
 
-def test_the_certifier_knows_the_network_that_runs(name):
-    """On every backend: the same numbers, and the certifier's own check passes."""
-    case, net = CASES[name], network(name)
-    x = case.inputs()
-    executed = keras.ops.convert_to_numpy(case.model(x, training=False))
-    np.testing.assert_allclose(forward(net, x)[net.logits.index], executed, rtol=1e-5, atol=1e-5)
-
-
-@weights_alone
 def test_no_point_of_the_ball_leaves_a_bound(name):
     net, x = network(name), CASES[name].inputs()
     points = Sampled(net, x, EPSILON)
@@ -45,7 +39,6 @@ def test_no_point_of_the_ball_leaves_a_bound(name):
                 assert_logits(found, points, label)
 
 
-@weights_alone
 def test_lipschitz_bounds_are_no_looser_than_those_of_training(name):
     """Two codes for one network: they differ by the slack of proved norms."""
     case, net = CASES[name], network(name)
@@ -58,7 +51,6 @@ def test_lipschitz_bounds_are_no_looser_than_those_of_training(name):
         ).all()
 
 
-@weights_alone
 def test_the_independent_checker_confirms(name, tmp_path, capsys):
     case = CASES[name]
     x = case.inputs(4)
@@ -72,7 +64,6 @@ def test_the_independent_checker_confirms(name, tmp_path, capsys):
     assert confirmed > 2 * unsure, said
 
 
-@weights_alone
 def test_as_many_samples_as_columns():
     """Of a dense layer's norms on images, whose axes could be taken for the batch."""
     case, net = CASES["dense of images"], network("dense of images")

@@ -160,6 +160,19 @@ def branch_rounds(bits):
     return Case(None, ups(bits), model=model)
 
 
+def activations(bits):
+    """Ten activations, each of which makes the number smaller by less than it is rounded up by."""
+    unit = 2.0**-bits
+    start = keras.Input((1,))
+    x = start
+    for _ in range(10):
+        x = layers.LeakyReLU(1.0 - 0.9 * unit)(x)
+    last = layers.Dense(2, use_bias=False)
+    model = keraslip.LocalLipschitzModel(start, last(x))
+    last.set_weights([np.array([[1.0, 0.0]])])
+    return Case(None, [-1.0 - 2.0 * unit], model=model)
+
+
 CARRIED = "rest.plus_rounding(inner(times(np.abs(c), slope), ball.error[rows]))"
 HEAD = "rest + self._times(self.found.balls[ball].views[0], size)"
 TOTAL = "self.errors[node.index] = up(error + rounding + flushed)"
@@ -193,6 +206,9 @@ TERMS = {
     ),
     "error of branches": (
         sound_pass, TOTAL, TOTAL.replace("error + ", ""), branch_rounds, False,
+    ),
+    "rounding of an activation": (
+        sound_pass, "= self._rounded(", "= 0.0 * self._rounded(", activations, False,
     ),
     "e_y": (
         margins, "rounding = found.logits_error + found.logits_error[samples, label][:, None]",

@@ -53,6 +53,8 @@ def emulated(net, x, bits, seed=None):
                 out = _summed(node, read[0].reshape(len(x), -1), bits, seed).reshape(out.shape)
         elif isinstance(node, ActivationNode):
             out = _activated(node, read[0])
+            if node.activation.roundings:
+                out = rounded(out, bits)
         else:
             out = read[0]
             for part in [*read[1:], *([] if node.constant is None else [node.constant])]:

@@ -15,6 +15,7 @@ from keraslip.certify.run import cascade
 from keraslip.cli import measure, report_files
 from keraslip.cli.app import app
 
+pytestmark = pytest.mark.any_backend("commands around what is tested, and run by the demo, on each")
 DIGITS, SMALL = ["--dataset", "digits"], ["--epsilon", "0.1"]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import pytest
 
+from keraslip import LocalLipschitzModel
 from tests.docs.markdown import PAGES, ROOT, Block, blocks, links, names
 
 RUN = [page for page in PAGES if any(block.run for block in blocks(page, "python"))]
@@ -33,8 +34,22 @@ def execute(block: Block, page: str, namespace: dict[str, Any]) -> None:
     exec(code, namespace)
 
 
+#: Epochs at most: how well a network of the documentation learns is not what is tested.
+EPOCHS = 3
+
+
+@pytest.fixture
+def few_epochs(monkeypatch):
+    fit = LocalLipschitzModel.fit
+
+    def short(self, *args, epochs=1, **options):
+        return fit(self, *args, epochs=min(epochs, EPOCHS), **options)
+
+    monkeypatch.setattr(LocalLipschitzModel, "fit", short)
+
+
 @pytest.mark.parametrize("page", pages_to_run())
-def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
+def test_python_blocks_run_in_order(page, tmp_path, monkeypatch, few_epochs):
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "documentation"}
     for block in blocks(page, "python"):

@@ -17,8 +17,6 @@ needs_tensorflow = pytest.mark.skipif(
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the same graph on every backend"
 )
-#: In one process, where several share the tests.
-asks_exported = pytest.mark.xdist_group("exported")
 ACTIVATIONS = {
     "clipped_maxmin": lambda: keraslip.layers.ClippedMaxMin(0.5, -0.5),
     "clipped_relu": lambda: keraslip.layers.ClippedReLU(0.6),

@@ -15,7 +15,7 @@ import pytest
 
 import keraslip
 from keraslip.export import elsewhere, exporter
-from tests.export.nets import EPSILON, build, compiled, linear
+from tests.export.nets import EPSILON, build, compiled, linear, on_tensorflow
 
 ROOT = Path(__file__).parents[2]
 
@@ -178,6 +178,7 @@ linear().export({str(out)!r}, overwrite=True)
     )
 
 
+@on_tensorflow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_export_leaves_what_was_there(tmp_path, monkeypatch, capsys, number):
     out, mark = tmp_path / "out" / "served", tmp_path / "mark"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import keraslip
-from tests.export.nets import EPSILON, asks_exported, assert_agree, images, needs_tensorflow
+from tests.export.nets import EPSILON, assert_agree, images, needs_tensorflow
 
-pytestmark = [needs_tensorflow, asks_exported]
+pytestmark = needs_tensorflow
 
 
 def frozen(model, epsilon):

@@ -7,9 +7,8 @@ from keraslip.certify.bound.evaluate import Evaluator
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.norms.rounding import Execution
 from keraslip.export.self_test import SelfTest
-from tests.export.nets import asks_exported, build, images, on_tensorflow
+from tests.export.nets import build, images, on_tensorflow
 
-pytestmark = asks_exported
 X, RADIUS = images()[0], np.float32(1e-3)
 
 

@@ -25,8 +25,7 @@ from tests.models.nets import (
 
 ROOT = Path(__file__).parents[2]
 NETS = {
-    "dense": lambda: dense_net(name="dense"),
-    "dropout": lambda: dense_net(dropout=0.5, name="dropout"),
+    "dense": lambda: dense_net(dropout=0.5, name="dense"),
     "conv": conv_net,
 }
 PRELUDE = """

@@ -189,11 +189,12 @@ def test_local_is_tighter_than_global_and_nested_in_epsilon():
 
 
 def test_power_iterations_reach_the_singular_values():
-    for name in ("residual", "different balls"):
+    # Of the residual net `estimate` reaches the other two, below.
+    for name, modes in (("residual", ["paper"]), ("different balls", ["local", "global"])):
         shape = CASES[name].shape
         model = model_of(CASES[name].build, shape, seed=3)
         x = np.random.default_rng(5).uniform(size=(3, *shape)).astype("float32")
-        for mode in ("local", "global", "paper"):
+        for mode in modes:
             exact, found = (
                 bound(model, x, 0.2, mode),
                 bound(model, x, 0.2, mode, power_iterations=200),

@@ -14,6 +14,9 @@ from keraslip.testing import check_map
 from tests.cases import CASES
 
 
+@pytest.mark.any_backend(
+    "tests/rules/test_cases.py holds training's maps against what runs, on each"
+)
 @pytest.mark.parametrize("name", CASES)
 def test_every_map_of_every_case_is_what_it_says(name):
     for _, linear_map in parts(CASES[name].model).maps:

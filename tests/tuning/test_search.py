@@ -46,16 +46,19 @@ def make(kind, hypermodel, folder, **options):
 @pytest.mark.parametrize(
     "kind, options",
     [
-        pytest.param(
-            keras_tuner.RandomSearch, {"max_trials": 2}, marks=searches_alone, id="random"
-        ),
+        pytest.param(keras_tuner.RandomSearch, {"max_trials": 2}, id="random"),
         pytest.param(
             keras_tuner.BayesianOptimization,
             {"max_trials": 3, "num_initial_points": 2},
             marks=searches_alone,
             id="bayesian",
         ),
-        pytest.param(keras_tuner.Hyperband, {"max_epochs": 2, "factor": 2}, id="hyperband"),
+        pytest.param(
+            keras_tuner.Hyperband,
+            {"max_epochs": 2, "factor": 2},
+            marks=searches_alone,
+            id="hyperband",
+        ),
     ],
 )
 def test_every_trial_completes(kind, options, tmp_path):
