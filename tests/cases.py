@@ -76,14 +76,6 @@ def behind(layer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda x: layer(dense()(layer(dense()(x))))
 
 
-def function_of(name: str) -> Callable[[Tensor], Tensor]:
-    """A function of `keras.ops`, or else of `keras.activations`."""
-    function: Callable[[Tensor], Tensor] = getattr(ops, name, None) or getattr(
-        keras.activations, name
-    )
-    return function
-
-
 def before(layer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """A layer that scales or moves the input."""
     return lambda x: theta(conv()(layer(x)))
@@ -308,6 +300,12 @@ LAYERS = {
     "hard tanh": Case(FLAT, behind(layers.Activation("hard_tanh"))),
     "hard sigmoid": Case(FLAT, behind(lambda x: layers.Activation("hard_sigmoid")(3.0 * x))),
     "fused hard sigmoid": Case(FLAT, layers.Dense(6, activation="hard_sigmoid")),
+    "elu layer": Case(FLAT, behind(layers.ELU(0.5))),
+    "selu of images": Case(IMAGE, between(layers.Activation("selu"))),
+    "fused gelu": Case(FLAT, behind(layers.Dense(6, activation="gelu")), attacked=True),
+    "fused silu of conv": Case(IMAGE, layers.Conv2D(3, 3, activation="silu")),
+    "tanh twice": Case(FLAT, behind(lambda x: layers.Activation("tanh")(3.0 * x)), attacked=True),
+    "fused mish": Case(FLAT, layers.Dense(6, activation="mish")),
     "maxmin of rows": Case(IMAGE, between(MaxMin(axis=2))),
     "group sort": Case(FLAT, behind(keraslip.layers.GroupSort(4))),
     "group sort of columns": Case(
@@ -395,7 +393,11 @@ LAYERS = {
 }
 
 #: Functions of `keras.activations` and `keras.ops` as bare operations; fused ones are above.
-LAYERS |= {f"bare {name}": Case(FLAT, behind(function_of(name))) for name in FUNCTIONS}
+LAYERS |= {
+    f"bare {name}": Case(FLAT, behind(getattr(ops, name)))
+    for name in FUNCTIONS
+    if hasattr(ops, name)
+}
 
 
 # --- Networks: what the thorough tests of certificates run on -------------------------------------------

@@ -79,8 +79,10 @@ class Activation(Formula, ABC):
     #: The largest weight of rows that `slopes` gives anywhere: a Lipschitz constant.
     lipschitz: ClassVar[Any] = 1.0
     #: How many roundings of the backend's an output may carry, each relative to
-    #: `|phi(z)| + lipschitz |z|`. 0 for what only selects among numbers, as minima and maxima do.
+    #: `offset + |phi(z)| + lipschitz |z|`. 0 for what only selects among numbers, as minima and maxima do.
     roundings: ClassVar[float] = 16.0
+    #: The size of numbers that cancel on the way to small outputs of small inputs, as 1 does in `exp(z) - 1`.
+    offset: ClassVar[float] = 0.0
     #: Whether a mask of `slopes` can leave anything out.
     masks: ClassVar[Any] = True
     #: Whether an output depends on the input in the same place alone.

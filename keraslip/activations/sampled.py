@@ -10,6 +10,8 @@ from keraslip.activations.activation import Activation, Slopes
 Array = np.ndarray
 #: Of float64, relative to the numbers that are compared.
 _TOLERANCE = 1e-9
+#: Of what cancels, see `Activation.offset`.
+_CANCELLED = 1e-14
 #: Numbers in a draw, about, and draws of points in every box.
 _NUMBERS, _DRAWS = 50_000, 8
 
@@ -58,7 +60,9 @@ class _Moved:
         before, after = activation.call(start), activation.call(end)
         most = float(np.abs(activation.lipschitz))
         size = np.abs(before) + np.abs(after) + most * (np.abs(start) + np.abs(end))
-        return cls(end - start, after - before, _TOLERANCE * size)
+        # What cancels on the way to small outputs leaves its own digits.
+        room = _TOLERANCE * size + _CANCELLED * activation.offset
+        return cls(end - start, after - before, room)
 
     def breaks(self, slopes: Slopes) -> bool:
         """Whether weights of rows and columns, or slopes, do not allow the change."""

@@ -34,6 +34,22 @@ class Arithmetic(Protocol):
         """Squares."""
         ...
 
+    def exp(self, x: Tensor) -> Tensor:
+        """Exponentials."""
+        ...
+
+    def log(self, x: Tensor) -> Tensor:
+        """Natural logarithms."""
+        ...
+
+    def tanh(self, x: Tensor) -> Tensor:
+        """Hyperbolic tangents."""
+        ...
+
+    def erf(self, x: Tensor) -> Tensor:
+        """The error function."""
+        ...
+
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         """The larger one, entry by entry."""
         ...
@@ -116,6 +132,10 @@ class Arithmetic(Protocol):
 
     def take(self, x: Tensor, places: Any, axis: int) -> Tensor:
         """Entries of an axis by their places, which are integers known beforehand."""
+        ...
+
+    def lookup(self, table: Tensor, places: Tensor) -> Tensor:
+        """Entries of a table with one axis, by numbers that are rounded down, and kept inside of it."""
         ...
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:

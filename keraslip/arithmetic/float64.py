@@ -16,6 +16,9 @@ from keraslip.typing import Array
 abs = np.abs
 sqrt = np.sqrt
 square = np.square
+exp = np.exp
+log = np.log
+tanh = np.tanh
 maximum = np.maximum
 minimum = np.minimum
 where = np.where
@@ -88,6 +91,20 @@ def concatenate(parts: Sequence[Array], axis: int) -> Array:
 def take(x: Array, places: Any, axis: int) -> Array:
     """See `Arithmetic.take`."""
     return np.take(x, places, axis=axis)
+
+
+def erf(x: Array) -> Array:
+    """See `Arithmetic.erf`."""
+    from scipy import special
+
+    return np.asarray(special.erf(x))
+
+
+def lookup(table: Array, places: Array) -> Array:
+    """See `Arithmetic.lookup`."""
+    # Comparisons with NaN are false.
+    known = np.where(places > 0.0, np.minimum(places, len(table) - 1.0), 0.0)
+    return table[known.astype("int64")]
 
 
 def einsum(subscripts: str, *parts: Array) -> Array:

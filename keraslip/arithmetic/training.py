@@ -16,6 +16,10 @@ stop_gradient = ops.stop_gradient
 abs = ops.abs
 sqrt = ops.sqrt
 square = ops.square
+exp = ops.exp
+log = ops.log
+tanh = ops.tanh
+erf = ops.erf
 maximum = ops.maximum
 minimum = ops.minimum
 relu = ops.relu
@@ -66,3 +70,11 @@ def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
 def take(x: Tensor, places: Any, axis: int) -> Tensor:
     """See `Arithmetic.take`."""
     return ops.take(x, ops.convert_to_tensor(places, "int32"), axis=axis)
+
+
+def lookup(table: Tensor, places: Tensor) -> Tensor:
+    """See `Arithmetic.lookup`."""
+    last = ops.cast(table.shape[0] - 1, places.dtype)
+    # Comparisons with NaN are false.
+    known = ops.where(places > 0.0, ops.minimum(places, last), ops.zeros_like(places))
+    return ops.take(table, ops.cast(known, "int32"), axis=0)

@@ -13,6 +13,7 @@ Status 1: that is not so. Status 2: the file cannot be checked.
 """
 
 import argparse
+import math
 import sys
 from typing import Any
 
@@ -29,7 +30,22 @@ STEPS, INSIDE = 10, 0.999
 FACTORS = (1.0, 1.03, 1.07, 1.12, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.2, 3.0)
 #: Activations of straight pieces, how many roundings of float32 one of them may take, and all kinds.
 STRAIGHT, PIECES = "piecewise_linear", 8.0
-KINDS = ("clipped_relu", "maxmin", "sort", "largest", STRAIGHT)
+#: Curved activations: parts of a box on either side of its center. By name the largest magnitude of the
+#: second derivative, where that is zero, and 1 or -1 for the way it bends below. An ELU's depend on numbers.
+CURVED, PARTS = "smooth", 512
+SHAPES: dict[str, tuple[float, tuple[float, ...], float]] = {
+    "Tanh": (0.8, (0.0,), 1.0),
+    "TanhShrink": (0.8, (0.0,), -1.0),
+    "Softsign": (2.0, (0.0,), 1.0),
+    "Sigmoid": (0.1, (0.0,), 1.0),
+    "Softplus": (0.25, (), 1.0),
+    "LogSigmoid": (0.25, (), -1.0),
+    "SiLU": (0.5, (-2.3993572805154667, 2.3993572805154667), -1.0),
+    "GELU": (0.8, (-math.sqrt(2), math.sqrt(2)), -1.0),
+    "ApproximateGELU": (0.85, (-1.4185040087908284, 1.4185040087908284), -1.0),
+    "Mish": (0.7, (-2.2563763963607933, 1.4905711794854284), -1.0),
+}
+KINDS = ("clipped_relu", "maxmin", "sort", "largest", STRAIGHT, CURVED)
 #: Radii are infinite where nothing moves the logits.
 FAR = 1e150
 
@@ -81,6 +97,8 @@ def network(arrays: dict[str, Array]) -> list[Step]:
             step["gradients"] = np.broadcast_to(pieces, (len(pieces), step["constant"].size))
         steps.append(step)
         sizes.append(step["constant"].size)
+        if str(step.get("kind")) == CURVED and str(step["name"]) not in (*SHAPES, "ELU"):
+            raise ValueError(f"an activation {step['name']}")
         if "kind" in step and str(step["kind"]) not in KINDS:
             raise ValueError(f"an activation {step['kind']}")
     if not steps or "kind" in steps[-1] or not all("kind" in step for step in steps[:-1]):
@@ -109,6 +127,8 @@ def activate(step: Step, z: Array) -> Array:
         return np.minimum(np.maximum(z, 0), step["upper"])
     if step["kind"] == STRAIGHT:
         return step["at_zero"] + area(step, 0.0 * z, z)
+    if step["kind"] == CURVED:
+        return curve(step, z)[0]
     if step["kind"] == "sort":
         h = np.empty_like(z)
         h[..., step["groups"]] = np.sort(z[..., step["groups"]], axis=-1)
@@ -151,6 +171,75 @@ def local(step: Step, z: Array, side: int) -> Array:
     return np.asarray(step["gradients"][place, np.arange(z.shape[-1])], dtype=float)
 
 
+def curve(step: Step, z: Array) -> tuple[Array, Array]:
+    """Value and slope of a curved activation."""
+    s, name = 0.5 + 0.5 * np.tanh(0.5 * z), str(step["name"])
+    soft, t = np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))), np.tanh(z)
+    if name in ("Tanh", "TanhShrink"):
+        return (t, 1 - t**2) if name == "Tanh" else (z - t, t**2)
+    if name == "Softsign":
+        return z / (1 + np.abs(z)), (1 + np.abs(z)) ** -2.0
+    if name == "Sigmoid":
+        return s, s * (1 - s)
+    if name in ("Softplus", "LogSigmoid"):
+        return (soft, s) if name == "Softplus" else (z - soft, 1 - s)
+    if name == "SiLU":
+        return z * s, s + z * s * (1 - s)
+    if name == "Mish":
+        t = np.tanh(soft)
+        return z * t, t + z * (1 - t**2) * s
+    if name == "GELU":
+        phi = 0.5 + 0.5 * np.vectorize(math.erf, [float])(z / math.sqrt(2))
+        return z * phi, phi + z * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    if name == "ApproximateGELU":
+        root = math.sqrt(2 / math.pi)
+        t, inner = np.tanh(root * (z + 0.044715 * z**3)), root * (1 + 3 * 0.044715 * z**2)
+        return z * (1 + t) / 2, (1 + t + z * (1 - t**2) * inner) / 2
+    alpha, scale, width = (float(step[n]) for n in ("alpha", "scale", "width"))
+    e = np.exp(np.minimum(z, 0) / width)
+    slope = np.where(z > 0, scale, scale * alpha / width * e)
+    return scale * (np.maximum(z, 0) + alpha * (e - 1)), slope
+
+
+def shape(step: Step) -> tuple[float, Array, list[float]]:
+    """Of a curved activation the largest magnitude of its second derivative, and which way it bends between
+    some points."""
+    if str(step["name"]) != "ELU":
+        most, points, first = SHAPES[str(step["name"])]
+        signs = [first * (-1) ** k for k in range(len(points) + 1)]
+        return most, np.array([-np.inf, *points, np.inf]), signs
+    alpha, scale, width = (float(step[n]) for n in ("alpha", "scale", "width"))
+    bend = float(np.sign(scale - scale * alpha / width))
+    # Its corner is a part of its own.
+    edges = np.array([-np.inf, 0.0, 0.0, np.inf])
+    return scale * abs(alpha) / width**2, edges, [float(np.sign(alpha)), bend, 0.0]
+
+
+def curved(step: Step, z: Array, rho: Array) -> tuple[Array, Array]:
+    """Smallest and largest mean slope of a curved activation between z and the points of its box.
+
+    The box is cut into parts, at a corner of the function too; in each the slope is that in the middle, give
+    or take what it can change on half of the way.
+    """
+    lows: list[Array] = []
+    highs: list[Array] = []
+    most = shape(step)[0]
+    for side in (-1, 1):
+        away = np.linspace(0, 1, PARTS + 1)[:, None] * rho
+        away = np.sort(np.concatenate([away, np.clip(-side * z, 0, rho)[None]]), axis=0)
+        width = np.diff(away, axis=0)
+        slopes = curve(step, z + side * (away[1:] + away[:-1]) / 2)[1]
+        grown = side * (curve(step, z + side * away)[0] - curve(step, z)[0])
+        for sign, found in ((-1, lows), (1, highs)):
+            part = sign * slopes + most * width / 2
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ends = (sign * grown[:-1] + part * width) / away[1:], sign * grown[1:] / away[1:]
+            # Nothing is gained where the box is narrow, but rounding.
+            mean = np.where(away[1:] > 1e-9 * (1 + np.abs(z)), np.maximum(*ends), part)
+            found.append(sign * np.minimum(mean, part.max(axis=0)).max(axis=0))
+    return np.minimum(*lows), np.maximum(*highs)
+
+
 def affine(step: Step, h: list[Array]) -> Array:
     """A step before its activation."""
     return step["constant"] + sum(h[b] @ matrix.T for b, matrix in step["from"].items())
@@ -184,6 +273,9 @@ def weigh(step: Step, z: Array, rho: Array) -> Any:
         low, high = straight(step, z, rho)
         most = np.maximum(np.abs(low), np.abs(high))
         return most, (most > 0) * 1.0, low, high
+    if step["kind"] == CURVED:
+        low, high = curved(step, z, rho)
+        return np.maximum(np.abs(low), np.abs(high)), np.ones_like(z), low, high
     if step["kind"] == "sort":
         return np.ones_like(z), np.ones_like(z), None, None
     if step["kind"] == "largest":
@@ -298,6 +390,12 @@ def tangent(
         )
         fits = ((bends >= 0).all(axis=0) & (c > 0)) | ((bends <= 0).all(axis=0) & (c < 0))
         return np.where(fits, local(step, z, 1), slope), np.abs(c) * np.where(fits, 0, rest)
+    if step["kind"] == CURVED:
+        _, edges, signs = shape(step)
+        meets = (edges[:-1, None] < z + rho) & (edges[1:, None] > z - rho)
+        bends = np.array(signs)[:, None] * meets
+        fits = ((bends >= 0).all(axis=0) & (c > 0)) | ((bends <= 0).all(axis=0) & (c < 0))
+        return np.where(fits, curve(step, z)[1], slope), np.abs(c) * np.where(fits, 0, rest)
     top = step["upper"]
     zero = (z - rho < 0) & (z + rho > 0)
     clip = (z - rho < top) & (z + rho > top)
@@ -310,6 +408,8 @@ def slope(step: Step, z: Array, g: Array) -> Array:
     """The gradient before an activation from that behind it."""
     if step["kind"] == STRAIGHT:
         return g * local(step, z, 1)
+    if step["kind"] == CURVED:
+        return g * curve(step, z)[1]
     if step["kind"] == "clipped_relu":
         return g * ((z > 0) & (z < step["upper"]))
     if step["kind"] == "sort":
@@ -406,10 +506,13 @@ def allowance(steps: list[Step], x: Array) -> Array:
 
 def passed(step: Step, z: Array, h: Array, reach: Array) -> Array:
     """How far off an activation may be whose input is off by so much."""
-    if step.get("kind") != STRAIGHT:
+    if step.get("kind") not in (STRAIGHT, CURVED):
         return reach
-    most = np.abs(step["gradients"]).max()
-    own = PIECES * (UNIT * (np.abs(h) + most * np.abs(z)) + SMALLEST * (1 + most))
+    if step["kind"] == CURVED:
+        most, count, offset = (float(step[name]) for name in ("most", "roundings", "offset"))
+    else:
+        most, count, offset = np.abs(step["gradients"]).max(), PIECES, 0.0
+    own = count * (UNIT * (offset + np.abs(h) + most * np.abs(z)) + SMALLEST * (1 + most))
     return 1.01 * most * reach + 1.01 * np.linalg.norm(own, axis=1)
 
 

@@ -143,7 +143,7 @@ class _Builder:
     def __init__(self, graph: Any, clips: bool) -> None:
         self.graph, self.clips = graph, clips
         self.plan = Plan.of(graph)
-        #: What the end was: "softmax", "sigmoid" or `None`.
+        #: What the end was: "softmax", "log_softmax", "sigmoid" or `None`.
         self.head = probabilities(self.plan.last.call.operation)
         self._made_layers: dict[int, Any] = {}
         self._names: set[str] = set()
@@ -259,9 +259,10 @@ def _check_answers(graph: Any, converted: Any, head: str | None) -> None:
     x = generator.uniform(0.0, 1.0, shape).astype("float32")
     before = np.asarray(graph.predict(x, verbose=0), dtype="float64")
     after = np.asarray(converted.predict(x, verbose=0), dtype="float64")
-    if head == "softmax":
-        after = np.exp(after - after.max(axis=1, keepdims=True))
-        after = after / after.sum(axis=1, keepdims=True)
+    if head in ("softmax", "log_softmax"):
+        after = after - after.max(axis=1, keepdims=True)
+        after = after - np.log(np.exp(after).sum(axis=1, keepdims=True))
+        after = np.exp(after) if head == "softmax" else after
     elif head == "sigmoid":
         after = 1.0 / (1.0 + np.exp(after[:, :1] - after[:, 1:]))
     difference = float(np.abs(before - after).max())

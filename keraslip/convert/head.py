@@ -8,15 +8,18 @@ from keras import ops
 
 from keraslip.rules.rule import UnsupportedLayerError
 
-_NAMES = {keras.activations.softmax: "softmax", keras.activations.sigmoid: "sigmoid"}
+_NAMES = {
+    keras.activations.softmax: "softmax",
+    keras.activations.log_softmax: "log_softmax",
+    keras.activations.sigmoid: "sigmoid",
+}
+_KINDS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 
 
 def probabilities(operation: Any) -> str | None:
-    """`"softmax"` or `"sigmoid"` where an operation makes these of what it reads or computes, else `None`."""
-    kind = type(operation).__name__
-    if kind in ("Softmax", "Sigmoid"):
-        return kind.lower()
-    return _NAMES.get(getattr(operation, "activation", None))
+    """`"softmax"`, `"log_softmax"` or `"sigmoid"` where an operation makes these, else `None`."""
+    kind = _KINDS.get(type(operation).__name__)
+    return kind or _NAMES.get(getattr(operation, "activation", None))
 
 
 def is_alone(operation: Any) -> bool:

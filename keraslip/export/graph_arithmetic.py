@@ -6,10 +6,12 @@ matrix products: runtimes that know no float64 convolution run them.
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from scipy.special import erfcx
 
 from keraslip.arithmetic.geometry import ConvGeometry, PoolGeometry, Shape
 from keraslip.typing import Tensor
@@ -22,6 +24,9 @@ class Graph:
     abs = staticmethod(tf.abs)
     sqrt = staticmethod(tf.sqrt)
     square = staticmethod(tf.square)
+    exp = staticmethod(tf.exp)
+    log = staticmethod(tf.math.log)
+    tanh = staticmethod(tf.tanh)
     maximum = staticmethod(tf.maximum)
     minimum = staticmethod(tf.minimum)
     ones_like = staticmethod(tf.ones_like)
@@ -73,6 +78,27 @@ class Graph:
 
     def take(self, x: Tensor, places: Any, axis: int) -> Tensor:
         return tf.gather(x, places, axis=axis)
+
+    def lookup(self, table: Tensor, places: Tensor) -> Tensor:
+        """See `Arithmetic.lookup`."""
+        last = tf.constant(table.shape[0] - 1, tf.float64)
+        # Comparisons with NaN are false.
+        known = tf.where(places > 0.0, tf.minimum(places, last), tf.zeros_like(places))
+        return tf.gather(table, tf.cast(known, tf.int32))
+
+    def erf(self, x: Tensor) -> Tensor:
+        """See `Arithmetic.erf`: not every runtime knows it in float64.
+
+        With `t = 2 / (2 + |x|)` it is `1 - t exp(g(t) - x^2)`, and g is a polynomial but for 1e-15.
+        """
+        size = tf.abs(x)
+        t = 2.0 / (2.0 + size)
+        shifted, (last, *rest) = 2.0 * t - 1.0, _exponent()[::-1]
+        g, before = last * tf.ones_like(x), tf.zeros_like(x)
+        for coefficient in rest[:-1]:  # Clenshaw's sum
+            g, before = 2.0 * shifted * g - before + coefficient, g
+        g = shifted * g - before + rest[-1]
+        return tf.sign(x) * (1.0 - t * tf.exp(g - tf.square(size)))
 
     def eye(self, size: int) -> Tensor:
         return tf.eye(size, dtype=tf.float64)
@@ -146,6 +172,18 @@ def _laid(x: Tensor, places: tuple[slice, slice], lengths: list[int]) -> Tensor:
     sides = zip(starts, ends, lengths, strict=True)
     widths = [[start, length - start - end] for start, end, length in sides]
     return tf.pad(x[:, : ends[0], : ends[1]], [[0, 0], *widths, [0, 0]])
+
+
+@cache
+def _exponent() -> list[float]:
+    """Chebyshev coefficients of `log(erfc(x) exp(x^2) / t)` over t from 0 to 1."""
+
+    def known(shifted: Any) -> Any:
+        t = 0.5 * (shifted + 1.0)
+        return np.log(erfcx(2.0 / t - 2.0) / t)
+
+    found: list[float] = np.polynomial.chebyshev.chebinterpolate(known, 28).tolist()
+    return found
 
 
 def _number(x: Any) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keraslip import activations
 from keraslip.activations import Activation, ClippedReLU, PiecewiseLinear
 from keraslip.rules.bases import ActivationRule, fused_activation
 from keraslip.rules.interpreter import Form, Interpreter
@@ -81,6 +82,14 @@ class LeakyReLURule(ActivationRule):
         return leaky_relu(getattr(layer, "negative_slope", 0.2))
 
 
+@register_rule(keras.layers.ELU)
+class ELURule(ActivationRule):
+    """With its alpha, of any sign."""
+
+    def kind(self, layer: Any) -> Activation:
+        return activations.ELU(float(layer.alpha))
+
+
 @register_rule(keras.layers.PReLU)
 class PReLURule(ActivationRule):
     """A learned slope below 0 for every unit or channel, of any sign and size."""
@@ -89,20 +98,49 @@ class PReLURule(ActivationRule):
         return PiecewiseLinear((0.0,), (ops.expand_dims(full_precision(layer.alpha), 0), 1.0))
 
 
+#: Keras' numbers of SELU.
+_SELU = activations.ELU(alpha=1.6732632423543772, scale=1.0507009873554805)
 #: The functions of `keras.activations` and `keras.ops` by name; each gets the operation, or the function.
 FUNCTIONS: dict[str, Callable[[Any], Activation]] = {
     "abs": lambda _: PiecewiseLinear((0.0,), (-1.0, 1.0)),
+    "celu": lambda f: _celu(getattr(f, "alpha", 1.0)),
+    "elu": lambda f: activations.ELU(float(getattr(f, "alpha", 1.0))),
+    "gelu": lambda f: activations.ApproximateGELU() if _approximates(f) else activations.GELU(),
     "hard_sigmoid": lambda _: PiecewiseLinear((-3.0, 3.0), (0.0, 1.0 / 6.0, 0.0), 0.5),
     "hard_tanh": lambda _: PiecewiseLinear((-1.0, 1.0), (0.0, 1.0, 0.0)),
+    "log_sigmoid": lambda _: activations.LogSigmoid(),
+    "mish": lambda _: activations.Mish(),
     "relu6": lambda _: limited_relu(6.0),
+    "selu": lambda _: _SELU,
+    "sigmoid": lambda _: activations.Sigmoid(),
+    "silu": lambda _: activations.SiLU(),
+    "softplus": lambda _: activations.Softplus(),
+    "softsign": lambda _: activations.Softsign(),
+    "soft_shrink": lambda f: _soft_shrink(float(getattr(f, "threshold", 0.5))),
+    "sparse_sigmoid": lambda _: PiecewiseLinear((-1.0, 1.0), (0.0, 0.5, 0.0), 0.5),
+    "tanh": lambda _: activations.Tanh(),
+    "tanh_shrink": lambda _: activations.TanhShrink(),
 }
+
+
+def _approximates(gelu: Any) -> bool:
+    """The function of `keras.ops` approximates by default, that of `keras.activations` does not."""
+    return bool(getattr(gelu, "approximate", gelu is ops.gelu))
+
+
+def _celu(alpha: float) -> Activation:
+    return activations.ELU(alpha=float(alpha), width=float(alpha))
+
+
+def _soft_shrink(threshold: float) -> Activation:
+    return PiecewiseLinear((-threshold, threshold), (1.0, 0.0, 1.0))
 
 
 def _spellings(name: str) -> set[Any]:
     """The functions of a name, and the class of their bare operation."""
-    homes = [home for home in (keras.activations, ops) if hasattr(home, name)]
-    found = {getattr(home, name) for home in homes}
-    return found | {bare_operation(getattr(homes[0], name))}
+    found = {getattr(home, name) for home in (keras.activations, ops) if hasattr(home, name)}
+    # keras.activations.mish cannot be called in a graph.
+    return found | ({bare_operation(getattr(ops, name))} if hasattr(ops, name) else set())
 
 
 _BY_SPELLING = {one: kind for name, kind in FUNCTIONS.items() for one in _spellings(name)}

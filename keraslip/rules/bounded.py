@@ -81,8 +81,9 @@ def _of_the_ends(model: Any) -> Iterator[Problem]:
     shape = tuple(model.outputs[0].shape)
     if len(shape) != 2 or shape[1] is None or shape[1] < 2:
         wanted = (
-            "The model must end in logits of shape (batch, classes) with two classes or more. "
-            f"Received: output shape {shape}"
+            "The model must end in logits of shape (batch, classes) with two classes or more: a certificate "
+            "is about one label, which regression has not. Of one sigmoid output keraslip.from_keras(model) "
+            f"makes two logits. Received: output shape {shape}"
         )
         yield Problem(last.name, last, ValueError(wanted))
 
@@ -137,11 +138,15 @@ def graph_problem(model: Any) -> str | None:
 def _not_linear(last: Any) -> str:
     return (
         "The model must end in a linear layer: worst-case logits are taken from its weights. Remove the "
-        "activation at the end (softmax included: losses and certificates work on logits). "
+        "activation at the end, as keraslip.from_keras(model) does with a softmax (losses and certificates "
+        "work on logits; a sigmoid for each of several classes is several answers, and has no certificate). "
         f"Received: last layer {last.name!r} of type {type(last).__name__}"
     )
 
 
 def _is_softmax(operation: Any) -> bool:
-    fused = getattr(operation, "activation", None) is keras.activations.softmax
-    return fused or type(operation).__name__ in ("Softmax", "LogSoftmax")
+    known = keras.activations.softmax, keras.activations.log_softmax
+    return getattr(operation, "activation", None) in known or type(operation).__name__ in (
+        "Softmax",
+        "LogSoftmax",
+    )

@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from keraslip.arithmetic import Arithmetic
 from tests.arithmetic import windows
@@ -17,6 +18,10 @@ CALLS: dict[str, tuple[tuple[Any, ...], np.ndarray]] = {
     "abs": ((A,), np.abs(A)),
     "sqrt": ((np.abs(A),), np.sqrt(np.abs(A))),
     "square": ((A,), A**2),
+    "exp": ((A,), np.exp(A)),
+    "log": ((np.abs(A),), np.log(np.abs(A))),
+    "tanh": ((A,), np.tanh(A)),
+    "erf": ((2.0 * A,), special.erf(2.0 * A)),
     "maximum": ((A, B), np.maximum(A, B)),
     "minimum": ((A, 0.5), np.minimum(A, 0.5)),
     "relu": ((A,), np.maximum(A, 0.0)),
@@ -37,6 +42,8 @@ CALLS: dict[str, tuple[tuple[Any, ...], np.ndarray]] = {
     "split": ((A, 3, 2), np.stack(np.split(A, 3, axis=2))),
     "concatenate": (([A, B], -1), np.concatenate([A, B], axis=-1)),
     "take": ((A, [2, 0], 2), A[..., [2, 0]]),
+    "sort": ((A, 1), np.sort(A, axis=1)),
+    "lookup": ((B[0, 0], np.array([-0.5, np.nan, 0.9, 1.0, 7.0])), B[0, 0, [0, 0, 0, 1, 2]]),
     "matmul": ((A, B[0].T), A @ B[0].T),
     "eye": ((3,), np.eye(3)),
     "einsum": (("bij,kj->bik", A, B[0]), A @ B[0].T),

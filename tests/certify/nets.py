@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from scipy import special
 
 import keraslip
 from keraslip import activations
@@ -100,6 +101,8 @@ def _activated(node: Any, z: np.ndarray) -> np.ndarray:
     act = node.activation
     if isinstance(act, activations.PiecewiseLinear):
         return _straight(act, z)
+    if isinstance(act, activations.Smooth):
+        return bent(act, z)[0]
     if isinstance(act, activations.GroupSort):
         out, groups = np.array(z).reshape(len(z), -1), _groups(act, z)
         out[:, groups] = np.sort(out[:, groups], axis=-1)
@@ -128,6 +131,37 @@ def _straight(act: Any, z: np.ndarray) -> np.ndarray:
     points = [-1e3, *act.kinks, 1e3]
     ends = zip(act.gradients, points, points[1:], strict=False)
     return act.at_zero + sum(g * (np.clip(z, a, b) - np.clip(0.0, a, b)) for g, a, b in ends)
+
+
+def bent(act: Any, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Value and slope of a smooth activation, by SciPy."""
+    s, phi, soft = special.expit(z), special.ndtr(z), np.logaddexp(z, 0.0)
+    density = np.exp(-(z**2) / 2.0) / np.sqrt(2.0 * np.pi)
+    name = type(act).__name__
+    if name == "ELU":
+        a, c, w = act.alpha, act.scale, act.width
+        e = np.exp(np.minimum(z, 0.0) / w)
+        below = c * a * np.expm1(np.minimum(z, 0.0) / w)
+        return np.where(z > 0.0, c * z, below), np.where(z > 0.0, c, c * a / w * e)
+    if name == "ApproximateGELU":
+        root = np.sqrt(2.0 / np.pi)
+        t = np.tanh(root * (z + 0.044715 * z**3))
+        inner = root * (1.0 + 3.0 * 0.044715 * z**2)
+        return 0.5 * z * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * z * (1.0 - t**2) * inner
+    known = {
+        "Tanh": lambda: (np.tanh(z), np.cosh(np.clip(z, -300, 300)) ** -2.0),
+        "TanhShrink": lambda: (z - np.tanh(z), np.tanh(z) ** 2),
+        "Softsign": lambda: (z / (1.0 + np.abs(z)), (1.0 + np.abs(z)) ** -2.0),
+        "Sigmoid": lambda: (s, s * special.expit(-z)),
+        "Softplus": lambda: (soft, s),
+        "LogSigmoid": lambda: (special.log_expit(z), special.expit(-z)),
+        "SiLU": lambda: (z * s, s + z * s * special.expit(-z)),
+        "GELU": lambda: (z * phi, phi + z * density),
+        "Mish": lambda: (
+            z * np.tanh(soft), np.tanh(soft) + z * np.cosh(np.minimum(soft, 300.0)) ** -2.0 * s
+        ),
+    }  # fmt: skip
+    return known[name]()
 
 
 def _groups(act: Any, z: np.ndarray) -> np.ndarray:
@@ -164,6 +198,8 @@ def _activation_gradient(node: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
     if isinstance(act, activations.PiecewiseLinear):
         slopes = np.stack([np.broadcast_to(slope, z[:1].shape) for slope in act.gradients])
         return g * np.take_along_axis(slopes, np.searchsorted(act.kinks, z)[None], axis=0)[0]
+    if isinstance(act, activations.Smooth):
+        return g * bent(act, z)[1]
     if isinstance(act, activations.GroupSort):
         flat, groups = z.reshape(len(z), -1), _groups(act, z)
         order, back = np.argsort(flat[:, groups], axis=-1), np.array(g).reshape(flat.shape)

@@ -135,6 +135,40 @@ def test_one_sigmoid_becomes_two_logits():
         np.testing.assert_allclose(after, model.predict(x, verbose=0), atol=2e-6)
 
 
+def test_the_radius_of_a_binary_model_is_its_own_margin_over_its_slope():
+    """Of sigmoid(w . x + b) the label changes at a distance of |w . x + b| / ||w||."""
+    model = filled(keras.Sequential([keras.Input((4,)), layers.Dense(1, activation="sigmoid")]))
+    x = RNG.normal(size=(20, 4)).astype("float32")
+    kernel, bias = (w.astype("float64") for w in model.get_weights())
+    z = (x @ kernel + bias)[:, 0]
+    found = keraslip.from_keras(model).certify(x, epsilon=0.1, radius=True, verbose=False)
+    exact = np.abs(z) / np.linalg.norm(kernel)
+    np.testing.assert_array_equal(found.label, z > 0)
+    assert (found.radius <= exact).all() and (found.radius >= 0.98 * exact).all()
+
+
+def test_a_log_softmax_is_left_off():
+    hidden = [keras.Input((4,)), layers.Dense(5, activation="gelu")]
+    model = filled(keras.Sequential([*hidden, layers.Dense(3, activation="log_softmax")]))
+    converted, x = keraslip.from_keras(model), RNG.normal(size=(9, 4)).astype("float32")
+    found = np.log(answers(converted, x, softmax=True))
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (layers.Dense(3, activation="sigmoid"), "several answers"),
+        (layers.Dense(1), "regression has not"),
+        (layers.Dense(1, activation="tanh"), "regression has not"),
+    ],
+)
+def test_what_has_no_label(last, message):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(5, activation="tanh"), last])
+    with pytest.raises((ValueError, NotImplementedError), match=message):
+        keraslip.from_keras(model)
+
+
 def test_a_converted_model_certifies_trains_and_is_saved(tmp_path):
     converted = keraslip.from_keras(filled(plain()))
     converted.compile("adam", epsilon=0.01)

@@ -68,7 +68,7 @@ def _changes(
     output = found.centers[node.index][samples]
     # Of the ends, and of the outputs there.
     few = 4.0 + activation.lipschitz + activation.roundings * (1.0 + activation.lipschitz)
-    room = few * UNIT64 * (np.abs(output) + np.abs(z) + rho)
+    room = few * UNIT64 * (activation.offset + np.abs(output) + np.abs(z) + rho)
     return np.minimum(low - output - room, 0.0), np.maximum(high - output + room, 0.0)
 
 

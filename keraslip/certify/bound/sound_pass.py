@@ -255,7 +255,7 @@ class SoundPass:
         if not count:
             return a.zeros_like(z)
         # Inside of the ball both numbers differ by as much as their radii.
-        size = a.abs(output) + most * (a.abs(z) + 2.0 * rho)
+        size = activation.offset + a.abs(output) + most * (a.abs(z) + 2.0 * rho)
         self._fit(size)
         flushed = count * (1.0 + most) * max(self.execution.smallest, TINY)
         return up((gamma(count, self.execution.unit) + gamma(count, UNIT64)) * size + flushed)
