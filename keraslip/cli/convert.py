@@ -22,6 +22,13 @@ def convert(
     quantile: Annotated[
         float, typer.Option(help="Share of each channel's values that the clips let through.")
     ] = 0.999,
+    rescale: Annotated[
+        float | None,
+        typer.Option(
+            help="A start for training: no layer's norm is larger then, 1 say; answers change.",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the new file.")] = False,
 ) -> None:
@@ -36,7 +43,7 @@ def convert(
     check_new(out, overwrite, "another file", "the second argument")
     loaded = load(model)
     samples = None if calibrate is None else load_data(calibrate, data_dir).x_train
-    converted = from_keras(loaded, samples, quantile=quantile)
+    converted = from_keras(loaded, samples, quantile=quantile, rescale=rescale)
     with whole(out) as part:
         converted.save(part)
     console = Console()

@@ -1,5 +1,6 @@
 """Any Keras classifier as a `LocalLipschitzModel`, with the same weights and the same answers."""
 
+import math
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ from keraslip.convert import calibrate as calibration
 from keraslip.convert.head import is_alone, probabilities, two_classes
 from keraslip.convert.normalization import as_layer, into_kernel
 from keraslip.convert.plan import Plan, Step, does_nothing
+from keraslip.convert.rescale import scale_down
 from keraslip.layers import ClippedReLU, MaskedLipschitzConv2D, MaskedLipschitzDense
 from keraslip.models import LocalLipschitzModel
 from keraslip.rules.bounded import check_bounded
@@ -33,6 +35,7 @@ def from_keras(
     clip: str = "relu",
     quantile: float = 0.999,
     input_shape: tuple[int, ...] | None = None,
+    rescale: float | None = None,
 ) -> LocalLipschitzModel:
     """A Keras classifier as a model that certifies, and that `fit` can make more robust.
 
@@ -50,6 +53,9 @@ def from_keras(
         clip: Which activations `calibrate` clips; `"relu"`.
         quantile: In (0, 1].
         input_shape: Shape of one input, needed for a subclass that does not say it.
+        rescale: A start for `fit`: every layer whose spectral norm is larger is scaled down to this one, 1.0
+            say. Answers change; what was learned is still there, and training is not lost in a bound of
+            thousands. `None` keeps weights and answers.
 
     Returns:
         A `LocalLipschitzModel`, not compiled.
@@ -71,12 +77,17 @@ def from_keras(
         raise ValueError(f'clip must be "relu". Received: clip={clip!r}')
     if not 0.0 < quantile <= 1.0:
         raise ValueError(f"quantile must be in (0, 1]. Received: quantile={quantile!r}")
+    if rescale is not None and not 0.0 < rescale < math.inf:
+        raise ValueError(f"rescale must be a finite number > 0. Received: rescale={rescale!r}")
     graph = as_graph(model, input_shape)
     converted, head = built(graph)
     _check_answers(graph, converted, head)
     if calibrate is not None:
         # Clips change answers, so the network without them was held against the one that was given.
         converted = _Builder(graph, clips=True).build(plain_name(model.name))
+    if rescale is not None:
+        scale_down(converted, rescale)
+    if calibrate is not None:
         calibration.set_thresholds(converted, calibration.some(calibrate), quantile)
     return converted
 

@@ -302,3 +302,35 @@ def test_the_page_tells_what_shows_only_as_a_whole():
     outputs = keras.layers.Dense(3, activation="relu")(inputs)
     taken, rows = told(keras.Model(inputs, outputs))
     assert not taken and "linear layer" in rows[-1][5]
+
+
+def test_rescaled_layers_have_small_norms_and_a_chain_keeps_its_decisions():
+    inputs = keras.Input((6, 6, 2))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    x = layers.DepthwiseConv2D(3, name="depthwise")(x)
+    x = layers.Flatten()(layers.ReLU()(x))
+    model = filled(keras.Model(inputs, layers.Dense(5, name="end", use_bias=False)(x)))
+    for layer in (model.layers[1], model.get_layer("depthwise")):
+        # Biases shrink too, but by the layer's own factor alone.
+        layer.bias.assign(0.0 * layer.bias)
+    model.get_layer("end").kernel.assign(40.0 * model.get_layer("end").kernel)
+    x = RNG.uniform(size=(32, 6, 6, 2)).astype("float32")
+    before = model.predict(x, verbose=0)
+    small = keraslip.from_keras(model, rescale=1.0)
+    after = small.predict(x, verbose=0)
+    assert (before.argmax(axis=1) == after.argmax(axis=1)).all()
+    factor = before / after
+    np.testing.assert_allclose(factor, factor[0, 0], rtol=1e-3)
+    kernel = np.asarray(small.get_layer("end").get_weights()[0])
+    assert np.linalg.norm(kernel, 2) == pytest.approx(1.0, rel=1e-3)
+    with pytest.raises(
+        ValueError, match="rescale must be a finite number > 0. Received: rescale=0"
+    ):
+        keraslip.from_keras(model, rescale=0)
+
+
+def test_layers_of_zeros_are_rescaled_to_themselves():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, "relu"), layers.Dense(2)])
+    model.layers[0].kernel.assign(0.0 * model.layers[0].kernel)
+    small = keraslip.from_keras(model, rescale=0.5)
+    assert all(np.isfinite(weight).all() for weight in small.get_weights())
