@@ -36,3 +36,20 @@ def check_parts(data: datasets.Dataset, *parts: str) -> None:
     for part in parts:
         if not len(getattr(data, f"x_{part}")):
             raise ValueError(f"{data.name} holds no x_{part}, which this command needs.")
+
+
+def far_epsilon(data: datasets.Dataset, epsilon: float) -> str | None:
+    """What to say of an epsilon that is large for the data, or `None`.
+
+    Args:
+        data: The data set.
+        epsilon: L2 radius, in raw input units.
+    """
+    distance = datasets.class_distance(data.x_train, data.y_train)
+    if not epsilon > distance / 2:
+        return None
+    return (
+        f"epsilon {epsilon:.4g} is more than half of {distance:.3g}, the typical distance from a sample to "
+        "the nearest one of another class: about half of the samples cannot be certified with the right label, "
+        "whatever the network. Choose a smaller --epsilon, or bring the features to another scale."
+    )

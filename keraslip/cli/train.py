@@ -52,7 +52,7 @@ def train(
     import keras
 
     from keraslip.cli import report_files, training
-    from keraslip.cli.data import check_parts, load_data
+    from keraslip.cli.data import check_parts, far_epsilon, load_data
     from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.warned import training_warnings
     from keraslip.cli.wording import command, stopped_with
@@ -69,6 +69,8 @@ def train(
         model = training.begin(settings, data)
         folder.create(overwrite)
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
+    if (far := far_epsilon(data, settings.epsilon)) is not None:
+        console.print(f"[bold yellow]warning:[/] {far}", soft_wrap=True, highlight=False)
     watching = ["--monitor"] * monitor + ["--tensorboard"] * tensorboard
     go_on = command("train", "--out", out, "--resume", *watching, data_dir=data_dir)
     words = f"Stopped. The epochs that were finished are kept; go on with: {go_on}"

@@ -38,7 +38,7 @@ def tune(
     import keras_tuner
 
     from keraslip.cli import search
-    from keraslip.cli.data import check_parts, load_data
+    from keraslip.cli.data import check_parts, far_epsilon, load_data
     from keraslip.cli.output import check_folder
     from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.training import training_batches
@@ -53,6 +53,8 @@ def tune(
     data = load_data(settings.dataset, data_dir)
     check_parts(data, "train", "val")
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
+    if (far := far_epsilon(data, settings.epsilon)) is not None:
+        console.print(f"[bold yellow]warning:[/] {far}", soft_wrap=True, highlight=False)
     hypermodel, batches = search.hypermodel(settings, data), training_batches(settings, data)
     if stored is None:
         # What no trial can be built with is refused here, before anything is written.

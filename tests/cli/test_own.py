@@ -9,6 +9,7 @@ import pytest
 import keraslip.cli
 from keraslip import datasets
 from keraslip.cli import report_files
+from keraslip.cli.data import far_epsilon
 
 pytestmark = pytest.mark.any_backend("what the commands make of files; training is tested on each")
 
@@ -68,6 +69,7 @@ def test_a_table_trains_certifies_and_is_attacked(own, tmp_path, monkeypatch, ca
     some = ("--certify-samples", 20, "--attack-samples", 20)
     net = ("--model", f"{own}/nets.py:clipped", "--data", data, "--epsilon", 0.2)
     assert run(monkeypatch, "train", *net, *few, *some, "--out", out) == 0
+    assert "more than half" not in capsys.readouterr().out
     assert not (out / "images.png").exists()
     assert json.loads((out / "report.json").read_text())["certified_accuracy"] > 0.5
     # In a new process the file with the network is run before its layers are loaded.
@@ -161,3 +163,19 @@ def test_files_that_hold_no_data_are_refused(tmp_path):
     np.savez(tmp_path / "b.npz", images=np.ones(3))
     with pytest.raises(ValueError, match=r"np\.savez.*images"):
         datasets.load(str(tmp_path / "b.npz"))
+
+
+def test_an_epsilon_beyond_half_of_the_distance_between_classes_is_told(own):
+    data = datasets.load(str(own / "table.npz"))
+    distance = datasets.class_distance(data.x_train, data.y_train)
+    # Centres lie 6 apart, and noise brings the nearest ones nearer.
+    assert 4.0 < distance < 5.5
+    assert far_epsilon(data, 0.49 * distance) is None
+    assert f"epsilon {0.51 * distance:.4g} is more than half" in far_epsilon(data, 0.51 * distance)
+
+
+def test_classes_of_two_points_are_as_far_apart_as_these():
+    x, y = np.array([[0.0, 3.0], [4.0, 0.0], [0.0, 3.5]], "float32"), np.array([0, 1, 0])
+    assert datasets.class_distance(x, y) == 5.0
+    assert datasets.class_distance(x, np.zeros(3)) == np.inf
+    assert datasets.class_distance(x[:0], y[:0]) == np.inf
