@@ -50,6 +50,6 @@ def far_epsilon(data: datasets.Dataset, epsilon: float) -> str | None:
         return None
     return (
         f"epsilon {epsilon:.4g} is more than half of {distance:.3g}, the typical distance from a sample to "
-        "the nearest one of another class: about half of the samples cannot be certified with the right label, "
-        "whatever the network. Choose a smaller --epsilon, or bring the features to another scale."
+        "the nearest one of another class: about half of the samples cannot be certified with the right "
+        "label, whatever the network. Choose a smaller --epsilon, or bring the features to another scale."
     )
