@@ -119,12 +119,9 @@ class LocalLipschitzModel(
             NotImplementedError: at a layer without a rule, see `keraslip.check_model`.
         """
         options = checked_options(
-            {
-                **{"epsilon": epsilon, "loss": loss, "train_epsilon": train_epsilon},
-                **{"sparsity": sparsity, "power_iterations": power_iterations, "bound": bound},
-                **{"input_range": input_range, "local": local},
-            }
-        )
+            epsilon=epsilon, loss=loss, train_epsilon=train_epsilon, sparsity=sparsity,
+            power_iterations=power_iterations, bound=bound, input_range=input_range, local=local,
+        )  # fmt: skip
         check_bounded(self)
         locality = Locality.chosen(options["local"], self.warm_starts.closings)
         if isinstance(metrics, str | dict):

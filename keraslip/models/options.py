@@ -21,7 +21,7 @@ def uniform_iterations(count: int) -> int:
     return -(-6 * count // 5)
 
 
-def checked_options(given: dict[str, Any]) -> dict[str, Any]:
+def checked_options(**given: Any) -> dict[str, Any]:
     """The arguments of `compile` that Keras does not know, by name, with defaults filled in.
 
     Raises:
