@@ -293,7 +293,7 @@ LAYERS = {
     "fused leaky relu of conv": Case(IMAGE, layers.Conv2D(3, 3, activation="leaky_relu")),
     "relu with all": Case(FLAT, behind(lambda x: keras.activations.relu(x, 0.2, 0.7))),
     "relu6": Case(FLAT, behind(lambda x: layers.Activation("relu6")(9.0 * x))),
-    "prelu": Case(FLAT, behind(layers.PReLU("uniform"))),
+    "prelu": Case(FLAT, behind(layers.PReLU(initializers.RandomUniform(seed=1)))),
     "prelu of channels": Case(
         IMAGE, between(layers.PReLU(initializers.RandomNormal(0.0, 2.0, 1), shared_axes=[1, 2]))
     ),
