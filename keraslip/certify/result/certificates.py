@@ -175,7 +175,7 @@ class Certificates:
         if not parts:
             raise ValueError("There are no certificates to join. Received: an empty list")
         for number, other in enumerate(parts[1:], 1):
-            if names := differences(parts[0].foundation, other.foundation):
+            if names := parts[0].differences(other):
                 raise ValueError(
                     "Only certificates of one model, made with the same options, can be joined: certify all "
                     f"parts again with these alike. Received: part {number} differs from part 0 in {names}"
@@ -209,6 +209,10 @@ class Certificates:
         examples = self.counterexamples.items()
         kept = {i - first: x for i, x in examples if first <= i < rows.stop}
         return replace(self, **arrays, counterexamples=kept)
+
+    def differences(self, other: "Certificates") -> list[str]:
+        """Names of what two results do not share, of all that their promises rest on."""
+        return differences(self.foundation, other.foundation)
 
     @property
     def foundation(self) -> dict[str, Any]:
