@@ -1,5 +1,6 @@
 """What every test shares. The backend is the one that KERAS_BACKEND names."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -142,17 +143,31 @@ def _fresh_keras():
 
 
 #: Where what TensorFlow's optimizer of graphs makes of a network is a part of what is tested.
-OPTIMIZED = ("certify", "cli", "distribution", "docs", "export")
+OPTIMIZED = ("activations", "backend", "certify", "cli", "distribution", "docs", "export")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick_graphs(request):
-    """Spares TensorFlow a quarter of what it does to a graph before it runs."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    """Spares TensorFlow what it does to a graph before it runs: its optimizer, and XLA by default."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
 
-        off = request.path.relative_to(Path(__file__).parent).parts[0] not in OPTIMIZED
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": off})
+    import keraslip
+
+    room = request.path.relative_to(Path(__file__).parent).parts[0]
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": room not in OPTIMIZED})
+    compiled = keraslip.LocalLipschitzModel.compile
+
+    @functools.wraps(compiled)
+    def without_xla(self, *args, **options):
+        return compiled(self, *args, **{"jit_compile": False, **options})
+
+    with pytest.MonkeyPatch.context() as patch:
+        if room not in (*OPTIMIZED, "models"):  # there tests say themselves what they compile with
+            patch.setattr(keraslip.LocalLipschitzModel, "compile", without_xla)
+        yield
 
 
 @pytest.fixture(autouse=True)
