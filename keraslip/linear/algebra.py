@@ -1,14 +1,15 @@
 """Identity, composition and sum of linear maps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from operator import add
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from keraslip.linear.dense import DiagonalMap
 from keraslip.linear.linear_map import LinearMap, Shape
 from keraslip.linear.magnitudes import hypotenuse
-from keraslip.linear.moving import MovingMap
+from keraslip.linear.moving import MovingMap, PermuteMap, ReshapeMap
 from keraslip.typing import Tensor
 
 
@@ -173,9 +174,61 @@ def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:
 
 
 def folded(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
-    """Both as one map, where one of them is a scale that the other's coefficients can take; else `None`."""
+    """Both as one map, where one of them is a scale that the other's coefficients can take; else `None`.
+
+    A scale passes what only moves entries (sequences are images of one row) on its way to a kernel.
+    """
     if isinstance(inner, DiagonalMap):
-        return outer.scaled_in(inner.scale)
+        return into(outer, inner.scale, False, lambda part, scale: part.scaled_in(scale), _composed)
     if isinstance(outer, DiagonalMap):
-        return inner.scaled_out(outer.scale)
+        return into(inner, outer.scale, True, lambda part, scale: part.scaled_out(scale), _composed)
     return None
+
+
+def _composed(outer: LinearMap, inner: LinearMap) -> LinearMap:
+    return Composition(outer, inner, arithmetic=outer.arithmetic)
+
+
+def into(
+    part: Any,
+    scale: Tensor,
+    behind: bool,
+    fold: Callable[[Any, Tensor], Any],
+    join: Callable[[Any, Any], Any],
+) -> Any:
+    """A composition with a scale in the kernel that is next to it; `None` where there is none.
+
+    Args:
+        part: A map, or what else has the parts `outer` and `inner` of a composition.
+        scale: Tensor `(1, ...)`.
+        behind: Whether the scale comes after the part, not before it.
+        fold: From a part that is no composition and a scale to both as one, or `None`.
+        join: Composes two parts.
+    """
+    if not isinstance(getattr(part, "map", part), Composition):
+        return fold(part, scale)
+    near, far = (part.outer, part.inner) if behind else (part.inner, part.outer)
+    moving = getattr(near, "map", near)
+    if moving.isometry:
+        moved = _moved(moving, scale, behind)
+        near_, far_ = near, None if moved is None else into(far, moved, behind, fold, join)
+    else:
+        near_, far_ = into(near, scale, behind, fold, join), far
+    if near_ is None or far_ is None:
+        return None
+    return join(near_, far_) if behind else join(far_, near_)
+
+
+def _moved(moving: LinearMap, scale: Tensor, back: bool) -> Tensor | None:
+    """The scale on the other side of a map that moves entries, `None` where that is not one of channels."""
+    a, rank = moving.arithmetic, len(scale.shape)
+    if isinstance(moving, PermuteMap):
+        order = [0, *(axis + 1 for axis in moving.axes)]
+        if back:
+            order = sorted(range(rank), key=order.__getitem__)
+        return a.transpose(scale, order)
+    shape, other = moving.in_shape, moving.out_shape
+    same = isinstance(moving, ReshapeMap) and shape[-1:] == other[-1:]
+    if not same or any(size != 1 for size in scale.shape[:-1]):
+        return None
+    return a.reshape(scale, (*(1,) * len(shape if back else other), scale.shape[-1]))

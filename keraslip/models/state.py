@@ -65,6 +65,12 @@ def seed_states(model: Any) -> list[Any]:
     return [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
 
+def moving_statistics(model: Any) -> list[Any]:
+    """Means and variances that the batch normalisations of a model have gathered."""
+    names = ("moving_mean", "moving_variance")
+    return [variable for variable in model.non_trainable_variables if variable.name in names]
+
+
 class WarmStarts:
     """Starts of the power iterations, one vector for each norm, as weights of the model."""
 

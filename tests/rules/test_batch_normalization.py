@@ -92,3 +92,24 @@ def test_renorm_is_refused():
         model_of(lambda x: layers.BatchNormalization(renorm=True)(x), IMAGE).compile(
             "sgd", epsilon=0.1
         )
+
+
+class _Alone:
+    """Stands in for the processes of a group of one."""
+
+    def average(self, tensors, samples):
+        self.count = len(tensors)
+        return tensors
+
+    def add_up(self, variables):
+        pass
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="processes are PyTorch's")
+def test_processes_share_the_moving_statistics():
+    model = model_of(build, IMAGE)
+    model.compile("sgd", epsilon=0.1)
+    model._processes = _Alone()
+    model.fit(X, Y, batch_size=6, verbose=0)
+    shared = [*model.trainable_weights, *model.warm_starts.vectors, *moving(model)]
+    assert model._processes.count == len(shared)

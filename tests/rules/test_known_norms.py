@@ -80,3 +80,29 @@ def test_max_pooling_by_how_many_windows_an_entry_is_in(layer, shape, windows):
     (node,) = Network(model).activations.values()
     norms = [operator.norm for operator in node.sources[0].terms.values()]
     assert norms == pytest.approx([windows**0.5], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda x: batch_norm()(layers.Conv1D(4, 3)(x)), (6, 2)),
+        (
+            lambda x: layers.Conv1D(4, 3, data_format="channels_first")(batch_norm(axis=1)(x)),
+            (2, 6),
+        ),
+        (lambda x: batch_norm(axis=1)(layers.Permute((3, 1, 2))(layers.Conv2D(3, 2)(x))), IMAGE),
+    ],
+)
+def test_a_scale_reaches_the_kernel_past_what_moves_entries(build, shape):
+    """Then rows are those of the kernel, where a chain would have products of norms."""
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, layers.Flatten()(layers.ReLU()(build(inputs))))
+    randomise(model)
+    (node,) = Network(model).activations.values()
+    (operator,) = node.sources[0].terms.values()
+    size = int(np.prod(shape))
+    rows = np.linalg.norm(
+        operator.forward(np.eye(size).reshape(size, *shape)).reshape(size, -1), axis=0
+    )
+    claimed = np.broadcast_to(operator.row_norms(), (1, *operator.out_shape)).reshape(-1)
+    assert (rows <= claimed * (1 + 1e-12)).all() and claimed.max() <= rows.max() * (1 + 1e-6)

@@ -22,6 +22,7 @@ from keraslip.linear import (
     Sum,
     folded,
 )
+from keraslip.linear.algebra import into
 from keraslip.linear.magnitudes import hypotenuse
 
 _ = fixed, kernels  # they register what the maps of keraslip.linear add
@@ -37,6 +38,7 @@ class Chain(Proved):
         slack = slack if outer.slack or inner.slack else 0.0
         super().__init__(Composition(outer.map, inner.map, arithmetic=outer.map.arithmetic), slack)
         self.outer, self.inner = outer, inner
+        self.folded = outer.folded or inner.folded
         self.reads_columns = (inner if outer.copies else outer).reads_columns and (
             outer.copies or inner.moves
         )
@@ -241,13 +243,30 @@ def compose(outer: Proved, inner: Proved) -> Proved:
         return outer
     if _changes_nothing(outer):
         return inner
-    one = folded(outer.map, inner.map)
-    if one is None or _lost(one, outer.map, inner.map):
-        return Chain(outer, inner)
-    kind = type(outer if isinstance(inner.map, DiagonalMap) else inner)
-    exact = _is_exact(inner.map) or _is_exact(outer.map)
-    rounded = 0.0 if exact else _FOLDED
-    made = kind(one, (1.0 + inner.slack) * (1.0 + outer.slack) * (1.0 + rounded) - 1.0)
+    for scale, part, behind in ((inner, outer, False), (outer, inner, True)):
+        if isinstance(scale.map, DiagonalMap):
+            one = into(part, scale.map.scale, behind, partial(_fold, scale, behind), Chain)
+            return Chain(outer, inner) if one is None else one
+    return Chain(outer, inner)
+
+
+def _fold(scale: Proved, behind: bool, part: Proved, numbers: np.ndarray) -> Proved | None:
+    """A scale before or behind a part, in its coefficients; `None` where they cannot take it.
+
+    Args:
+        scale: As it was given.
+        behind: Whether it comes after the part.
+        part: No composition.
+        numbers: The scale as the part sees it.
+    """
+    shape = part.out_shape if behind else part.in_shape
+    moved = DiagonalMap(numbers, shape, arithmetic=float64)
+    pair = (moved, part.map) if behind else (part.map, moved)
+    one = folded(*pair)
+    if one is None or _lost(one, *pair):
+        return None
+    rounded = 0.0 if _is_exact(scale.map) or _is_exact(part.map) else _FOLDED
+    made = type(part)(one, (1.0 + part.slack) * (1.0 + scale.slack) * (1.0 + rounded) - 1.0)
     made.folded = True
     return made
 

@@ -6,6 +6,7 @@ import keras
 import torch
 
 from keraslip.models.robust_step import robust_step, track
+from keraslip.models.state import moving_statistics
 from keraslip.models.train_step.torch_processes import Processes
 
 
@@ -35,10 +36,10 @@ class RobustTrainStep:
         self._processes = Processes(self)
 
     def _averaged(self: Any, gradients: list[Any], samples: int) -> list[Any]:
-        """Gradients, and the warm starts with them, as means over all processes."""
+        """Gradients, warm starts and moving statistics as means over all processes."""
         if self._processes is None:
             return gradients
-        starts = self.warm_starts.vectors
+        starts = [*self.warm_starts.vectors, *moving_statistics(self)]
         values = [start.value.detach() for start in starts]
         means = self._processes.average([*gradients, *values], samples)
         for start, mean in zip(starts, means[len(gradients) :], strict=True):
