@@ -22,6 +22,7 @@ def write(served: ServedModel, path: Path, metadata: dict[str, Any]) -> None:
     Raises:
         NotImplementedError: for a step that tf2onnx cannot convert.
     """
+    import onnx
     import tf2onnx
 
     model, x = served.model, tf.TensorSpec(served.shape, tf.float32, name="x")
@@ -41,11 +42,14 @@ def write(served: ServedModel, path: Path, metadata: dict[str, Any]) -> None:
         converted, _ = tf2onnx.convert.from_function(
             function, input_signature=function.input_signature, opset=_OPSET
         )
-        unknown = {node.op_type for node in converted.graph.node if "Call" in node.op_type}
+        # What it does not know it leaves under TensorFlow's name.
+        known = onnx.defs.has
+        unknown = {n.op_type for n in converted.graph.node if not n.domain and not known(n.op_type)}
         if unknown:
             raise NotImplementedError(
-                "This model has a step that tf2onnx cannot convert, such as a convolution with groups; "
-                f"export a SavedModel. Received: {', '.join(sorted(unknown))} in {name}"
+                "This model has a step that tf2onnx cannot convert, such as GELU without approximate=True or "
+                "a convolution with groups; export a SavedModel. "
+                f"Received: {', '.join(sorted(unknown))} in {name}"
             )
         # The outputs of a dictionary come in the order of its keys.
         _name_outputs(converted, sorted(function.get_concrete_function().structured_outputs))

@@ -5,9 +5,11 @@ import json
 import re
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
+import keraslip
 from tests.export.nets import assert_agree, build, images, on_tensorflow
 
 pytestmark = on_tensorflow
@@ -168,3 +170,14 @@ def test_a_convolution_with_groups_is_refused(tmp_path):
     with pytest.raises(NotImplementedError, match="groups; export a SavedModel. Received: "):
         build("clipped_relu").export(tmp_path / "served", format="onnx", verbose=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_onnx
+def test_what_onnx_does_not_know_is_refused(tmp_path):
+    """TensorFlow computes the exact GELU by erfc, which ONNX has not."""
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(2)(keras.layers.Dense(2, activation="gelu")(inputs))
+    model = keraslip.LocalLipschitzModel(inputs, outputs)
+    model.compile("sgd", epsilon=0.1)
+    with pytest.raises(NotImplementedError, match="GELU without approximate=True.*Erfc"):
+        model.export(tmp_path / "served", format="onnx", verbose=False)
