@@ -37,7 +37,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "digits": {"application": "digits_2c2f", **USUAL["digits_2c2f"]},
     "mnist": {
         **{"application": "mnist_4c3f", "dataset": "mnist", "epsilon": 1.58, "epochs": 300},
-        **{"activation": "maxmin", "width": 0.5, "loss": "gloro", "bound": "global"},
+        **{"activation": "clipped_maxmin", "width": 0.5, "loss": "gloro", "bound": "global"},
         **{"optimizer": "nadam", "clip_norm": 3.0, "start": "orthogonal"},
         **{"train_epsilon_factor": 1.0},
     },
