@@ -67,21 +67,20 @@ def print_fates(title: str, fates: Iterable[Fate], console: Console | None = Non
     """
     groups: dict[tuple[str, str], list[Fate]] = {}
     for fate in fates:
-        # The path stands in the column beside.
+        # What is said of a layer may name its path.
         says = fate.says.replace(f" at {fate.path!r}", "")
         groups.setdefault((type(fate.operation).__name__, says), []).append(fate)
     table = Table(title=title)
-    table.add_column("", justify="right")
-    for column in ("type", "layers", "output shape", "rule"):
+    for column in ("layer", "type", "output shape", "rule"):
         table.add_column(column, overflow="fold")
     for (kind, says), found in groups.items():
+        alone = len(found) == 1
         shapes = {_shape(fate.operation) for fate in found}
         table.add_row(
-            f"{len(found)} x",
-            kind,
             _names(found),
+            kind if alone else f"{len(found)} x {kind}",
             shapes.pop() if len(shapes) == 1 else "several",
-            says,
+            found[0].says if alone else says,
             style="bold red" if found[0].refused else None,
         )
     (console or Console()).print(table)

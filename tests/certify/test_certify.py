@@ -413,7 +413,7 @@ class Stopped:
     ("method", "call", "options"),
     [
         ("_stage", 1, {}), ("_stage", 2, {}), ("_stage", 5, {}), ("_attack", 2, {}),
-        ("_alarm", 2, {}), ("_radius", 2, {"radius": True}), ("begin", 2, {}),
+        ("balls", 2, {}), ("_radius", 2, {"radius": True}), ("begin", 2, {}),
     ],
 )  # fmt: skip
 def test_interrupted_and_resumed(method, call, options, monkeypatch):
@@ -425,7 +425,8 @@ def test_interrupted_and_resumed(method, call, options, monkeypatch):
     options = {"epsilon": (whole * local) ** 0.5, **options, **QUIET}
     whole_run = made.certify(x, label, **options)
     with monkeypatch.context() as patch:
-        patch.setattr(cascade.Cascade, method, Stopped(getattr(cascade.Cascade, method), call))
+        owner = cascade.Alarm if method == "balls" else cascade.Cascade
+        patch.setattr(owner, method, Stopped(getattr(owner, method), call))
         part = made.certify(x, label, **options)
     assert 0 < len(part) < 8 and not part.certified[part.status == "pending"].any()
     if len(part) > 3:

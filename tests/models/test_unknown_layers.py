@@ -45,8 +45,8 @@ class Renamed(keraslip.LocalLipschitzModel):
 LAYERS = {
     "Squared": lambda: Squared(name="square"),
     "Doubled": lambda: Doubled(4, name="square"),
-    "tanh": lambda: keras.layers.Dense(4, activation="tanh", name="square"),
-    "elu": lambda: keras.layers.ELU(name="square"),
+    "exponential": lambda: keras.layers.Dense(4, activation="exponential", name="square"),
+    "normalized": lambda: keras.layers.LayerNormalization(name="square"),
     "shifted": lambda: keras.layers.ReLU(threshold=0.5, name="square"),
 }
 
