@@ -50,8 +50,11 @@ class Dataset:
 
     @property
     def input_range(self) -> tuple[float, float] | None:
-        """`(0.0, 1.0)` where all samples lie in it, as images do; else `None`."""
-        parts = (self.x_train, self.x_val, self.x_test)
+        """`(0.0, 1.0)` where the samples lie in it, as images do; else `None`.
+
+        Test samples are looked at only where there are no others: nothing of a training hangs on them.
+        """
+        parts = [x for x in (self.x_train, self.x_val) if len(x)] or [self.x_test]
         inside = all(not len(x) or (x.min() >= 0.0 and x.max() <= 1.0) for x in parts)
         return (0.0, 1.0) if inside else None
 
