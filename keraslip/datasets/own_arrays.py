@@ -65,7 +65,8 @@ def _read(path: str) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:  # whatever zipfile and NumPy say of a damaged file
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        # NumPy's own words advise to unpickle what it does not know.
+        raise ValueError(f"{path} cannot be read as arrays. {_HOW}Received: {path}") from error
 
 
 def _part(stored: dict[str, Any], name: str, path: str) -> tuple[Images, Labels]:
