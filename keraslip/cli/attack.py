@@ -6,7 +6,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from keraslip.cli.options import BatchSize, DataDir, DatasetName, Epsilon, Limit, Model, Seed, Split
+from keraslip.cli.options import (
+    BatchSize,
+    Code,
+    DataDir,
+    DatasetName,
+    Epsilon,
+    Limit,
+    Model,
+    Seed,
+    Split,
+)
 
 SHOWN = 8
 #: How a picture's name may end.
@@ -23,6 +33,7 @@ def attack(
     restarts: Annotated[int, typer.Option(min=1, help="Runs for each image.")] = 1,
     seed: Seed = 0,
     data_dir: DataDir = None,
+    code: Code = None,
     batch_size: BatchSize = 256,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
     picture: Annotated[

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from keraslip.cli.options import (
     BatchSize,
+    Code,
     DataDir,
     DatasetName,
     Epsilon,
@@ -44,6 +45,7 @@ def certify(
         float, typer.Option(help="Probability of a wrong certificate, if probabilistic.")
     ] = 1e-9,
     data_dir: DataDir = None,
+    code: Code = None,
     batch_size: BatchSize = 256,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Images at once; default: one a core.")

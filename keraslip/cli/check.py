@@ -3,10 +3,10 @@
 import typer
 from rich.console import Console
 
-from keraslip.cli.options import Model
+from keraslip.cli.options import Code, Model
 
 
-def check(model: Model) -> None:
+def check(model: Model, code: Code = None) -> None:
     """Show for each layer of a model whether a bound can pass it, and what a plain model's layers become."""
     from keraslip.cli.saved import load
     from keraslip.convert import check_plain

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from keraslip.cli.options import DataDir, Model
+from keraslip.cli.options import Code, DataDir, Model
 
 
 def convert(
@@ -30,6 +30,7 @@ def convert(
         ),
     ] = None,
     data_dir: DataDir = None,
+    code: Code = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the new file.")] = False,
 ) -> None:
     """Convert a plain Keras classifier: the same weights and answers, with certificates."""

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from keraslip.cli.options import Model, Out, Overwrite
+from keraslip.cli.options import Code, Model, Out, Overwrite
 
 
 def export(
@@ -15,6 +15,7 @@ def export(
     epsilon: Annotated[
         float | None, typer.Option(help="L2 radius of the final check; default: the compiled one.")
     ] = None,
+    code: Code = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Export a model that answers with label and certificate, without Keras and keraslip."""

@@ -7,10 +7,28 @@ import typer
 
 from keraslip.cli.settings import DATASETS, LARGEST_SEED, any_of
 
+
+def _run_code(file: Path | None) -> Path | None:
+    if file is not None:
+        from keraslip.cli.own_model import run
+        from keraslip.cli.usual import own_file
+
+        run(Path(own_file(str(file)) or file))
+    return file
+
+
 Model = Annotated[
     Path,
     typer.Argument(
         help="A .keras file, the folder of a run, or FILE.py:FUNCTION.", show_default=False
+    ),
+]
+Code = Annotated[
+    Path | None,
+    typer.Option(
+        callback=_run_code,
+        help="A Python file with layers of your own; it is run.",
+        show_default=False,
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the results; never overwritten silently.")]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keraslip.cli.usual import OWN_MODEL, is_own
+from keraslip.cli.usual import OWN_MODEL, is_own, own_file
 from keraslip.models import LocalLipschitzModel
 
 
@@ -53,9 +53,12 @@ def function(name: str) -> Callable[..., Any]:
 
 
 def know(name: str) -> None:
-    """Runs the file of a network of one's own, so that layers of one's own are known; else nothing."""
+    """Runs the file of a network of one's own, so that layers of one's own are known; else nothing.
+
+    Only for names that the user gives now: what a folder names may be a stranger's.
+    """
     if is_own(name):
-        run(Path(name.partition(":")[0]))
+        run(Path(own_file(name)))
 
 
 def run(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from keraslip.cli.options import AttackSamples, CertifySamples, DataDir, SeedOfRun
+from keraslip.cli.options import AttackSamples, CertifySamples, Code, DataDir, SeedOfRun
 
 #: Options that say how to measure.
 MEASURING = ("data_dir", "seed", "attack_samples", "certify_samples")
@@ -24,6 +24,7 @@ def report(
         bool, typer.Option("--overwrite", help="Replace the page given with --out.")
     ] = False,
     data_dir: DataDir = None,
+    code: Code = None,
     seed: SeedOfRun = None,
     attack_samples: AttackSamples = 200,
     certify_samples: CertifySamples = 1000,

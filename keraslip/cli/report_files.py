@@ -22,6 +22,7 @@ from keraslip.cli.measure import (
 from keraslip.cli.page import load_runs, page
 from keraslip.cli.run_folder import CERTIFICATES, PAGE, PICTURES, RunFolder, as_json
 from keraslip.cli.tables import accuracy_table, layer_table
+from keraslip.cli.usual import named_again
 from keraslip.cli.wording import command, stopped_with
 from keraslip.datasets import Dataset
 from keraslip.files import write_text
@@ -49,7 +50,8 @@ def write_report(
 
     Report.json gets what is in `more`; after Ctrl-C the process ends with status 130.
     """
-    again = command("report", folder.path, data_dir=data_dir)
+    own = named_again(str(folder.settings().get("application")), "--code")
+    again = command("report", folder.path, *own, data_dir=data_dir)
     with stopped_with(console, f"Stopped. The model is saved; make its report with: {again}"):
         found = measure(model, data, seed, attack_samples, certify_samples, console)
         draw(model, data, folder, found, seed, console)

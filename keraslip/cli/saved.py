@@ -7,9 +7,9 @@ import keras
 from rich.console import Console
 
 from keraslip import registered  # noqa: F401 - what a saved model may hold
-from keraslip.cli.own_model import build_alone, know
+from keraslip.cli.own_model import build_alone
 from keraslip.cli.run_folder import BEST, CONFIG, LAST, MODEL, read_json
-from keraslip.cli.usual import is_own
+from keraslip.cli.usual import is_own, own_file
 from keraslip.convert import from_keras
 from keraslip.models import LocalLipschitzModel
 
@@ -41,14 +41,24 @@ def load(path: Path, compile: bool = False) -> Any:
 
 
 def _loaded(path: Path, compile: bool) -> Any:
-    config = read_json(path.parent / CONFIG)
-    if isinstance(config, dict):
-        # The network of a run may be one's own, with layers of one's own.
-        know(str(config.get("application", "")))
     try:
         return keras.models.load_model(path, compile=compile)
     except Exception as error:
-        raise ValueError(f"{path} cannot be loaded as a Keras model: {error}") from error
+        raise ValueError(
+            f"{path} cannot be loaded as a Keras model: {error}{_remedy(path, error)}"
+        ) from error
+
+
+def _remedy(path: Path, error: Exception) -> str:
+    """How layers of one's own become known: the folder's word alone runs no code, it may be a stranger's."""
+    config = read_json(path.parent / CONFIG)
+    named = own_file(str(config.get("application", ""))) if isinstance(config, dict) else ""
+    if not named and "registered_name" not in str(error):
+        return ""
+    whose = (
+        f"The run says that they are in {named}: if you trust that file, add" if named else "Add"
+    )
+    return f" Layers of your own are known from a file that you name. {whose} --code {named or 'FILE.py'}"
 
 
 def load_bounded(path: Path) -> LocalLipschitzModel:

@@ -16,6 +16,7 @@ from keraslip.cli.own_model import builder
 from keraslip.cli.run_folder import BEST, RunFolder, read_json
 from keraslip.cli.search_settings import TUNERS, SearchSettings, parse_space
 from keraslip.cli.search_view import TrialBar, announced, show_lost, trial_table
+from keraslip.cli.usual import named_again
 from keraslip.cli.warned import training_warnings
 from keraslip.cli.wording import command
 from keraslip.files import write_text
@@ -131,7 +132,11 @@ def _stopped(tuner: Any, go_on: str, console: Console) -> None:
 
 
 def finish(
-    tuner: Any, folder: RunFolder, dataset: str, data_dir: Path | None, console: Console
+    tuner: Any,
+    folder: RunFolder,
+    settings: SearchSettings,
+    data_dir: Path | None,
+    console: Console,
 ) -> None:
     """Shows and writes what was found; a search in which no trial completed ends with status 1."""
     rows = rows_of(tuner.oracle.trials.values())
@@ -141,11 +146,12 @@ def finish(
         raise SystemExit(1)
     folder.save_model(BEST, tuner.load_model(tuner.oracle.get_trial(rows[0]["trial"])))
     write_rows(rows, folder.path)
-    where = "--dataset", dataset, "--split", "validation"
+    where = "--dataset", settings.dataset, "--split", "validation"
+    own = named_again(settings.application, "--code")
     console.print(
         f"{CSV}, {JSON}, {PICTURE} and the best model are in {folder.path}. Its certified accuracy is an "
         "estimate; prove it with: "
-        + command("certify", folder.path / BEST, *where, data_dir=data_dir),
+        + command("certify", folder.path / BEST, *where, *own, data_dir=data_dir),
         soft_wrap=True,
     )
 

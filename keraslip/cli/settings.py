@@ -107,6 +107,12 @@ class CommonSettings:
                 f"The folder holds no settings of this keraslip's {what}s, so it cannot be resumed. "
                 f"Received: {', '.join(stored)}"
             )
+        if is_own(name := str(stored["application"])) and "application" not in given:
+            # The folder may be a stranger's: its word alone runs no code.
+            raise ValueError(
+                f"The {what}'s network is code in a file, which runs only if you name it: add --model {name} "
+                "if you trust that file."
+            )
         if changed := {k: v for k, v in given.items() if stored[k] != v}:
             was = {k: stored[k] for k in changed}
             raise ValueError(

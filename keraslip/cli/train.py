@@ -54,6 +54,7 @@ def train(
     from keraslip.cli import report_files, training
     from keraslip.cli.data import check_parts, far_epsilon, load_data
     from keraslip.cli.run_folder import BEST, RunFolder
+    from keraslip.cli.usual import named_again
     from keraslip.cli.warned import training_warnings
     from keraslip.cli.wording import command, stopped_with
 
@@ -72,7 +73,8 @@ def train(
     if (far := far_epsilon(data, settings.epsilon)) is not None:
         console.print(f"[bold yellow]warning:[/] {far}", soft_wrap=True, highlight=False)
     watching = ["--monitor"] * monitor + ["--tensorboard"] * tensorboard
-    go_on = command("train", "--out", out, "--resume", *watching, data_dir=data_dir)
+    own = named_again(settings.application)
+    go_on = command("train", "--out", out, "--resume", *own, *watching, data_dir=data_dir)
     words = f"Stopped. The epochs that were finished are kept; go on with: {go_on}"
     with stopped_with(console, words), training_warnings(console, training.advice(settings)):
         _, seconds = training.train(settings, data, folder, console, callbacks=watch, model=model)

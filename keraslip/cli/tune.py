@@ -42,6 +42,7 @@ def tune(
     from keraslip.cli.output import check_folder
     from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.training import training_batches
+    from keraslip.cli.usual import named_again
     from keraslip.cli.wording import command
     from keraslip.tuning.results import CSV, JSON, PICTURE
 
@@ -69,12 +70,13 @@ def tune(
             for name in (CSV, JSON, PICTURE, BEST):
                 (out / name).unlink(missing_ok=True)
             folder.write_json(STATE, {**state, "complete": False})
-        go_on = command("tune", "--out", out, "--resume", data_dir=data_dir)
+        own = named_again(settings.application)
+        go_on = command("tune", "--out", out, "--resume", *own, data_dir=data_dir)
         search.search(tuner, settings, batches, data, go_on, console)
     if worker:
         console.print("No more trials for this worker; the chief writes the results.")
         return
-    search.finish(tuner, folder, settings.dataset, data_dir, console)
+    search.finish(tuner, folder, settings, data_dir, console)
     folder.write_json(STATE, {**state, "complete": True})
 
 

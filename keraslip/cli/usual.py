@@ -62,6 +62,18 @@ def is_own(name: str) -> bool:
     return name.partition(":")[0].endswith(".py")
 
 
+def own_file(name: str) -> str:
+    """The file of `FILE.py:FUNCTION`; empty for any other name."""
+    return name.partition(":")[0] if is_own(name) else ""
+
+
+def named_again(name: str, option: str = "--model") -> list[str]:
+    """What a command about a run needs beside its folder: the file of a network of one's own, or nothing."""
+    if not is_own(name):
+        return []
+    return [option, name if option == "--model" else own_file(name)]
+
+
 def usual_of_own(given: dict[str, Any]) -> dict[str, Any]:
     """What a network of one's own is trained with unless the command line says otherwise."""
     chosen: dict[str, Any] = {name: given[name] for name in ("dataset", "epsilon") if name in given}

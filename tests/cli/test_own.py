@@ -3,9 +3,11 @@
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
 
+import keraslip
 import keraslip.cli
 from keraslip import datasets
 from keraslip.cli import report_files
@@ -20,7 +22,7 @@ from keras import layers
 
 
 @keras.saving.register_keras_serializable("mine")
-class Orthogonal(keras.initializers.Orthogonal):
+class Own(keras.initializers.Orthogonal):
     pass
 
 
@@ -31,7 +33,7 @@ def plain(input_shape=(6,), classes=3):
 
 def clipped(input_shape, classes, width=1.0, threshold=1.0):
     inputs = keras.Input(input_shape)
-    x = keraslip.layers.MaskedLipschitzDense(int(8 * width), kernel_initializer=Orthogonal())(inputs)
+    x = keraslip.layers.MaskedLipschitzDense(int(8 * width), kernel_initializer=Own())(inputs)
     x = keraslip.layers.ClippedReLU(threshold)(x)
     return keraslip.LocalLipschitzModel(inputs, keraslip.layers.MaskedLipschitzDense(classes)(x))
 
@@ -61,6 +63,30 @@ def run(monkeypatch, *arguments):
     return stopped.value.code or 0
 
 
+def forget(monkeypatch):
+    """As if the file had not been run."""
+    monkeypatch.delitem(sys.modules, "keraslip_own_nets")
+    monkeypatch.delitem(keras.saving.get_custom_objects(), "mine>Own")
+
+
+@pytest.mark.parametrize("verb", ["check", "certify", "attack", "report", "export", "convert"])
+def test_code_that_a_folder_names_is_not_run(verb, tmp_path, monkeypatch):
+    inputs = keras.Input((6,))
+    model = keraslip.LocalLipschitzModel(inputs, keraslip.layers.MaskedLipschitzDense(3)(inputs))
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "evil.py").write_text("raise KeyboardInterrupt")
+    settings = {"application": f"{tmp_path}/evil.py:net", "dataset": "absent.npz", "seed": 0}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(keraslip.export, "export_model", lambda *_, **__: None)
+    new = {"export": ["--out", tmp_path / "new"], "convert": [tmp_path / "new.keras"]}
+    # The model loads; the data are not there.
+    expected = 2 if verb in ("certify", "attack", "report") else 0
+    assert run(monkeypatch, verb, tmp_path, *new.get(verb, [])) == expected
+    assert (
+        run(monkeypatch, verb, tmp_path, *new.get(verb, []), "--code", tmp_path / "evil.py") == 130
+    )
+
+
 def test_a_table_trains_certifies_and_is_attacked(own, tmp_path, monkeypatch, capsys):
     # Attacks at a hundred epsilons take longer than all the rest.
     monkeypatch.setattr(report_files, "_curve", lambda *_: None)
@@ -72,11 +98,14 @@ def test_a_table_trains_certifies_and_is_attacked(own, tmp_path, monkeypatch, ca
     assert "more than half" not in capsys.readouterr().out
     assert not (out / "images.png").exists()
     assert json.loads((out / "report.json").read_text())["certified_accuracy"] > 0.5
-    # In a new process the file with the network is run before its layers are loaded.
-    monkeypatch.delitem(sys.modules, "keraslip_own_nets")
-    assert run(monkeypatch, "certify", out, "--limit", 5, "--overwrite") == 0
-    assert "keraslip_own_nets" in sys.modules
-    assert run(monkeypatch, "attack", out, "--limit", 5, "--steps", 2) == 0
+    # As in a new process: the file that the folder names is run only where the user names it.
+    forget(monkeypatch)
+    assert run(monkeypatch, "certify", out, "--limit", 5, "--overwrite") == 2
+    assert f"--code {own}/nets.py" in capsys.readouterr().err
+    assert "keraslip_own_nets" not in sys.modules
+    code = ("--code", own / "nets.py")
+    assert run(monkeypatch, "certify", out, "--limit", 5, "--overwrite", *code) == 0
+    assert run(monkeypatch, "attack", out, "--limit", 5, "--steps", 2, *code) == 0
     assert run(monkeypatch, "attack", out, "--limit", 5, "--picture", tmp_path / "a.png") == 2
     assert "holds none" in capsys.readouterr().err
 
@@ -90,7 +119,7 @@ def test_a_function_stands_for_a_model(own, tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning:keras_tuner")
 @pytest.mark.filterwarnings("ignore:getName:DeprecationWarning:keras_tuner")
-def test_a_plain_network_trains_and_thresholds_are_searched(own, tmp_path, monkeypatch):
+def test_a_plain_network_trains_and_thresholds_are_searched(own, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(report_files, "write_report", lambda *_: None)
     options = ("--data", own / "table.npz", "--epsilon", 0.1, "--epochs", 1)
     plain = ("train", "--model", f"{own}/nets.py:plain", *options, "--out", tmp_path / "a")
@@ -98,6 +127,13 @@ def test_a_plain_network_trains_and_thresholds_are_searched(own, tmp_path, monke
     search = ("tune", "--model", f"{own}/nets.py:clipped", *options, "--out", tmp_path / "b")
     assert run(monkeypatch, *search, "--trials", 1) == 0
     assert "threshold" in (tmp_path / "b" / "results.csv").read_text()
+    for verb, place, name in (("train", "a", "plain"), ("tune", "b", "clipped")):
+        monkeypatch.delitem(sys.modules, "keraslip_own_nets", raising=False)
+        again = (verb, "--out", tmp_path / place, "--resume")
+        assert run(monkeypatch, *again) == 2
+        assert f"--model {own}/nets.py:{name}" in capsys.readouterr().err
+        assert "keraslip_own_nets" not in sys.modules
+        assert run(monkeypatch, *again, "--model", f"{own}/nets.py:{name}") == 0
 
 
 @pytest.mark.parametrize(
