@@ -56,8 +56,7 @@ def measure(steps: dict[str, Callable], x: np.ndarray, y: np.ndarray, rounds: in
 
 
 #: What is measured of each network, besides the plain step: options of `compile`.
-LOCAL: dict[str, Any] = {"local (default)": {}}
-SHORT = LOCAL | {"global": {"bound": "global"}}
+SHORT: dict[str, Any] = {"global (default)": {}, "local": {"bound": "local"}}
 FULL = SHORT | {
     "local=all": {"local": "all"},
     "paper, 2 iterations": {"bound": "paper", "power_iterations": 2},

@@ -90,13 +90,18 @@ class CommonSettings:
         known = {f.name for f in fields(cls)}
         usual = asdict(Settings(application=name, **USUAL.get(name, usual_of_own(given))))
         defaults = {k: v for k, v in usual.items() if k in known}
-        return cls(**defaults | given)
+        return cls(**defaults | cls._completed(given))
 
     @classmethod
     def _read(cls, given: dict[str, Any]) -> dict[str, Any]:
         """What the command line says in words, as values."""
         if given.get("augment") == "none":
             given["augment"] = None
+        return given
+
+    @classmethod
+    def _completed(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """What is given, and what follows from it."""
         return given
 
     @classmethod
@@ -149,7 +154,9 @@ class Settings(CommonSettings):
         float, _option("Of the last step, as a share of --learning-rate, which half the run has.")
     ] = 0.02
     loss: Annotated[str, _option(f"{any_of(LOSSES)}.")] = "bcp"
-    bound: Annotated[str, _option("local, global or paper.")] = "local"
+    bound: Annotated[
+        str, _option("Of training: global, local or paper; local with --local or --sparsity.")
+    ] = "global"
     local: Annotated[
         Any, _option("Norms that leave constant units out: auto, dense, all, or NAME,NAME.")
     ] = "auto"
@@ -170,6 +177,13 @@ class Settings(CommonSettings):
         return super()._read(given)
 
     @classmethod
+    def _completed(cls, given: dict[str, Any]) -> dict[str, Any]:
+        from keraslip.rules.locality import default_bound
+
+        asked = {name: given[name] for name in ("local", "sparsity") if name in given}
+        return {"bound": "local", **given} if default_bound(**asked) == "local" else given
+
+    @classmethod
     def _resumed(cls, given: dict[str, Any], stored: dict[str, Any]) -> Self:
         # Runs of before there was a choice.
         before = {"local": "auto", "width": 1.0, "start": "usual", "optimizer": "adam"}
@@ -182,7 +196,7 @@ class Settings(CommonSettings):
 
         super()._check(given)
         check_choice("loss", given.get("loss", "bcp"), list(LOSSES))
-        check_choice("bound", given.get("bound", "local"), list(BOUNDS))
+        check_choice("bound", given.get("bound", "global"), list(BOUNDS))
         check_choice("start", given.get("start", "usual"), ["usual", "orthogonal"])
         check_choice("optimizer", given.get("optimizer", "adam"), ["adam", "nadam"])
         for name in ("epsilon", "train_epsilon_factor", "final_learning_rate"):

@@ -27,7 +27,7 @@ USUAL: dict[str, dict[str, Any]] = {
     },
     "tiny_imagenet_8c2f": {
         **{"dataset": "tiny_imagenet", "epsilon": 36 / 255, "epochs": 250, "batch_size": 128},
-        **{"learning_rate": 2.5e-4, "augment": "crop_flip", "sparsity": 0.01},
+        **{"learning_rate": 2.5e-4, "augment": "crop_flip", "sparsity": 0.01, "bound": "local"},
         **{"train_epsilon_factor": 1.133},
     },
 }

@@ -86,7 +86,8 @@ class Estimation:
             x: Inputs `(n, *shape)`.
             y: Class indices `(n,)` or one-hot; the predicted labels if `None`.
             epsilon: L2 radius, in raw input units; the compiled one if `None`.
-            bound: `"local"`, `"global"` or `"paper"`; the compiled one if `None`.
+            bound: `"local"` (the tightest, which `certify` proves), `"global"` or `"paper"`; the compiled one
+                if `None`, as in `evaluate`, and `"local"` before `compile`.
             power_iterations: Iterations for each norm.
             batch_size: Samples at a time.
             local: Which norms leave constant units out, as for `compile`; all of them, as in a certificate.

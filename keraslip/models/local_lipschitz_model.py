@@ -88,7 +88,7 @@ class LocalLipschitzModel(
         train_epsilon: Schedule | float | None = None,
         sparsity: float = 0.0,
         power_iterations: int = POWER_ITERATIONS,
-        bound: str = "local",
+        bound: str | None = None,
         input_range: tuple[float, float] | None = (0.0, 1.0),
         local: Any = "auto",
         **kwargs: Any,
@@ -106,7 +106,10 @@ class LocalLipschitzModel(
             sparsity: Weight of the paper's sparsity loss; the paper uses 0 and 0.01.
             power_iterations: Iterations for each sample's norms in a step, from the warm-start vectors;
                 norms without masks take a fifth more.
-            bound: `"local"`, `"global"` or `"paper"` (the published algorithm, for ablations).
+            bound: What training bounds: `"global"` (one norm of each layer for all samples: the default, for
+                it certifies more after equal time), `"local"` (the default where `local` or `sparsity` is
+                given) or `"paper"` (the published algorithm, for ablations). `certify` proves with local
+                norms, whatever was trained.
             input_range: Smallest and largest valid input, for attacks; `None` if unbounded.
             local: Which norms leave constant units out, with `bound="local"`: `"auto"` (default, those of
                 dense layers), `"dense"`, `"all"` (convolutions too: most of a step's price, and it has not

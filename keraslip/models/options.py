@@ -5,7 +5,7 @@ from typing import Any
 from keraslip import losses
 from keraslip.checks import check_count, check_epsilon, check_range
 from keraslip.rules import BOUNDS
-from keraslip.rules.locality import check_local
+from keraslip.rules.locality import check_local, default_bound
 from keraslip.schedules import Constant, LinearRamp, Schedule
 
 #: How far beyond the target epsilon training goes by default, as the paper does for MNIST and CIFAR-10.
@@ -30,6 +30,9 @@ def checked_options(**given: Any) -> dict[str, Any]:
     if given["epsilon"] is None:
         raise ValueError("compile needs epsilon, the L2 radius to certify in raw input units.")
     epsilon, loss, bound = check_epsilon(given["epsilon"]), given["loss"], given["bound"]
+    sparsity = check_epsilon(given["sparsity"], "sparsity")
+    if bound is None:
+        bound = default_bound(given["local"], sparsity)
     if bound not in BOUNDS:
         raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
     return {
@@ -38,7 +41,7 @@ def checked_options(**given: Any) -> dict[str, Any]:
         # accuracy (docs/results.md).
         "loss": losses.get("gloro" if loss is None else loss),
         "train_epsilon": _train_epsilon(given["train_epsilon"], epsilon),
-        "sparsity": check_epsilon(given["sparsity"], "sparsity"),
+        "sparsity": sparsity,
         "power_iterations": check_count(given["power_iterations"], "power_iterations"),
         "bound": bound,
         "input_range": check_range(given["input_range"]),

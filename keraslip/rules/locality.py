@@ -79,6 +79,16 @@ class Locality:
         return cls(norms, norms | sources)
 
 
+def default_bound(local: Any = "auto", sparsity: float = 0.0) -> str:
+    """The bound of training if none is named: what certified more after equal time (docs/results.md).
+
+    Args:
+        local: The `local=` of `compile`; whoever chooses layers wants local norms.
+        sparsity: Weight of the sparsity loss, which needs to know the units that may vary.
+    """
+    return "global" if local == "auto" and not sparsity > 0.0 else "local"
+
+
 def check_local(local: Any) -> Any:
     """A `local=` as it is saved, names as a list; whether a layer goes by a name is not known here.
 

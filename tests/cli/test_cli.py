@@ -108,14 +108,16 @@ def test_resume_refuses_changed_settings():
 @options_alone
 def test_where_norms_are_local_is_a_setting():
     stored = Settings.resolve({**GIVEN, "local": "conv2d, dense"}).__dict__
-    assert stored["local"] == ["conv2d", "dense"]
+    assert stored["local"] == ["conv2d", "dense"] and stored["bound"] == "local"
+    assert Settings.resolve(GIVEN).bound == "global"
+    assert Settings.resolve({**GIVEN, "local": "all", "bound": "global"}).bound == "global"
     assert Settings.resolve({"local": "conv2d,dense"}, stored) == Settings(**stored)
     with pytest.raises(ValueError, match="cannot change.*local"):
         Settings.resolve({"local": "all"}, stored)
     # A run of before there was the choice goes on.
     for name in ("local", "width", "start", "optimizer", "clip_norm"):
         del stored[name]
-    assert Settings.resolve({}, stored) == Settings.resolve(GIVEN)
+    assert Settings.resolve({}, stored) == Settings.resolve({**GIVEN, "bound": "local"})
 
 
 @options_alone

@@ -27,7 +27,8 @@ def true_norms(model, x):
     """The same by NumPy, with the masks of the pass."""
     context = step_pass(model, keras.ops.convert_to_tensor(np.float32(0.05)))
     propagate(model, keras.ops.convert_to_tensor(x), context)
-    mask = keras.ops.convert_to_numpy(context.records[0].ball.varying)
+    varying = context.records[0].ball.varying
+    mask = np.ones((1, 64)) if varying is None else keras.ops.convert_to_numpy(varying)
     first, last = (model.get_layer(n).get_weights()[0] for n in ("first", "logits"))
     return [
         np.array([np.linalg.norm(kernel, 2) for kernel in kernels])
@@ -36,9 +37,11 @@ def true_norms(model, x):
 
 
 @pytest.mark.gap
-def test_every_step_of_a_run_is_near_the_truth():
+@pytest.mark.parametrize("bound", ["local", "global"])
+def test_every_step_of_a_run_is_near_the_truth(bound):
     x, y = samples(64)
-    model = compiled(dense_net(units=64), keras.optimizers.Adam(0.01), train_epsilon=0.05)
+    adam, net = keras.optimizers.Adam(0.01), dense_net(units=64)
+    model = compiled(net, adam, train_epsilon=0.05, bound=bound)
     found = []
 
     class Watch(keras.callbacks.Callback):
@@ -115,6 +118,33 @@ def test_degenerate_layers_in_batches_of_one(bound):
         assert all(np.isfinite(w).all() for w in model.get_weights())
         logs = model.evaluate(x, y, batch_size=1, verbose=0, return_dict=True)
         assert logs["lipschitz"] >= 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "bound"),
+    [
+        ({}, "global"),
+        ({"local": "auto"}, "global"),
+        ({"local": "dense"}, "local"),
+        ({"local": ["first"]}, "local"),
+        ({"sparsity": 0.01}, "local"),
+        ({"sparsity": 0.01, "bound": "global"}, "global"),
+        ({"bound": "local"}, "local"),
+        ({"bound": "global", "local": "all"}, "global"),
+    ],
+)
+def test_training_is_against_global_norms_unless_local_ones_are_asked_for(options, bound):
+    model = compiled(dense_net(), **options)
+    assert model.bound == bound
+    assert keras.saving.deserialize_keras_object(model.get_compile_config()["bound"]) == bound
+
+
+def test_a_certificate_has_local_norms_whatever_was_trained():
+    x, y = samples(8)
+    model = compiled(dense_net())
+    estimated = model.certify(x, y, guarantee="estimate").margin
+    assert model.estimate(x, y).bound == "global"
+    np.testing.assert_allclose(estimated, model.estimate(x, y, bound="local").margin, rtol=1e-5)
 
 
 def test_defaults():

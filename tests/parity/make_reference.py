@@ -34,7 +34,7 @@ def train(name: str) -> list[np.ndarray]:
         if weight.name == "kernel":
             shape = tuple(weight.shape)
             weight.assign(rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1])))
-    model.compile(keras.optimizers.Adam(5e-3), epsilon=EPSILON)
+    model.compile(keras.optimizers.Adam(5e-3), epsilon=EPSILON, bound="local")
     data = keraslip.datasets.load("digits")
     batches = keraslip.datasets.ShuffledBatches(data.x_train, data.y_train, 64, seed=7)
     model.fit(batches, epochs=20, shuffle=False, verbose=0)

@@ -24,7 +24,7 @@ def estimated(
             "guarantee='proved'."
         )
     x, y = all_samples(model, x, y, steps)
-    found = model.estimate(x, y, epsilon=float(epsilon), batch_size=settings.batch_size)
+    found = model.estimate(x, y, float(epsilon), "local", batch_size=settings.batch_size)
     n = len(found.label)
     status = np.where(found.certified, "estimated", "not estimated")
     status = np.where(found.prediction != found.label, "misclassified", status)

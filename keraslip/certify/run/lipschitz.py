@@ -28,7 +28,7 @@ def local_lipschitz(
         if epsilon.ndim:
             raise ValueError("guarantee='estimate' takes one epsilon for all samples.")
         x, _ = all_samples(model, x, None, steps)
-        found = model.estimate(x, epsilon=float(epsilon), batch_size=batch_size)
+        found = model.estimate(x, None, float(epsilon), "local", batch_size=batch_size)
         return np.asarray(found.lipschitz, dtype="float64")
     network, _ = network_of(model)
     one = one_norm(network, settings, np.random.default_rng(secrets.randbits(64)), 1)
