@@ -37,8 +37,7 @@ def demo(
     with stopped_with(console, words), training_warnings(console, _advice(settings)):
         model, seconds = training.train(settings, data, folder, console, False, model=model)
     folder.save_model(MODEL, model)
-    more = {"epochs": settings.epochs, "seconds_trained": seconds}
-    report_files.write_report(model, data, folder, seed, console, more=more)
+    report_files.write_report(model, data, folder, seed, console, more=folder.trained())
     console.print(
         f"{time.perf_counter() - started:.0f} s in all, {seconds:.0f} s of them training."
     )

@@ -79,8 +79,8 @@ def _measure(
     data = load_data(settings["dataset"], data_dir)
     seed = settings["seed"] if seed is None else seed
     before = folder.read_json("report.json") or {}
-    known = {"epochs": settings.get("epochs"), "seconds_trained": folder.seconds()}
-    kept = {k: before.get(k) if value is None else value for k, value in known.items()}
+    trained = folder.trained().items()
+    kept = {k: before.get(k) if value is None else value for k, value in trained}
     samples = attack_samples, certify_samples
     write_report(model, data, folder, seed, Console(), *samples, kept, data_dir)
 

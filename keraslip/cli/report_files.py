@@ -20,7 +20,7 @@ from keraslip.cli.measure import (
     withstand,
 )
 from keraslip.cli.page import load_runs, page
-from keraslip.cli.run_folder import CERTIFICATES, PAGE, PICTURES, RunFolder, as_json
+from keraslip.cli.run_folder import CERTIFICATES, CLOCKS, PAGE, PICTURES, RunFolder, as_json
 from keraslip.cli.tables import accuracy_table, layer_table
 from keraslip.cli.usual import named_again
 from keraslip.cli.wording import command, stopped_with
@@ -89,7 +89,7 @@ def draw(
         _images(model, data, found, images)
     if rows := folder.history():
         history = {
-            key: [row[key] for row in rows] for key in rows[0] if key not in ("epoch", "seconds")
+            key: [row[key] for row in rows] for key in rows[0] if key not in ("epoch", *CLOCKS)
         }
         plots.training_curves(training, history)
 

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import keras
 from keraslip.callbacks.csv_table import read_rows
 from keraslip.cli.output import check_folder
 from keraslip.files import whole, write_table, write_text
+from keraslip.models.averaged import averaged
 from keraslip.typing import FilePath
 
 CONFIG, LOG, STATE = "config.json", "log.csv", "state.json"
 LAST, BEST, MODEL = "last.keras", "best.keras", "model.keras"
 CERTIFICATES = "certificates.npz"
+#: Columns of log.csv that hold what an epoch took: on the clock, and of all threads of the process.
+CLOCKS = ("seconds", "cpu_seconds")
 #: What keraslip.callbacks.LipschitzMonitor writes.
 MONITOR, EVENTS = "monitor.csv", "lipschitz/events.out.tfevents.*.keraslip"
 PAGE = "report.html"
@@ -108,32 +112,59 @@ class RunFolder:
         """The logs of the epochs that are done."""
         return read_rows(self.path / LOG)
 
-    def seconds(self) -> float | None:
+    def seconds(self, clock: str = "seconds") -> float | None:
         """What the epochs that are done took, in all sessions; `None` where the log does not say."""
-        total = sum(row.get("seconds", math.nan) for row in self.history())
+        total = sum(row.get(clock, math.nan) for row in self.history())
         return None if math.isnan(total) else total
+
+    def trained(self) -> dict[str, Any]:
+        """What a report says of the training: its length, its time, and that of the processor."""
+        return {
+            "epochs": self.settings().get("epochs"),
+            "seconds_trained": self.seconds(),
+            "cpu_seconds_trained": self.seconds("cpu_seconds"),
+        }
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Writes the logs of all epochs as CSV."""
         write_table(self.path / LOG, rows, missing=math.nan)
 
 
+def _clocks() -> dict[str, float]:
+    return {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
+
+
+class Averaged(keras.callbacks.Callback):
+    """Validates the averaged weights, where the optimizer averages them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._inside = ExitStack()
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._inside.enter_context(averaged(self.model))
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._inside.close()
+
+
 class EpochLog(keras.callbacks.Callback):
-    """Writes one line for each epoch, with the seconds since the last one."""
+    """Writes one line for each epoch, with the seconds since the last one, and those of the processor."""
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()
         self.folder = folder
         self.rows: list[dict[str, float]] = []
-        self._since = time.perf_counter()
+        self._since = _clocks()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._since = time.perf_counter()
+        self._since = _clocks()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
-        since, self._since = self._since, time.perf_counter()
-        self.rows.append({"epoch": epoch + 1, **values, "seconds": self._since - since})
+        since, self._since = self._since, _clocks()
+        passed = {clock: self._since[clock] - since[clock] for clock in CLOCKS}
+        self.rows.append({"epoch": epoch + 1, **values, **passed})
         self.folder.write_history(self.rows)
 
 
@@ -156,7 +187,8 @@ class Checkpoint(EpochLog):
         # A tie goes to the later epoch: its norms are closer to converged.
         if certified >= self.best:
             self.best, self.best_epoch = certified, epoch + 1
-            self.folder.save_model(BEST, self.model)
+            with averaged(self.model):
+                self.folder.save_model(BEST, self.model)
         self.folder.save_model(LAST, self.model)
         # Last of all: with it the epoch counts as done.
         state = {"epochs_done": epoch + 1, "best": self.best, "best_epoch": self.best_epoch}

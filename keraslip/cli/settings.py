@@ -36,6 +36,8 @@ def _option(help: str | None = None, *flags: str, **limits: Any) -> Any:
 
 #: What `--dataset` takes.
 DATASETS = "digits", "mnist", "fashion_mnist", "cifar10", "tiny_imagenet", "FILE.npz"
+#: What `--augment` takes.
+AUGMENTATIONS = "crop_flip", "shift_rotate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,9 @@ class CommonSettings:
     power_iterations: Annotated[int, _option("For each norm in a step.", min=1)] = field(
         default_factory=_power_iterations
     )
-    augment: Annotated[str | None, _option("Of training images: crop_flip or none.")] = None
+    augment: Annotated[
+        str | None, _option(f"Of training images: {any_of([*AUGMENTATIONS, 'none'])}.")
+    ] = None
     seed: Annotated[int, _option("Default: 0.", min=0, max=LARGEST_SEED)] = 0
 
     #: What goes on, and why its settings cannot change.
@@ -129,7 +133,7 @@ class CommonSettings:
     @classmethod
     def _check(cls, given: dict[str, Any]) -> None:
         """Checks what needs no data; the rest is seen when the model is built."""
-        check_choice("augment", given.get("augment"), [None, "crop_flip"])
+        check_choice("augment", given.get("augment"), [None, *AUGMENTATIONS])
 
     def as_dict(self) -> dict[str, Any]:
         """The settings by name."""
@@ -148,6 +152,10 @@ class Settings(CommonSettings):
     optimizer: Annotated[str, _option("adam or nadam.")] = "adam"
     clip_norm: Annotated[
         float | None, _option("Longest gradient of all weights together; default: any.")
+    ] = None
+    ema: Annotated[
+        float | None,
+        _option("Momentum of averaged weights, which are validated and kept; default: none."),
     ] = None
     learning_rate: Annotated[float, _option("The optimizer's.")] = 1e-3
     final_learning_rate: Annotated[
@@ -187,7 +195,7 @@ class Settings(CommonSettings):
     def _resumed(cls, given: dict[str, Any], stored: dict[str, Any]) -> Self:
         # Runs of before there was a choice.
         before = {"local": "auto", "width": 1.0, "start": "usual", "optimizer": "adam"}
-        return super()._resumed(given, {**before, "clip_norm": None, **stored})
+        return super()._resumed(given, {**before, "clip_norm": None, "ema": None, **stored})
 
     @classmethod
     def _check(cls, given: dict[str, Any]) -> None:
@@ -201,6 +209,8 @@ class Settings(CommonSettings):
         check_choice("optimizer", given.get("optimizer", "adam"), ["adam", "nadam"])
         for name in ("epsilon", "train_epsilon_factor", "final_learning_rate"):
             check_epsilon(given.get(name, 0.0), flag(name))
+        if (ema := given.get("ema")) is not None and not 0.0 <= ema < 1.0:
+            raise ValueError(f"--ema must be a number in [0, 1). Received: {ema}")
         for name in ("learning_rate", "clip_norm", "width"):
             value = given.get(name)
             if value is not None and not 0.0 < value < math.inf:

@@ -77,12 +77,13 @@ def train(
     go_on = command("train", "--out", out, "--resume", *own, *watching, data_dir=data_dir)
     words = f"Stopped. The epochs that were finished are kept; go on with: {go_on}"
     with stopped_with(console, words), training_warnings(console, training.advice(settings)):
-        _, seconds = training.train(settings, data, folder, console, callbacks=watch, model=model)
+        training.train(settings, data, folder, console, callbacks=watch, model=model)
     # The best by VALIDATION certified accuracy; the test data decide nothing.
     best = keras.models.load_model(folder.path / BEST)
-    more = {"epochs": settings.epochs, "seconds_trained": seconds}
     samples = attack_samples, certify_samples
-    report_files.write_report(best, data, folder, settings.seed, console, *samples, more, data_dir)
+    report_files.write_report(
+        best, data, folder, settings.seed, console, *samples, folder.trained(), data_dir
+    )
 
 
 def _stored(folder: Any, overwrite: bool) -> Any:

@@ -9,7 +9,7 @@ from rich.console import Console
 from keraslip import registered  # noqa: F401 - what a checkpoint may hold
 from keraslip.cli.own_model import builder, know
 from keraslip.cli.progress import EpochBar
-from keraslip.cli.run_folder import CONFIG, LAST, STATE, Checkpoint, EpochLog, RunFolder
+from keraslip.cli.run_folder import CONFIG, LAST, STATE, Averaged, Checkpoint, EpochLog, RunFolder
 from keraslip.cli.settings import CommonSettings, Settings
 from keraslip.datasets import Dataset, ShuffledBatches
 from keraslip.schedules import LinearRamp
@@ -43,8 +43,9 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
         _orthogonal(model)
     optimizers = {"adam": keras.optimizers.Adam, "nadam": keras.optimizers.Nadam}
     rate = _learning_rate(settings, steps)
+    average = {} if settings.ema is None else {"use_ema": True, "ema_momentum": settings.ema}
     model.compile(
-        optimizers[settings.optimizer](rate, global_clipnorm=settings.clip_norm),
+        optimizers[settings.optimizer](rate, global_clipnorm=settings.clip_norm, **average),
         epsilon=settings.epsilon,
         loss=settings.loss,
         train_epsilon=LinearRamp(0.0, settings.train_epsilon_factor * settings.epsilon),
@@ -124,7 +125,7 @@ def train(
             shuffle=False,
             validation_data=(data.x_val, data.y_val),
             validation_batch_size=min(1000, len(data.x_val)),
-            callbacks=[*callbacks, keeper, bar],
+            callbacks=[Averaged(), *callbacks, keeper, bar],
             verbose=0,
         )
     finally:

@@ -5,20 +5,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 Augment = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 
 PADDING = 4
+#: Of `shift_rotate`: a share of each side (two pixels of 28), and radians (ten degrees).
+SHIFT, ANGLE = 1 / 14, np.pi / 18
 
 
 def crop_flip(images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
     """Shift each image by up to four pixels with black borders, and mirror half of them."""
-    if images.ndim != 4:
-        raise ValueError(
-            '`augment="crop_flip"` needs images of shape (batch, height, width, channels). '
-            f"Received: images of shape {images.shape}"
-        )
-    batch, height, width, _ = images.shape
+    batch, height, width, _ = _shape(images, "crop_flip")
     border = (PADDING, PADDING)
     padded = np.pad(images, ((0, 0), border, border, (0, 0)))
     top, left = generator.integers(0, 2 * PADDING + 1, (2, batch))
@@ -29,3 +27,37 @@ def crop_flip(images: NDArray[Any], generator: np.random.Generator) -> NDArray[A
         window = padded[i, up : up + height, side : side + width]
         changed[i] = window[:, ::-1] if mirror else window
     return changed
+
+
+def shift_rotate(images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+    """Rotate each image by up to ten degrees about its center, and shift it by up to 1/14 of each side.
+
+    Between pixels values are interpolated linearly, so that none leaves the range that there was; what
+    comes in from outside is black.
+    """
+    batch, height, width, channels = _shape(images, "shift_rotate")
+    angle = generator.uniform(-ANGLE, ANGLE, batch)
+    shift = SHIFT * generator.uniform(-1, 1, (batch, 2)) * [height, width]
+    center = np.array([height - 1, width - 1]) / 2
+    changed = np.empty_like(images, order="C")
+    for i, (cos, sin) in enumerate(zip(np.cos(angle), np.sin(angle), strict=True)):
+        turn = np.array([[cos, -sin], [sin, cos]])
+        offset = center - turn @ (center + shift[i])
+        for channel in range(channels):
+            ndimage.affine_transform(
+                images[i, ..., channel], turn, offset, output=changed[i, ..., channel], order=1
+            )
+    return changed
+
+
+#: By the name that `ShuffledBatches` and the command line take.
+AUGMENTATIONS: dict[str, Augment] = {"crop_flip": crop_flip, "shift_rotate": shift_rotate}
+
+
+def _shape(images: NDArray[Any], name: str) -> tuple[int, ...]:
+    if images.ndim != 4:
+        raise ValueError(
+            f'`augment="{name}"` needs images of shape (batch, height, width, channels). '
+            f"Received: images of shape {images.shape}"
+        )
+    return images.shape

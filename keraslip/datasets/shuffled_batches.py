@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from keraslip.checks import check_count
 from keraslip.datasets.ahead import Ahead
-from keraslip.datasets.augment import Augment, crop_flip
+from keraslip.datasets.augment import AUGMENTATIONS, Augment
 
 # First word of each random stream's seed, so that no two streams ever coincide.
 ORDER, CHANGES = 0, 1
@@ -35,7 +35,8 @@ class ShuffledBatches(keras.utils.PyDataset):
         batch_size: Samples in a batch.
         seed: Non-negative integer.
         augment: `"crop_flip"` (for images of shape (height, width, channels): shift by up to
-            four pixels, mirror half of them), a function of a batch of `x` and a
+            four pixels, mirror half of them), `"shift_rotate"` (shift by up to 1/14 of each side, two
+            pixels of 28, and rotate by up to ten degrees), a function of a batch of `x` and a
             `numpy.random.Generator`, or None. The function is called in a thread, and one batch
             ahead; its randomness must come from the generator alone.
         start_epoch: The epoch that comes first: `initial_epoch` of `fit` in a resumed run.
@@ -59,7 +60,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         y: NDArray[Any],
         batch_size: int,
         seed: int = 0,
-        augment: Literal["crop_flip"] | Augment | None = None,
+        augment: Literal["crop_flip", "shift_rotate"] | Augment | None = None,
         *,
         start_epoch: int = 0,
         drop_remainder: bool = False,
@@ -146,10 +147,11 @@ class ShuffledBatches(keras.utils.PyDataset):
 def _augmentation(augment: Any) -> Any:
     if augment is None or callable(augment):
         return augment
-    if augment == "crop_flip":
-        return crop_flip
+    if augment in AUGMENTATIONS:
+        return AUGMENTATIONS[augment]
     raise ValueError(
-        f'`augment` must be "crop_flip", a function or None. Received: augment={augment!r}'
+        f"`augment` must be one of {', '.join(AUGMENTATIONS)}, a function or None. "
+        f"Received: augment={augment!r}"
     )
 
 

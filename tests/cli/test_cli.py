@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -57,7 +58,7 @@ def weights(path):
 def run(data, out, **options):
     folder = RunFolder(out)
     folder.path.mkdir(parents=True, exist_ok=True)
-    train(Settings.resolve(GIVEN), data, folder, Console(quiet=True), **options)
+    train(Settings.resolve(GIVEN | {"ema": 0.9}), data, folder, Console(quiet=True), **options)
     return folder
 
 
@@ -84,10 +85,18 @@ def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not(data, tmp_path, monk
     assert [row["epoch"] for row in stopped.history()] == [1, 2, 3]
     best = max(row["val_certified_accuracy"] for row in stopped.history())
     assert stopped.read_json(STATE)["best"] == best
+    # What was validated is what is kept: the averaged weights.
+    model, row = keras.models.load_model(stopped.path / BEST), stopped.history()[-1]
+    found = model.evaluate(data.x_val, data.y_val, return_dict=True, verbose=0)
+    assert stopped.read_json(STATE)["best_epoch"] == 3
+    assert found["loss"] == pytest.approx(row["val_loss"], rel=1e-5)
+    pairs = zip(weights(stopped.path / BEST), weights(stopped.path / LAST), strict=True)
+    assert any(not np.allclose(a, b) for a, b in pairs)
     assert (stopped.path / BEST).exists() and (stopped.path / LOG).exists()
     # What the first session took is not forgotten.
     first, *rest = (row["seconds"] for row in stopped.history())
     assert 0 < before == first and stopped.seconds() == pytest.approx(first + sum(rest))
+    assert stopped.trained()["epochs"] == 3 and stopped.trained()["cpu_seconds_trained"] > 0
 
 
 @pytest.mark.any_backend("a table in a file")
@@ -115,7 +124,7 @@ def test_where_norms_are_local_is_a_setting():
     with pytest.raises(ValueError, match="cannot change.*local"):
         Settings.resolve({"local": "all"}, stored)
     # A run of before there was the choice goes on.
-    for name in ("local", "width", "start", "optimizer", "clip_norm"):
+    for name in ("local", "width", "start", "optimizer", "clip_norm", "ema"):
         del stored[name]
     assert Settings.resolve({}, stored) == Settings.resolve({**GIVEN, "bound": "local"})
 
@@ -133,7 +142,8 @@ def test_a_recipe_is_a_whole_run_and_every_option_may_differ(recipe):
 def test_recipes_are_listed():
     listed = CliRunner().invoke(app, ["train", "--list-recipes"])
     assert listed.exit_code == 0
-    assert all(name in listed.output for name in RECIPES)
+    for name in RECIPES:
+        assert re.search(rf"{name} +\S +\d\.\d (min|h) ", listed.output), name
 
 
 def test_kernels_start_orthogonal_and_the_gradient_is_clipped():
@@ -173,7 +183,8 @@ def test_every_setting_has_an_option_and_a_recipe_can_be_undone():
     "given, message",
     [
         ({"application": "resnet"}, "mnist_4c3f"),
-        ({"augment": "mixup"}, "--augment must be one of none, crop_flip"),
+        ({"augment": "mixup"}, "--augment must be one of none, crop_flip, shift_rotate"),
+        ({"ema": 1.0}, "--ema must be a number in"),
         ({"train_epsilon_factor": -1.0}, "--train-epsilon-factor must be"),
         ({"final_learning_rate": float("nan")}, "--final-learning-rate must be"),
         ({"application": "digits_2c2f", "loss": "hinge"}, "gloro"),

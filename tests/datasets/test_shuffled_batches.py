@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keraslip.datasets import ShuffledBatches
-from keraslip.datasets.augment import crop_flip
+from keraslip.datasets.augment import AUGMENTATIONS, crop_flip, shift_rotate
 
 SAMPLES = 37
 
@@ -77,7 +77,7 @@ def test_inputs_keep_their_labels():
             assert y[np.flatnonzero((x == row).all(1))] == label
 
 
-@pytest.mark.parametrize("augment", [None, "crop_flip"])
+@pytest.mark.parametrize("augment", [None, *AUGMENTATIONS])
 def test_batches_depend_on_seed_and_epoch_alone(augment):
     x, y = arrays(shape=(8, 8, 1))
     one = ShuffledBatches(x, y, 5, seed=3, augment=augment)
@@ -166,6 +166,25 @@ def test_crop_flip_shifts_and_mirrors_whole_images():
         shifts |= {place[:2] for place in places}
         mirrored += places[0][2] == -1
     assert len(shifts) > 30 and 16 < mirrored < 48
+
+
+def test_shift_rotate_moves_each_image_as_a_whole():
+    # A dot on the axis through the center and one beside it: their distance stays, their direction turns.
+    images = np.zeros((64, 28, 35, 2), "float32")
+    images[:, 14, 17, 0] = images[:, 14, 24, 1] = 1.0
+    changed = shift_rotate(images, np.random.default_rng(1))
+    assert changed.shape == images.shape and changed.dtype == images.dtype
+    assert changed.min() >= 0.0 and changed.max() <= 1.0
+    grid = np.indices((28, 35))[..., None]
+    places = (changed[:, None] * grid).sum((2, 3)) / changed.sum((1, 2))[:, None]
+    shift = places[..., 0] - [14, 17]
+    across = places[..., 1] - places[..., 0]
+    angle = np.degrees(np.arctan2(*across.T))
+    np.testing.assert_allclose(np.hypot(*across.T), 7, atol=0.2)
+    for found, limit in ((shift, 2), (angle, 10)):
+        assert (
+            np.abs(found).max() < limit + 0.5 and found.min() < -limit / 2 < limit / 2 < found.max()
+        )
 
 
 def test_the_next_batch_is_made_while_one_is_in_use():
