@@ -26,7 +26,7 @@ def accuracy_table(report: dict[str, Any]) -> Table:
         )
         table.add_row("attacked", percent(report["pgd_accuracy"]), attack)
     for key, name in (("", "certified, local bound"), ("_global", "certified, global bound")):
-        table.add_row(name, percent(report[f"certified_accuracy{key}"]), report[f"guarantee{key}"])
+        table.add_row(name, percent(report[f"certified_accuracy{key}"]), report["guarantee"])
     return table
 
 
