@@ -77,9 +77,13 @@ def export_model(
     return target
 
 
+def missing_packages(format: str) -> list[str]:
+    """Packages that a format needs and that are not installed."""
+    return [name for name in _NEEDED[format] if importlib.util.find_spec(name) is None]
+
+
 def _check_packages(format: str) -> None:
-    missing = [name for name in _NEEDED[format] if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := missing_packages(format):
         extras = ",".join(dict.fromkeys(_NEEDED[format][name] for name in missing))
         raise ImportError(
             f"Export to {format} needs {' and '.join(missing)}, on every backend of Keras; install with "
@@ -137,10 +141,19 @@ def _compare(model: Any, x: np.ndarray, epsilon: float, found: dict[str, np.ndar
             f"much as float32 does in its self-test. It was not kept. Remedy: {REMEDY}; TensorFlow's own "
             "switches are in docs/export.md."
         )
+    if names := differing(model, x, epsilon, found):
+        raise RuntimeError(
+            f"The exported graph answers differently from the model ({', '.join(names)}); it was "
+            "not kept. Please report this."
+        )
+
+
+def differing(model: Any, x: np.ndarray, epsilon: float, found: dict[str, np.ndarray]) -> list[str]:
+    """Names of a graph's answers at a radius that are not those of `certify(effort="frozen")`."""
     # The graph takes both x and epsilon for roundings of what was meant.
     radii = epsilon * (1.0 + 2.0 * UNIT32) + UNIT32 * (l2(x.astype("float64")) + epsilon)
     known = model.certify(x, epsilon=radii, effort="frozen", verbose=False)
-    differing = [
+    return [
         name
         for name, same in (
             ("label", np.array_equal(found["label"], known.label)),
@@ -151,11 +164,6 @@ def _compare(model: Any, x: np.ndarray, epsilon: float, found: dict[str, np.ndar
         )
         if not same
     ]
-    if differing:
-        raise RuntimeError(
-            f"The exported graph answers differently from the model ({', '.join(differing)}); it was "
-            "not kept. Please report this."
-        )
 
 
 def _near(found: np.ndarray, known: np.ndarray) -> bool:

@@ -164,3 +164,14 @@ class FrozenGraph:
             "margin": tf.cast(margin - _CAST * tf.abs(margin) - SMALLEST * below, tf.float32),
             "lipschitz": tf.cast(lipschitz * (1.0 + _CAST) + SMALLEST * above, tf.float32),
         }
+
+
+def answers(
+    network: Network, x: np.ndarray, epsilon: float, logits: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What the graph says of a batch at a radius, traced for any number of samples but not written."""
+    shapes = (None, *network.in_shape), (), (None, network.classes)
+    signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    graph = tf.function(FrozenGraph(network), input_signature=signature, autograph=False)
+    found = graph(*(tf.constant(given, tf.float32) for given in (x, epsilon, logits)))
+    return {name: value.numpy() for name, value in found.items()}

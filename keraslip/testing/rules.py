@@ -7,12 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from keraslip.export.exporter import missing_packages
 from keraslip.layers import ClippedReLU, MaskedLipschitzDense
 from keraslip.models import LocalLipschitzModel
 from keraslip.rules import rule_for
 from keraslip.rules.map_check import parts
 from keraslip.testing.activations import check_activation
 from keraslip.testing.claims import Pass, activations, claims
+from keraslip.testing.exported import check_graph
 from keraslip.testing.failure import require
 from keraslip.testing.linear_maps import LARGEST, check_map
 from keraslip.testing.points import points_in_balls
@@ -29,13 +31,15 @@ def run_rule_test(
     samples: int = 2,
     points: int = 150,
     seed: int = 0,
+    export: bool = True,
 ) -> None:
-    """Judges the rule of a layer: its map or activation, training's bounds, and certificates.
+    """Judges the rule of a layer: its map or activation, training's bounds, certificates and exported graphs.
 
     Small networks are built around the layer, at the input and behind an activation, with random weights, the
     layer's too. Every linear map and activation that its rule names is checked by `check_map` and
     `check_activation`. Then points of balls are sampled, and attacked: none may leave a ball, a box, the
-    worst-case logits, the Lipschitz bound, or a certificate.
+    worst-case logits, the Lipschitz bound, or a certificate. Where TensorFlow is installed, the graph that
+    `export` would write answers as certificates do.
 
     Args:
         layer: The layer, or a function of tensors that uses several.
@@ -46,6 +50,7 @@ def run_rule_test(
         samples: Centers of balls.
         points: Random directions from each center; sphere, inside and corners get as many each.
         seed: Of weights and points.
+        export: Whether the exported graph is asked, too.
 
     Raises:
         AssertionError: whose first word says what is wrong: `call`, `adjoint`, `row norms`, `slopes`, ...
@@ -64,6 +69,9 @@ def run_rule_test(
         check_parts(model, seed)
         check_bounds(model, input_shape, epsilons, modes, samples, points, seed)
         check_certificates(model, input_shape, epsilons, samples, points, seed)
+        if export and not missing_packages("tf_saved_model"):
+            x = np.random.default_rng(seed + 1).uniform(size=(samples, *input_shape))
+            check_graph(model, x.astype("float32"), epsilons[0])
 
 
 def _in_front(x: Any) -> Any:

@@ -12,6 +12,9 @@ from keraslip.activations import Activation
 from keraslip.linear import MovingMap
 from keraslip.rules import ActivationRule, LinearRule, UnsupportedLayerError
 from keraslip.testing import run_rule_test
+from keraslip.testing.exported import check_graph
+from keraslip.testing.rules import surrounded
+from tests.export.nets import needs_tensorflow
 
 IMAGE = (3, 4, 2)
 
@@ -120,6 +123,33 @@ def test_a_wrong_activation_is_named(rule, activation, message):
         run_rule_test(HardTanh(), (5,), epsilons=(0.1,))
 
 
+@dataclass(frozen=True, eq=False)
+class Branching(Clip):
+    """NumPy takes it, a graph does not."""
+
+    def call(self, z):
+        return super().call(z) if (z == z).all() else z
+
+
+@needs_tensorflow
+def test_a_formula_that_fails_in_a_graph_is_named(rule):
+    rule(HardTanh, ActivationRule, kind=lambda self, layer: Branching())
+    model = surrounded(HardTanh(), (5,))
+    x = np.full((2, 5), 0.1, "float32")
+    with pytest.raises(AssertionError, match="^export: a formula fails in the exported graph"):
+        check_graph(model, x, 0.1)
+
+
+@needs_tensorflow
+def test_a_graph_that_answers_otherwise_is_named(rule, monkeypatch):
+    rule(HardTanh, ActivationRule, kind=lambda self, layer: Clip())
+    from keraslip.export.frozen_graph import FrozenPass
+
+    monkeypatch.setattr(FrozenPass, "lipschitz", lambda self: 0.5 * self.epsilon)
+    with pytest.raises(AssertionError, match=r"^export: .* \(.*lipschitz\)"):
+        check_graph(surrounded(HardTanh(), (5,)), np.full((2, 5), 0.1, "float32"), 0.1)
+
+
 def test_a_bound_that_leaves_a_unit_out_is_seen_without_its_parts(rule, monkeypatch):
     """The points find it, too."""
     from keraslip.testing import rules
@@ -136,7 +166,7 @@ def test_a_layer_without_a_rule_is_refused():
 
 
 def test_wrong_certificates_are_found(monkeypatch):
-    from keraslip.testing.rules import check_certificates, surrounded
+    from keraslip.testing.rules import check_certificates
 
     model = surrounded(lambda x: layers.ReLU()(layers.Dense(6)(x)), (4,))
     check_certificates(model, (4,), (0.1,))
@@ -153,8 +183,6 @@ def test_wrong_certificates_are_found(monkeypatch):
 
 
 def test_weights_are_drawn_anew():
-    from keraslip.testing.rules import surrounded
-
     model = surrounded(keraslip.layers.ClippedReLU(0.5), (6,), seed=3)
     theta, *rest = (keras.ops.convert_to_numpy(w) for w in model.trainable_weights)
     assert np.ptp(theta) > 0.1 and (theta > 0).all()
