@@ -58,7 +58,7 @@ def attack(
     subject = Subject.load(model, dataset, split, epsilon, limit, data_dir, bounded=False)
     if picture is not None and not subject.are_images:
         raise ValueError(f"--picture draws images; {subject.dataset} holds none. Leave it out.")
-    console.print(str(subject), soft_wrap=True)
+    subject.show(console)
     say_attack(console, len(subject.x), steps, restarts)
     options: Any = {"steps": steps, "restarts": restarts, "seed": seed, "batch_size": batch_size}
     options["input_range"] = subject.input_range

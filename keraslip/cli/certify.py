@@ -78,7 +78,7 @@ def certify(
     _check_out(out, resume, overwrite)
     subject = Subject.load(model, dataset, split, epsilon, limit, data_dir)
     before = _before(out, subject) if resume else None
-    console.print(str(subject), soft_wrap=True)
+    subject.show(console)
     ball = subject.x, subject.y, subject.epsilon
     with stopped_with(console, "Stopped before there was anything to save."):
         found = subject.model.certify(*ball, verbose=True, resume=before, **vars(settings))

@@ -15,6 +15,8 @@ from keraslip.certify.execution.executed import Executed
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.run.global_bound import global_margins
 from keraslip.cli.summary import radius_quantiles, summarize
+from keraslip.cli.units import mismatch, unit
+from keraslip.cli.warned import warn
 from keraslip.datasets import Dataset
 from keraslip.models.explain import explain
 
@@ -60,6 +62,7 @@ def measure(
     predicted = Executed(model, BATCH).logits(data.x_test).argmax(axis=1)
     count = min(certify_samples or len(data.x_test), len(data.x_test))
     x, y = data.x_test[:count], data.y_test[:count]
+    warn(console, mismatch(model, data, x))
     radii, certificates = _certified(model, x, y, verbose)
     (uniform,), lipschitz = global_margins(model, x, y, [epsilon], BATCH)
     attacked = min(count if attack_samples is None else attack_samples, count)
@@ -72,6 +75,7 @@ def measure(
         "dataset": data.name,
         "model": model.name,
         "seed": seed,
+        "unit": unit(x),
         **summarize(certificates, y),
         "epsilon": epsilon,
         "clean_accuracy": float(np.mean(predicted[:count] == y)),

@@ -16,16 +16,14 @@ def table() -> Table:
     shown = Table(
         title="keraslip train --recipe NAME --out FOLDER; each option may be given otherwise",
         caption="Time: CPU seconds of a training step (TensorFlow, benchmarks/recipe_time.py) times steps, "
-        "shared by two cores; validation and the report come on top.",
+        "shared by two cores; compiling, validation and the report come on top.",
     )
     shown.add_column("recipe", no_wrap=True)
     shown.add_column("time", no_wrap=True, justify="right")
     shown.add_column("options that differ from the defaults", overflow="fold")
     for name, given in usual.RECIPES.items():
-        words = (
-            f"{flag(key)} {_short(value)}".replace(" ", "\xa0") for key, value in given.items()
-        )
-        shown.add_row(name, _spoken(seconds(name)), " ".join(words), end_section=True)
+        words = " ".join(f"{flag(key)} {_short(value)}" for key, value in given.items())
+        shown.add_row(name, _spoken(seconds(name)), words, end_section=True)
     return shown
 
 

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from keraslip import datasets
 from keraslip.checks import check_epsilon
 from keraslip.cli.data import load_data
 from keraslip.cli.run_folder import CONFIG, RunFolder
 from keraslip.cli.saved import load_bounded, load_logits, model_file
+from keraslip.cli.units import mismatch, unit
+from keraslip.cli.warned import warn
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
@@ -32,6 +35,8 @@ class Subject:
     class_names: tuple[str, ...]
     input_range: tuple[float, float] | None
     are_images: bool
+    #: What there is to say of the unit of the radius, see `keraslip.cli.units.mismatch`.
+    mismatch: str | None = None
 
     @classmethod
     def load(
@@ -66,6 +71,7 @@ class Subject:
             "class_names": data.class_names,
             "input_range": loaded.input_range if compiled else data.input_range,
             "are_images": data.are_images,
+            "mismatch": mismatch(loaded, data, x),
         }
         return cls(loaded, file, dataset, split, x, y, radius, **known)
 
@@ -77,13 +83,19 @@ class Subject:
             "split": self.split,
             "epsilon": self.epsilon,
             "samples": len(self.x),
+            "unit": unit(self.x),
         }
 
     def __str__(self) -> str:
         return (
             f"{self.file}: the first {len(self.x)} {self.split} samples of {self.dataset}, "
-            f"epsilon {self.epsilon:.4g}"
+            f"epsilon {self.epsilon:.4g} ({unit(self.x)})"
         )
+
+    def show(self, console: Console) -> None:
+        """Says what is worked on, and warns where the unit of the radius is not what it seems."""
+        console.print(str(self), soft_wrap=True)
+        warn(console, self.mismatch)
 
 
 def _dataset_of_run(file: Path) -> str:

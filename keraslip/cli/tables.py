@@ -10,7 +10,7 @@ def accuracy_table(report: dict[str, Any]) -> Table:
     samples, everything = report["samples"], report["samples_all"]
     table = Table(
         title=f"{report['model']}, {samples} test samples of {report['dataset']}, "
-        f"epsilon {report['epsilon']:.4g} (L2, raw input units), seed {report['seed']}",
+        f"epsilon {report['epsilon']:.4g} ({report['unit']}), seed {report['seed']}",
         title_justify="left",
     )
     table.add_column("accuracy")

@@ -55,7 +55,7 @@ def train(
     from keraslip.cli.data import check_parts, far_epsilon, load_data
     from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.usual import named_again
-    from keraslip.cli.warned import training_warnings
+    from keraslip.cli.warned import training_warnings, warn
     from keraslip.cli.wording import command, stopped_with
 
     console, folder = Console(), RunFolder(out)
@@ -70,8 +70,7 @@ def train(
         model = training.begin(settings, data)
         folder.create(overwrite)
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
-    if (far := far_epsilon(data, settings.epsilon)) is not None:
-        console.print(f"[bold yellow]warning:[/] {far}", soft_wrap=True, highlight=False)
+    warn(console, far_epsilon(data, settings.epsilon))
     watching = ["--monitor"] * monitor + ["--tensorboard"] * tensorboard
     own = named_again(settings.application)
     go_on = command("train", "--out", out, "--resume", *own, *watching, data_dir=data_dir)

@@ -43,6 +43,7 @@ def tune(
     from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.training import training_batches
     from keraslip.cli.usual import named_again
+    from keraslip.cli.warned import warn
     from keraslip.cli.wording import command
     from keraslip.tuning.results import CSV, JSON, PICTURE
 
@@ -54,8 +55,7 @@ def tune(
     data = load_data(settings.dataset, data_dir)
     check_parts(data, "train", "val")
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
-    if (far := far_epsilon(data, settings.epsilon)) is not None:
-        console.print(f"[bold yellow]warning:[/] {far}", soft_wrap=True, highlight=False)
+    warn(console, far_epsilon(data, settings.epsilon))
     hypermodel, batches = search.hypermodel(settings, data), training_batches(settings, data)
     if stored is None:
         # What no trial can be built with is refused here, before anything is written.

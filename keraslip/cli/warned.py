@@ -1,4 +1,4 @@
-"""Warnings of a training as lines of the terminal, with remedies that the command has."""
+"""Warnings as lines of the terminal; those of a training with remedies that the command has."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,6 +8,12 @@ from typing import Any
 from rich.console import Console
 
 from keraslip.models.callbacks import TrainingWarning
+
+
+def warn(console: Console, text: str | None) -> None:
+    """One line for a warning; none for `None`."""
+    if text is not None:
+        console.print(f"[bold yellow]warning:[/] {text}", soft_wrap=True, highlight=False)
 
 
 @contextmanager
@@ -20,8 +26,7 @@ def training_warnings(console: Console, remedy: str = "") -> Iterator[None]:
             if not isinstance(message, TrainingWarning):
                 others(message, *arguments, **options)
                 return
-            text = f"{message.problem} {remedy}".strip()
-            console.print(f"[bold yellow]warning:[/] {text}", soft_wrap=True, highlight=False)
+            warn(console, f"{message.problem} {remedy}".strip())
 
         warnings.showwarning = show
         warnings.simplefilter("always", TrainingWarning)
