@@ -63,7 +63,8 @@ def _forward(view: Array, tap: Array, groups: int) -> Array:
 def _backward(y: Array, tap: Array, groups: int) -> Array:
     """The transposed map of `_forward`."""
     if groups == 1:
-        return np.asarray(y @ tap.T)
+        # One product: the transpose is copied once, not for every row of every image.
+        return np.asarray((y.reshape(-1, y.shape[-1]) @ tap.T).reshape(*y.shape[:-1], -1))
     inner, shape = tap.shape[0], y.shape[:-1]
     if inner == 1:
         return np.asarray((y.reshape(*shape, groups, -1) * tap.reshape(groups, -1)).sum(axis=-1))

@@ -1,6 +1,6 @@
 """Margins of a set of samples at given radii, in chunks of bounded memory."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -51,11 +51,13 @@ class Evaluator:
         backwards: bool = False,
         hard: bool = False,
         checked: bool = False,
+        decides: bool = False,
     ) -> Evaluation:
         """Margins at epsilon.
 
         Classes that are still open get the composite bound if it goes `backwards`; `hard` weights are 0 and
         1 only, see `SoundPass`; `checked` logits of the centers are going to be held against executed ones.
+        Where it only `decides`, samples that one class leaves open get no more of that bound.
         """
         size = max(1, min(self.batch_size, _MEMORY // (96 * self.network.widest)))
         parts = []
@@ -67,7 +69,7 @@ class Evaluator:
                 found = SoundPass(self.network, *given, norms, self.execution, hard)
                 margins = margins_of(found, label[rows])
                 if backwards:
-                    margins = _backwards(found, margins, label[rows])
+                    margins = _backwards(found, margins, label[rows], decides)
                 parts.append(_evaluation(found, margins, checked))
         joined: Evaluation = _joined(parts)
         return joined
@@ -85,11 +87,31 @@ def _evaluation(found: SoundPass, margins: Margins, checked: bool) -> Evaluation
     return Evaluation(margins, gain, found.logits, error, at_center)
 
 
-def _backwards(found: SoundPass, margins: Margins, label: np.ndarray) -> Margins:
+def _backwards(found: SoundPass, margins: Margins, label: np.ndarray, decides: bool) -> Margins:
     """The margins with the composite bound where a class is open."""
-    samples, rivals = np.nonzero(~(margins.each > 0.0) & np.isfinite(margins.gap))
-    lines = margins.gain, margins.rounding, margins.closed
-    gain, rounding, closed = (part.copy() for part in lines)
+    margins = replace(
+        margins,
+        gain=margins.gain.copy(),
+        rounding=margins.rounding.copy(),
+        closed=margins.closed.copy(),
+    )
+    wanted = ~(margins.each > 0.0) & np.isfinite(margins.gap)
+    if decides:
+        # Most samples that stay open do so for the class that is nearest, and none of a wrong prediction
+        # is certified: so that class comes first, and the others only where it is closed.
+        wanted &= (margins.gap > 0.0).all(axis=1, keepdims=True)
+        each = np.where(wanted, margins.each, np.inf)
+        nearest = wanted & (np.arange(each.shape[1]) == each.argmin(axis=1)[:, None])
+        _tighten(found, margins, label, nearest)
+        wanted &= ~nearest & (~nearest | (margins.each > 0.0)).all(axis=1, keepdims=True)
+    _tighten(found, margins, label, wanted)
+    return margins
+
+
+def _tighten(found: SoundPass, margins: Margins, label: np.ndarray, wanted: np.ndarray) -> None:
+    """Puts the composite bound into the margins of some samples and classes, `(batch, classes)`."""
+    samples, rivals = np.nonzero(wanted)
+    gain, rounding, closed = margins.gain, margins.rounding, margins.closed
     for first in range(0, len(samples), _PAIRS):
         rows, classes = samples[first : first + _PAIRS], rivals[first : first + _PAIRS]
         bound = composite(found, rows, label[rows], classes)
@@ -103,7 +125,6 @@ def _backwards(found: SoundPass, margins: Margins, label: np.ndarray) -> Margins
         at = rows[better], classes[better]
         gain[at], rounding[at] = bound.gain[better], total[better]
         closed[rows, classes] = closed_in_box(found, rows, label[rows], classes)
-    return Margins(margins.gap, gain, rounding, margins.epsilon, closed)
 
 
 def _joined(parts: list[Any]) -> Any:

@@ -1,6 +1,7 @@
 """Upper bounds of spectral norms, with every rounding of their own computation accounted for."""
 
 from keraslip.certify.norms.convolution import conv_norm as conv_norm
+from keraslip.certify.norms.convolution import is_pointwise as is_pointwise
 from keraslip.certify.norms.dense import dense_norm as dense_norm
 from keraslip.certify.norms.dense import gram_norm as gram_norm
 from keraslip.certify.norms.geometry import conv_matrix as conv_matrix

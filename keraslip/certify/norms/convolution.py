@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from keraslip.certify.norms.dense import dense_norm
 from keraslip.certify.norms.geometry import Convolution, conv_matrix
 from keraslip.certify.norms.proof import prove_each
 from keraslip.certify.norms.rounding import INFLATION, UNIT64, gamma, mixed_bound
@@ -42,6 +43,9 @@ def conv_norm(conv: Convolution) -> float:
         return 0.0
     if not is_finite(kernel):
         return math.inf
+    if is_pointwise(conv):
+        # One matrix for every pixel that is read, and none is read twice.
+        return dense_norm(kernel[0, 0], tight=True)
     symbol = conv_symbol(Convolution(kernel, *conv[1:]))
     if symbol is None or not symbol.weights.any():
         return 0.0
@@ -54,6 +58,13 @@ def conv_norm(conv: Convolution) -> float:
         # The torus is far from a tiny image.
         bound = min(bound, sparse_norm(conv_matrix(conv)))
     return bound
+
+
+def is_pointwise(conv: Convolution) -> bool:
+    """Whether every output pixel reads one pixel of the image, all of its channels, and no two the same."""
+    reads = [conv.positions(axis) for axis in (0, 1)]
+    inside = all(((0 <= r) & (r < n)).all() for r, n in zip(reads, conv.image, strict=True))
+    return inside and conv.kernel.shape[:2] == (1, 1) and conv.groups == 1
 
 
 def _torus_bound(symbol: Symbol) -> float:

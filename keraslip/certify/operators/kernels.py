@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.certify.norms import conv_matrix, conv_norm, dense_norm, sparse_norm
+from keraslip.certify.norms import conv_matrix, conv_norm, dense_norm, is_pointwise, sparse_norm
 from keraslip.certify.norms.geometry import Convolution
 from keraslip.certify.norms.rounding import (
     INFLATION,
@@ -125,7 +125,8 @@ class ProvedConv(Proved):
 
     def build_norm(self) -> float:
         norm = conv_norm(self._convolution)
-        if self.map.kernel[..., 0].size * self.outputs <= _WRITTEN_OUT:
+        few = self.map.kernel[..., 0].size * self.outputs <= _WRITTEN_OUT
+        if few and not is_pointwise(self._convolution):
             # The torus has no border; the operator itself is up to a few per cent smaller.
             norm = min(norm, sparse_norm(self.matrix, tight=True))
         return norm

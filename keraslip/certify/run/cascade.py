@@ -108,7 +108,8 @@ class Cascade:
         for part in np.array_split(rows, -(-len(rows) // size)) if len(rows) else ():
             ball = samples.x[part], samples.label[part], samples.epsilon[part]
             norms, first = self.norms[name], name == "slopes"
-            got = self.evaluate(*ball, norms, self.settings.backwards, checked=first)
+            back = self.settings.backwards
+            got = self.evaluate(*ball, norms, back, checked=first, decides=True)
             self.report(name, self._settle(name, got, samples, part))
 
     def _settle(self, name: str, got: Evaluation, samples: Samples, rows: np.ndarray) -> int:
@@ -154,9 +155,8 @@ class Cascade:
         rows = samples.open
         if not len(rows) or not any(op.costly for _, op in self.network.operators()):
             return rows[:0]
-        got = self.evaluate(
-            samples.x[rows], samples.label[rows], samples.epsilon[rows], expected_norms, True
-        )
+        ball = samples.x[rows], samples.label[rows], samples.epsilon[rows]
+        got = self.evaluate(*ball, expected_norms, True, decides=True)
         return rows[got.margins.least > 0.0]
 
     def _attack(self, samples: Samples) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keraslip.certify.norms import conv_matrix, conv_norm, sparse_norm
+from keraslip.certify.norms import conv_matrix, conv_norm, is_pointwise, sparse_norm
 from keraslip.certify.norms import convolution as module
 from keraslip.certify.norms import symbol as symbol_module
 from tests.certify.norms.convolutions import Convolution, convolution, true_norm
@@ -64,6 +64,20 @@ def test_close_above_the_norm(size, kernel, stride, padding, groups, torus_only)
     conv = convolution(rng, (size, size), kernel, stride, padding, 1, groups, (4 // groups, 6))
     norm = sparse_norm(conv_matrix(conv))
     assert norm * (1 - 0.003) <= conv_norm(conv) <= norm * 1.03
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("padding", ["valid", "asymmetric"])
+def test_one_tap_is_one_matrix(stride, groups, padding, torus_only):
+    channels = (8, 4)
+    conv = convolution(
+        np.random.default_rng(0), (5, 4), 1, stride, padding, 1, groups, channels=channels
+    )
+    assert is_pointwise(conv) == (groups == 1 and padding == "valid")
+    truth = true_norm(conv_matrix(conv).toarray())
+    tight = 1.0001 if is_pointwise(conv) else 1.003
+    assert truth * (1 - 1e-12) <= conv_norm(conv) <= truth * tight
 
 
 def test_non_negative_kernels_peak_at_frequency_zero(torus_only):
