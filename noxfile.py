@@ -102,3 +102,10 @@ def types(session: nox.Session) -> None:
     """Static types of the package; no backend is needed."""
     session.install("-e", ".", "--group", "types")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site, in site/, on request: nox -s docs."""
+    session.install("-e", ".[docs]")
+    session.run("mkdocs", "build", "--strict")
