@@ -55,6 +55,7 @@ PRIVATE = {
     "_assert_compile_called": {"models/batches.py", "models/local_lipschitz_model.py"},
     "_call_context_args": {"rules/walk.py"},
     "_distribute_strategy": {"models/train_step/tensorflow.py"},
+    "_distributed_dataset": {"models/train_step/tensorflow.py"},
     "_flatten_layers": {
         "certify/execution/precision.py", "export/elsewhere.py", "models/float32_copy.py", "models/saving.py",
         "models/state.py", "rules/signature.py",
@@ -68,6 +69,7 @@ PRIVATE = {
     "_maybe_symbolic_build": {"models/train_step/tensorflow.py"},
     "_nodes_by_depth": {"cli/saved.py", "rules/walk.py"},
     "_optimizer_experimental_options": {"backend/tensorflow.py"},
+    "_symbolic_build": {"models/train_step/tensorflow.py"},
     "_trainable_variables": {"models/fresh.py"},
 }  # fmt: skip
 #: What is called of other packages, or reads and imports, while a module is imported: the command's options,

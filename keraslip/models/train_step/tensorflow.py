@@ -35,14 +35,25 @@ class RobustTrainStep:
         )
 
     def _maybe_symbolic_build(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
+        if self._distribute_strategy is None:
+            # A step that makes variables, of the optimizer or of metrics, is traced a second time.
+            batch = data_batch if iterator is None else iterator._distributed_dataset.element_spec
+            if not self.run_eagerly and all(map(_is_shaped, keras.tree.flatten(batch))):
+                self._symbolic_build(data_batch=batch)
+            return
         # Keras adds the parts of the first batch up to learn their shape, and fails where sizes differ.
-        if self._distribute_strategy is not None and iterator is not None:
+        if iterator is not None:
             strategy, iterator = self._distribute_strategy, iter(iterator)
             data_batch = keras.tree.map_structure(
                 lambda part: strategy.experimental_local_results(part)[0], next(next(iterator)[2])
             )
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)  # type: ignore[misc]
+
+
+def _is_shaped(part: Any) -> bool:
+    """Whether Keras can build metrics for a part of a batch: it has a dtype, and a shape of known rank."""
+    return part is None or (hasattr(part, "dtype") and tf.TensorShape(part.shape).rank is not None)
 
 
 def _replicas() -> int:
