@@ -11,6 +11,7 @@ from keras import ops
 from keraslip.backend import ways_to_run
 from keraslip.bounds.margins import label_margin, worst_case_logits
 from keraslip.layers.masked import random_unit_vector
+from keraslip.rules.norm_shapes import WithoutNorms
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.walk import propagate
 from keraslip.typing import Array, Tensor
@@ -39,13 +40,6 @@ class ExactNorms(Propagation):
         if rows is not None:
             matrix = matrix * ops.reshape(rows, (rows.shape[0], 1, -1))
         return ops.svd(matrix, compute_uv=False)[:, 0]
-
-
-class NoNorms(Propagation):
-    """A pass for the activations alone."""
-
-    def _norm(self, index: int, pending: Any, columns: Any, rows: Any, learn: bool = True) -> Any:
-        return ops.ones((1,))
 
 
 @dataclass
@@ -170,7 +164,7 @@ def activations(model: keras.Model, points: Array) -> tuple[list[Array], list[Ar
     if "activations" not in known:
 
         def function(x: Tensor) -> list[Tensor]:
-            context = NoNorms(_tensor(0.0), FixedVectors(), "global")
+            context = WithoutNorms(_tensor(0.0), FixedVectors(), "global")
             form = propagate(model, x, context)
             pairs = [(record.form.center, record.ball.center) for record in context.records]
             return [form.center, *(side for pair in pairs for side in pair)]
