@@ -33,8 +33,8 @@ if os.environ.get("KERAS_BACKEND") == "jax" and importlib.util.find_spec("jaxlib
 if importlib.util.find_spec("torch") is not None:
     import torch  # noqa: F401  imported after TensorFlow in one process it can crash
 
+# Keras not here: a process that has others test for it would wait for its backend, and so would they.
 import hypothesis
-import keras
 import pytest
 
 # Compiling a backend's graph takes longer than any deadline; the same examples on every run.
@@ -112,6 +112,8 @@ def pytest_xdist_make_scheduler(config, log):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     """Puts long files first; leaves what says the same on every backend to one of them."""
+    import keras
+
     names = [f"tests/{name}.py" for name in FIRST]
     place = {name: number for number, name in enumerate(names)}
     items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
@@ -133,6 +135,8 @@ def pytest_itemcollected(item):
 @pytest.fixture(autouse=True)
 def _fresh_keras():
     """Start every test from the same seed, with Keras' settings as they were."""
+    import keras
+
     keras.utils.set_random_seed(0)
     data_format, floatx = keras.config.image_data_format(), keras.config.floatx()
     policy = keras.config.dtype_policy()
@@ -150,9 +154,9 @@ OPTIMIZED_FILES = ("test_saving.py", "test_layers.py")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _quick_graphs(request):
+def _quick_graphs(request, backend):
     """Spares TensorFlow what it does to a graph before it runs: its optimizer, and XLA by default."""
-    if keras.backend.backend() != "tensorflow":
+    if backend != "tensorflow":
         yield
         return
     import tensorflow as tf
@@ -193,10 +197,10 @@ def _gap_left_out(request, monkeypatch, backend):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _forgotten_by_jax():
+def _forgotten_by_jax(backend):
     """Drop what JAX compiled for a file's networks, where memory gets short: few other files have them."""
     yield
-    if keras.backend.backend() == "jax" and memory() > MOST:
+    if backend == "jax" and memory() > MOST:
         import jax
 
         jax.clear_caches()
@@ -217,6 +221,8 @@ def memory() -> float:
 @pytest.fixture(scope="session")
 def backend() -> str:
     """The name of Keras' backend in this run."""
+    import keras
+
     return str(keras.backend.backend())
 
 

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
 
-from keraslip.cli.export import export
-from tests.export.nets import ACTIVATIONS, EPSILON, build, images
+#: Of `tests.export.nets`. Nothing that needs Keras is imported here, see tests/conftest.py.
+ACTIVATIONS = ("clipped_maxmin", "clipped_relu", "relu")
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +19,11 @@ def exported(tmp_path_factory):
 
     The first is exported by the command. On JAX and PyTorch it is the only one: each takes a process.
     """
+    import keras
+
+    from keraslip.cli.export import export
+    from tests.export.nets import EPSILON, build, images
+
     folder = tmp_path_factory.mktemp("exported")
     first, *others = ACTIVATIONS
     models = {first: build(first)}
