@@ -34,7 +34,12 @@ USUAL: dict[str, dict[str, Any]] = {
 
 #: Whole runs by name, `keraslip train --recipe NAME`: what differs from the defaults of `Settings`.
 RECIPES: dict[str, dict[str, Any]] = {
-    "digits": {"application": "digits_2c2f", **USUAL["digits_2c2f"]},
+    "digits": {
+        **{"application": "digits_2c2f", "dataset": "digits", "epsilon": 0.25, "epochs": 75},
+        **{"batch_size": 64, "activation": "clipped_maxmin", "loss": "gloro", "bound": "global"},
+        **{"optimizer": "nadam", "clip_norm": 3.0, "start": "orthogonal"},
+        **{"learning_rate": 3e-3, "train_epsilon_factor": 1.5},
+    },
     "mnist": {
         **{"application": "mnist_4c3f", "dataset": "mnist", "epsilon": 1.58, "epochs": 300},
         **{"activation": "clipped_maxmin", "width": 0.5, "loss": "gloro", "bound": "global"},
