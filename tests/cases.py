@@ -23,6 +23,7 @@ from tests.harness import model_of
 
 Tensor = Any
 IMAGE, STEPS, FLAT = (5, 4, 2), (6, 2), (6,)
+aol = keraslip.layers.AOLConv2D
 ClippedReLU, ClippedMaxMin = keraslip.layers.ClippedReLU, keraslip.layers.ClippedMaxMin
 MaxMin = keraslip.layers.MaxMin
 
@@ -202,6 +203,17 @@ LAYERS = {
                 layers.EinsumDense("abcd,dec->aeb", (3, 5), activation="relu")(x)
             )
         ),
+    ),
+    "almost-orthogonal dense": Case(
+        FLAT, lambda x: theta(keraslip.layers.AOLDense(4)(theta(keraslip.layers.AOLDense(8)(x))))
+    ),
+    "almost-orthogonal conv": Case(
+        IMAGE,
+        between(lambda x: theta(aol(6, 3, padding="same")(x))),
+        attacked=True,
+    ),
+    "almost-orthogonal conv, strides": Case(
+        IMAGE, lambda x: theta(aol(4, (2, 3), strides=2)(theta(aol(4, 2, groups=2)(x))))
     ),
     # Linear layers of sequences.
     "depthwise of sequences": Case(

@@ -20,8 +20,11 @@ PUBLIC = {
         "__version__",
     ],
     "layers": [
+        "AOLConv2D",
+        "AOLDense",
         "ClippedMaxMin",
         "ClippedReLU",
+        "DeltaOrthogonal",
         "MaskedLipschitzConv2D",
         "MaskedLipschitzDense",
         "MaxMin",

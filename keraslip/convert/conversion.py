@@ -16,6 +16,7 @@ from keraslip.convert.rescale import scale_down
 from keraslip.layers import ClippedReLU, MaskedLipschitzConv2D, MaskedLipschitzDense
 from keraslip.models import LocalLipschitzModel
 from keraslip.rules.bounded import check_bounded
+from keraslip.rules.derived import settle
 from keraslip.rules.registry import rule_for
 from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.walk import is_graph
@@ -80,6 +81,7 @@ def from_keras(
     if rescale is not None and not 0.0 < rescale < math.inf:
         raise ValueError(f"rescale must be a finite number > 0. Received: rescale={rescale!r}")
     graph = as_graph(model, input_shape)
+    settle(graph)
     converted, head = built(graph)
     _check_answers(graph, converted, head)
     if calibrate is not None:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import tree
 
+from keraslip.rules.derived import DerivedWeights
 from keraslip.rules.walk import Call, check_call, fold
 
 #: Layers into whose kernel a scale behind them folds.
@@ -102,7 +103,8 @@ def _check(path: str, node: Any) -> None:
 
 def _takes(layer: Any, normalization: Any) -> bool:
     """Whether a normalisation is one of the layer's channels, right behind its sums."""
-    if layer.activation is not keras.activations.linear:
+    # What is rescaled takes no scale.
+    if isinstance(layer, DerivedWeights) or layer.activation is not keras.activations.linear:
         return False
     rank = len(layer.output.shape)
     channels = 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1

@@ -9,6 +9,7 @@ from keras import ops
 
 from keraslip.bounds.krylov import largest_input
 from keraslip.rules.bases import LinearRule
+from keraslip.rules.derived import DerivedWeights
 from keraslip.rules.registry import rule_for
 from keraslip.typing import Array
 
@@ -44,7 +45,7 @@ def scale_down(model: Any, norm: float) -> None:
 
 def _scales(layer: Any) -> bool:
     """Whether a layer is a linear map with coefficients that can be scaled."""
-    if isinstance(layer, keras.layers.InputLayer):
+    if isinstance(layer, keras.layers.InputLayer | DerivedWeights):
         return False
     coefficients = bool(layer.trainable_weights) or isinstance(layer, keras.layers.Rescaling)
     return coefficients and isinstance(rule_for(layer), LinearRule)

@@ -23,6 +23,7 @@ from keraslip.models.saving import Saving, check_checkpoints, guard_hdf5
 from keraslip.models.state import RunState, WarmStarts
 from keraslip.models.train_step import RobustTrainStep
 from keraslip.rules.bounded import check_bounded
+from keraslip.rules.derived import settle
 from keraslip.rules.kept import forget
 from keraslip.rules.locality import Locality
 from keraslip.schedules import Schedule
@@ -199,7 +200,9 @@ class LocalLipschitzModel(
         )
         check_checkpoints(options["callbacks"])
         try:
-            return super().fit(*given.args[1:], **given.kwargs)
+            history = super().fit(*given.args[1:], **given.kwargs)
+            settle(self)
+            return history
         finally:
             # Outside a run schedules are at their end value.
             self.run_state.set(0, 0, 0)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keraslip.models.state import seed_states
+from keraslip.rules.derived import settle
 
 #: Begins the names of random generators in a saved model.
 _SEED = "seed_generator_"
@@ -80,6 +81,7 @@ class Saving:
             if self.compiled:
                 self.run_state.epsilon.assign(epsilon)
             finalize(self)
+            settle(self)
 
 
 def finalize(model: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from keraslip.rules.derived import settle
 from keraslip.rules.signature import Signature, signature
 
 #: Where it is kept: in `__dict__`, past the attributes that Keras saves.
@@ -23,6 +24,7 @@ def kept(model: Any, key: Any, build: Callable[[], Any], again: bool = False) ->
         build: Makes it.
         again: Whether to make it in any case.
     """
+    settle(model)
     now = signature(model)
     store: tuple[Signature, dict[Any, Any]] | None = model.__dict__.get(_FUNCTIONS)
     if store is None or store[0] != now:
@@ -45,6 +47,7 @@ def is_stale(
         *more: What it depends on besides the model.
         check: Called with a model that changed; what it raises is raised until the model passes.
     """
+    settle(model)
     traced: dict[str, Signature] = model.__dict__.setdefault(_TRACED, {})
     now = signature(model, *more)
     stale = traced.get(function) != now

@@ -12,6 +12,7 @@ from keraslip.certify.execution.fingerprint import fingerprint
 from keraslip.certify.execution.precision import check_precision, check_weights
 from keraslip.certify.execution.probe import probe
 from keraslip.rules.bounded import check_bounded
+from keraslip.rules.derived import settle
 from keraslip.rules.kept import NETWORK, PROBED
 from keraslip.rules.signature import Signature, signature
 
@@ -42,6 +43,7 @@ def network_of(model: Any) -> tuple[Network, str]:
         UnsupportedLayerError: at a layer that no certificate can pass.
         MismatchError: at a layer that computes something else than its rule says.
     """
+    settle(model)
     values = _values(model)
     check_bounded(model)
     check_precision(model)
