@@ -12,6 +12,7 @@ if __name__ != "keraslip.applications":
 from keraslip.applications._registry import get as get
 from keraslip.applications._registry import list_applications as list_applications
 from keraslip.applications._registry import names as names
+from keraslip.applications._weights import card as card
 from keraslip.applications.cifar10 import CIFAR4C3F as CIFAR4C3F
 from keraslip.applications.cifar10 import CIFAR6C2F as CIFAR6C2F
 from keraslip.applications.digits import Digits2C2F as Digits2C2F
@@ -26,6 +27,7 @@ __all__ = [
     "Digits2C2F",
     "MNIST4C3F",
     "TinyImageNet8C2F",
+    "card",
     "get",
     "list_applications",
     "names",

@@ -11,20 +11,23 @@ import keras
 from keraslip import layers
 from keraslip.applications._activations import activation_layers
 from keraslip.applications._spec import Conv, Net, Threshold
+from keraslip.applications._weights import chosen, load_into, shipped, trained_as
 from keraslip.models import LocalLipschitzModel
 
 _ARGUMENTS = """
 
     Args:
         activation: "clipped_relu" (learned thresholds), "maxmin", "clipped_maxmin" (learned
-            thresholds) or "relu".
+            thresholds) or "relu". The default is that of named weights, else "{activation}".
         threshold: Initial threshold of "clipped_relu": a number, or one number for each
             activation layer. The default is {threshold}.
         upper_threshold: The same for the upper thresholds of "clipped_maxmin", default {upper}.
         lower_threshold: The same for the lower thresholds of "clipped_maxmin", default {lower}.
         width: Factor for the number of channels and hidden units; the products are rounded to
-            even numbers (MaxMin pairs them), never below 2.
-        weights: None for random weights, or the path of a `.weights.h5` or `.keras` file.
+            even numbers (MaxMin pairs them), never below 2. The default is that of named weights,
+            else 1.
+        weights: None for random weights, the name of some that come with the package (see
+            `keraslip.applications.card`), or the path of a `.weights.h5` or `.keras` file.
         input_shape: Shape of one input without the batch, by default {input_shape} with the
             channels where `keras.config.image_data_format()` puts them.
         classes: Number of logits.
@@ -57,9 +60,9 @@ def documented(net: Net) -> Callable[[Builder], Builder]:
 
 def build(
     net: Net,
-    activation: str,
+    activation: str | None,
     thresholds: dict[str, Threshold],
-    width: float,
+    width: float | None,
     weights: str | PathLike[str] | None,
     input_shape: tuple[int, int, int] | None,
     classes: int,
@@ -70,7 +73,10 @@ def build(
     Every layer has a name of its own, because Keras' automatic names count up within a process:
     two equal networks would differ in whatever goes by the name.
     """
-    path = _weights_file(net, weights)
+    trained = trained_as(net, weights)
+    path = None if trained else _weights_file(net, weights)
+    activation = chosen("activation", activation, trained, net.activation)
+    width = chosen("width", width, trained, 1.0)
     activations = iter(activation_layers(net, activation, thresholds))
     inputs = keras.Input(_input_shape(net, input_shape))
     x = inputs
@@ -89,6 +95,8 @@ def build(
         x = next(activations)(x)
     outputs = layers.MaskedLipschitzDense(classes, name="logits")(x)
     model = LocalLipschitzModel(inputs, outputs, name=name)
+    if trained:
+        load_into(model, str(weights))
     if path is not None:
         model.load_weights(path)
     return model
@@ -146,6 +154,6 @@ def _weights_file(net: Net, weights: str | PathLike[str] | None) -> str | None:
     if path.endswith((".weights.h5", ".keras")):
         raise ValueError(f"There is no such weights file. Received: weights={path!r}")
     raise ValueError(
-        f"No weights are published for {net.name}; pass the path of a .weights.h5 or .keras file, "
-        f"or None. Received: weights={weights!r}"
+        f"No such weights come with the package, which has {', '.join(shipped()) or 'none'}; pass the path "
+        f"of a .weights.h5 or .keras file, or None. Received: weights={weights!r}"
     )

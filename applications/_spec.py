@@ -36,6 +36,7 @@ class Net:
         upper: Initial upper threshold of `ClippedMaxMin`, one number or one per activation.
         lower: Initial lower threshold of `ClippedMaxMin`, one number or one per activation.
         center: Taken from every pixel first.
+        activation: The one that is usual.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Net:
     upper: float | tuple[float, ...] = 1.0
     lower: float | tuple[float, ...] = -1.0
     center: float = 0.0
+    activation: str = "clipped_relu"
 
     @property
     def activations(self) -> int:

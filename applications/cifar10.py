@@ -28,11 +28,11 @@ _CIFAR6C2F = Net(
 
 @documented(_CIFAR4C3F)
 def CIFAR4C3F(
-    activation: str = "clipped_relu",
+    activation: str | None = None,
     threshold: Threshold = None,
     upper_threshold: Threshold = None,
     lower_threshold: Threshold = None,
-    width: float = 1.0,
+    width: float | None = None,
     weights: str | PathLike[str] | None = None,
     input_shape: tuple[int, int, int] | None = None,
     classes: int = 10,
@@ -59,11 +59,11 @@ def CIFAR4C3F(
 
 @documented(_CIFAR6C2F)
 def CIFAR6C2F(
-    activation: str = "clipped_relu",
+    activation: str | None = None,
     threshold: Threshold = None,
     upper_threshold: Threshold = None,
     lower_threshold: Threshold = None,
-    width: float = 1.0,
+    width: float | None = None,
     weights: str | PathLike[str] | None = None,
     input_shape: tuple[int, int, int] | None = None,
     classes: int = 10,

@@ -21,16 +21,17 @@ def _liresnet(depth: int) -> Net:
         hidden=(256,),
         classes=10,
         center=0.5,
+        activation="maxmin",
     )
 
 
 @documented(_liresnet(4))
 def CIFARLiResNet(
-    activation: str = "maxmin",
+    activation: str | None = None,
     threshold: Threshold = None,
     upper_threshold: Threshold = None,
     lower_threshold: Threshold = None,
-    width: float = 1.0,
+    width: float | None = None,
     weights: str | PathLike[str] | None = None,
     input_shape: tuple[int, int, int] | None = None,
     classes: int = 10,

@@ -17,11 +17,11 @@ _MNIST4C3F = Net(
 
 @documented(_MNIST4C3F)
 def MNIST4C3F(
-    activation: str = "clipped_relu",
+    activation: str | None = None,
     threshold: Threshold = None,
     upper_threshold: Threshold = None,
     lower_threshold: Threshold = None,
-    width: float = 1.0,
+    width: float | None = None,
     weights: str | PathLike[str] | None = None,
     input_shape: tuple[int, int, int] | None = None,
     classes: int = 10,

@@ -30,11 +30,11 @@ _TINY8C2F = Net(
 
 @documented(_TINY8C2F)
 def TinyImageNet8C2F(
-    activation: str = "clipped_relu",
+    activation: str | None = None,
     threshold: Threshold = None,
     upper_threshold: Threshold = None,
     lower_threshold: Threshold = None,
-    width: float = 1.0,
+    width: float | None = None,
     weights: str | PathLike[str] | None = None,
     input_shape: tuple[int, int, int] | None = None,
     classes: int = 200,

@@ -50,6 +50,7 @@ PUBLIC = {
         "Digits2C2F",
         "MNIST4C3F",
         "TinyImageNet8C2F",
+        "card",
         "get",
     ],
 }

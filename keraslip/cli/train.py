@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 
 from keraslip.cli.options import AttackSamples, CertifySamples, DataDir, Out, Overwrite
-from keraslip.cli.settings import Settings, with_settings
+from keraslip.cli.setting_options import with_settings
+from keraslip.cli.settings import Settings
 
 
 def _list(asked: bool) -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from keraslip.cli.options import DataDir, Out, Overwrite
 from keraslip.cli.search_settings import SearchSettings
-from keraslip.cli.settings import with_settings
+from keraslip.cli.setting_options import with_settings
 
 #: The state of the search.
 STATE = "search.json"

@@ -88,7 +88,7 @@ def test_weights_from_a_file(tmp_path):
 
 
 def test_weights_that_do_not_exist(tmp_path):
-    with pytest.raises(ValueError, match="No weights are published.* pass the path"):
-        applications.MNIST4C3F(weights="mnist")
+    with pytest.raises(ValueError, match="No such weights come with.* pass the path"):
+        applications.MNIST4C3F(weights="imagenet")
     with pytest.raises(ValueError, match="no such weights file. Received: weights=.*gone.keras"):
         applications.MNIST4C3F(weights=tmp_path / "gone.keras")

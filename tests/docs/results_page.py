@@ -1,0 +1,113 @@
+"""The table of runs in docs/results.md, from what the runs wrote themselves.
+
+    python -m tests.docs.results_page [RUN NAME --commit HASH]
+
+A run's config.json and report.json become docs/results/NAME.json first. Models that ship have their card in
+keraslip/weights/ instead: tests/applications/publish.py.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PAGE, RECORDS, CARDS = (ROOT / p for p in ("docs/results.md", "docs/results", "keraslip/weights"))
+START, END = "<!-- runs: python -m tests.docs.results_page -->", "<!-- end of the runs -->"
+#: What is taken of report.json.
+KEPT = (
+    "dataset", "epsilon", "seed", "epochs", "samples", "clean_accuracy", "certified_accuracy", "guarantee",
+    "certified_accuracy_global", "pgd_accuracy", "pgd_samples", "pgd_steps", "status",
+    "radius", "radius_samples", "seconds_trained", "cpu_seconds_trained", "backend", "versions",
+)  # fmt: skip
+HEAD = (
+    "run", "data, epsilon", "network", "epochs, seed", "clean", "PGD (samples)", "certified (samples)",
+    "guarantee", "training", "commit",
+)  # fmt: skip
+
+
+def record(run: Path, commit: str, about: str = "") -> dict[str, Any]:
+    """What is kept of a finished run; a file that it has not written is an error."""
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    settings = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    kept = {name: report.get(name) for name in KEPT}
+    return {"about": about, "commit": commit, "settings": settings, **kept}
+
+
+def write(found: dict[str, Any], path: Path) -> None:
+    """Writes a record."""
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def records() -> dict[str, dict[str, Any]]:
+    """All of them by name."""
+    paths = [*RECORDS.glob("*.json"), *CARDS.glob("*.json")]
+    return {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted(paths)}
+
+
+def row(name: str, run: dict[str, Any]) -> list[str]:
+    """A run in words."""
+    settings, backend = run["settings"], run["backend"]
+    network = f"`{settings['application']}`, {settings['activation']}, width {settings['width']:g}"
+    attacked = run["pgd_accuracy"]
+    shipped = ", ships as `weights`" if (CARDS / f"{name}.json").exists() else ""
+    return [
+        f"{name}{shipped}",
+        f"{run['dataset']}, {run['epsilon']:.4g}",
+        f"{network}, {settings['loss']}, {settings['bound']} norms, {backend}",
+        f"{run['epochs']}, {run['seed']}",
+        percent(run["clean_accuracy"]),
+        "-" if attacked is None else f"{percent(attacked)} ({run['pgd_samples']})",
+        f"**{percent(run['certified_accuracy'])}** ({run['samples']})",
+        run["guarantee"],
+        time(run["cpu_seconds_trained"], "CPU ") or time(run["seconds_trained"]) or "-",
+        f"`{run['commit'][:8]}`",
+    ]
+
+
+def percent(fraction: float) -> str:
+    """In per cent."""
+    return f"{100 * fraction:.1f}"
+
+
+def time(seconds: float | None, of: str = "") -> str:
+    """Seconds in words."""
+    if seconds is None:
+        return ""
+    return f"{seconds / 60:.1f} {of}min" if seconds < 3600 else f"{seconds / 3600:.1f} {of}h"
+
+
+def table(runs: dict[str, dict[str, Any]]) -> str:
+    """The runs as Markdown; what is to be said about one stands below."""
+    rows = [row(name, run) for name, run in runs.items()]
+    align = ["---"] * 4 + ["---:"] * 3 + ["---", "---:", "---"]
+    lines = [f"| {' | '.join(cells)} |" for cells in ([*HEAD], align, *rows)]
+    said = [f"* **{name}**: {run['about']}" for name, run in runs.items() if run["about"]]
+    return "\n".join([*lines, "", *said]).rstrip()
+
+
+def with_table(page: str, runs: dict[str, dict[str, Any]]) -> str:
+    """The page with the table of these runs."""
+    before, _, rest = page.partition(START)
+    after = rest.partition(END)[2]
+    return f"{before}{START}\n\n{table(runs)}\n\n{END}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, nargs="?", help="folder of a finished run")
+    parser.add_argument("name", nargs="?", help="of its record")
+    parser.add_argument("--commit", help="that the run was trained and measured with")
+    parser.add_argument("--about", default="", help="a sentence below the table")
+    args = parser.parse_args()
+    if args.run is not None:
+        if not (args.name and args.commit):
+            parser.error("a run needs NAME and --commit")
+        RECORDS.mkdir(exist_ok=True)
+        write(record(args.run, args.commit, args.about), RECORDS / f"{args.name}.json")
+    page = with_table(PAGE.read_text(encoding="utf-8"), records())
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

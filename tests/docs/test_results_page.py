@@ -1,0 +1,42 @@
+"""The table of runs in docs/results.md is what the runs wrote."""
+
+import copy
+import json
+
+import pytest
+
+from tests.docs.results_page import KEPT, PAGE, record, records, with_table
+
+pytestmark = pytest.mark.any_backend("files of finished runs")
+
+
+def test_the_page_shows_the_runs_as_they_are():
+    page = PAGE.read_text(encoding="utf-8")
+    assert records(), "the page has a table of runs"
+    assert with_table(page, records()) == page, "python -m tests.docs.results_page writes it"
+
+
+def test_a_figure_that_differs_is_seen():
+    page, runs = PAGE.read_text(encoding="utf-8"), copy.deepcopy(records())
+    name = next(iter(runs))
+    runs[name]["certified_accuracy"] -= 0.01
+    assert with_table(page, runs) != page
+
+
+def test_every_run_says_what_it_rests_on():
+    for name, run in records().items():
+        assert run["guarantee"].startswith(("proved", "probabilistic", "estimate")), name
+        assert run["samples"] > 0 and run["epsilon"] > 0 and run["commit"] and run["versions"], name
+        assert run["settings"]["seed"] == run["seed"], name
+        assert 0 <= run["certified_accuracy"] <= run["clean_accuracy"] <= 1, name
+
+
+def test_a_run_is_taken_up_from_its_own_files(tmp_path):
+    report = {name: number for number, name in enumerate(KEPT)} | {"curve": "left out"}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        record(tmp_path, "abc")
+    (tmp_path / "config.json").write_text('{"seed": 2}')
+    found = record(tmp_path, "abc", "a word")
+    about = {"about": "a word", "commit": "abc", "settings": {"seed": 2}}
+    assert found == {**about, **{name: report[name] for name in KEPT}}
