@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
+from keraslip.activations.comparisons import Comparisons
 from keraslip.arithmetic import Formula
 from keraslip.typing import Tensor
 
@@ -138,6 +139,14 @@ class Activation(Formula, ABC):
         if low is None or high is None:
             return None
         return 0.5 * (low + high), 0.5 * (high - low) * (1.0 + PAD)
+
+    def comparisons(self, shape: tuple[int, ...]) -> Comparisons | None:
+        """What an activation compares that mixes units by nothing else; `None` if it is not of this kind.
+
+        Args:
+            shape: Shape of one input, without the batch axis.
+        """
+        return None
 
     def sparsity(self, lower: Tensor, upper: Tensor) -> Tensor:
         """The sparsity loss of training, `(batch,)`: small where few units can change; zero as it is.

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keraslip.activations.activation import Activation, Slopes
+from keraslip.activations.comparisons import Comparisons
 from keraslip.typing import Tensor
 
 
@@ -45,6 +46,12 @@ class GroupSort(Activation):
         # NaN varies, and stays NaN.
         one = self.arithmetic.ones_like(z) + 0.0 * (z + rho)
         return Slopes(one, one)
+
+    def comparisons(self, shape: tuple[int, ...]) -> Comparisons:
+        # The largest of the first ones goes to their end, then the next.
+        ends = range(self.group - 1, 0, -1)
+        pairs = tuple((k + 1, k) for end in ends for k in range(end))
+        return Comparisons(self.plain(shape)["groups"], pairs)
 
     def plain(self, shape: tuple[int, ...]) -> dict[str, Any]:
         places = np.arange(np.prod(shape)).reshape(1, *shape)

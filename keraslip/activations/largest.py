@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keraslip.activations.activation import Activation, Slopes
+from keraslip.activations.comparisons import Comparisons
 from keraslip.typing import Tensor
 
 #: Below what float32 can hold, and finite: converters of graphs write `where` as products.
@@ -51,11 +52,25 @@ class Largest(Activation):
         # NaN is not taken for an output that cannot move.
         return Slopes(rows, columns + 0.0 * (z + rho))
 
+    def comparisons(self, shape: tuple[int, ...]) -> Comparisons:
+        groups = np.arange(np.prod(shape)).reshape(-1, shape[-1])
+        steps = [2**k for k in range((shape[-1] - 1).bit_length())]
+        pairs = [(k, k + step) for step in steps for k in range(0, shape[-1] - step, 2 * step)]
+        if self.sign < 0.0:
+            pairs = [(j, i) for i, j in pairs]
+        return Comparisons(groups, tuple(pairs), kept=(0,), there=self._counting(shape))
+
+    def _counting(self, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Which entries count, a row for every group; `None` for all."""
+        if self.there is None:
+            return None
+        there = np.broadcast_to(np.asarray(self.there), (1, *shape))
+        return np.asarray(there > 0.0).reshape(-1, shape[-1])
+
     def plain(self, shape: tuple[int, ...]) -> dict[str, Any]:
         groups = np.arange(np.prod(shape)).reshape(-1, shape[-1])
-        places = groups[:, 0]
-        if self.there is not None:
-            there = np.broadcast_to(np.asarray(self.there), (1, *shape)).reshape(groups.shape) > 0.0
+        places, there = groups[:, 0], self._counting(shape)
+        if there is not None:
             some = np.take_along_axis(groups, there.argmax(axis=1)[:, None], axis=1)
             groups = np.where(there, groups, some)
         return {"kind": "largest", "groups": groups, "places": places, "sign": self.sign}

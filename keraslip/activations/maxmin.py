@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keraslip.activations.activation import PAD, Activation, Slopes
+from keraslip.activations.comparisons import Comparisons
 from keraslip.typing import Tensor
 
 
@@ -105,6 +106,12 @@ class MaxMin(Activation):
         return self.mean(xp.relu(self.upper - xp.maximum(lp, lq))) + self.mean(
             xp.relu(xp.minimum(up, uq) - self.lower)
         )
+
+    def comparisons(self, shape: tuple[int, ...]) -> Comparisons:
+        arrays = self.plain(shape)
+        clips = {0: (arrays["upper"], True), 1: (arrays["lower"], False)}
+        some = {k: clip for k, clip in clips.items() if not np.isinf(clip[0]).all()}
+        return Comparisons(arrays["pairs"].T, ((0, 1),), some)
 
     def plain(self, shape: tuple[int, ...]) -> dict[str, Any]:
         places = np.arange(np.prod(shape)).reshape(1, *shape)

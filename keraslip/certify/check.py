@@ -370,20 +370,108 @@ def backward(front: dict[int, Array], balls: list[Step]) -> Any:
         return sum(moved(balls[b], c[None])[0] for b, c in front.items())
 
     rest, best = 0.0, stop()
-    while passable := [b for b in front if balls[b]["low"] is not None]:
+    while passable := [b for b in front if b > 0]:
         c, ball = front.pop(max(passable)), balls[max(passable)]
-        z, rho, low, high = (ball[name] for name in ("z", "rho", "low", "high"))
-        slope, open_part = tangent(ball["step"], z, rho, c, low, high)
-        scaled = np.divide(open_part, ball["rows"], np.zeros_like(c), where=open_part > 0)
-        rest += min(
-            np.linalg.norm(scaled) * ball["behind"],
-            np.linalg.norm(open_part) * ball["before"],
-            np.sum(open_part * rho),
-        )
+        if ball["low"] is None:
+            ahead, lost = sorted_back(ball, balls, c)
+        else:
+            z, rho, low, high = (ball[name] for name in ("z", "rho", "low", "high"))
+            slope, open_part = tangent(ball["step"], z, rho, c, low, high)
+            scaled = np.divide(open_part, ball["rows"], np.zeros_like(c), where=open_part > 0)
+            ahead, lost = (
+                c * slope,
+                min(
+                    np.linalg.norm(scaled) * ball["behind"],
+                    np.linalg.norm(open_part) * ball["before"],
+                    np.sum(open_part * rho),
+                ),
+            )
+        rest += lost
         for source, matrix in ball["step"]["from"].items():
-            front[source] = front.get(source, 0.0) + matrix.T @ (c * slope)
+            front[source] = front.get(source, 0.0) + matrix.T @ ahead
         best = min(best, rest + stop())
     return best
+
+
+def comparisons(step: Step) -> tuple[Array, list[tuple[int, int]]]:
+    """Groups of entries, and the pairs of their columns that are compared: the larger one goes first."""
+    if step["kind"] == "maxmin":
+        return step["pairs"].T, [(0, 1)]
+    groups = step["groups"]
+    last = range(groups.shape[1] - 1, 0, -1)
+    if step["kind"] == "sort":
+        return groups, [(k + 1, k) for end in last for k in range(end)]
+    return groups, [(0, k) if step["sign"] > 0 else (k, 0) for k in last]
+
+
+def sorted_back(ball: Step, balls: list[Step], c: Array) -> tuple[Array, Any]:
+    """Coefficients before an activation that compares entries, and what it leaves open.
+
+    Of p and q the larger is (p + q) / 2 + |p - q| / 2, the smaller one (p + q) / 2 - |p - q| / 2.
+    """
+    step = ball["step"]
+    groups, pairs = comparisons(step)
+    columns = range(groups.shape[1])
+    v = [ball["z"][groups[:, k]] for k in columns]
+    # How far two columns move apart, and, for one of them alone, how far it moves.
+    wide = {
+        (i, j): np.asarray(
+            sum(moved(balls[b], m[groups[:, i]] - m[groups[:, j]]) for b, m in step["from"].items())
+        )
+        for j in columns
+        for i in range(j)
+    } | {(-1, k): ball["rho"][groups[:, k]] for k in columns}
+    done = []
+    for i, j in pairs:
+        d, width = v[i] - v[j], wide[min(i, j), max(i, j)]
+        first, second = d >= width, -d >= width
+        done.append((i, j, d, width, first, second))
+        v[i], v[j] = np.maximum(v[i], v[j]), np.minimum(v[i], v[j])
+        for k in (-1, *columns):
+            if k not in (i, j):
+                one, two = ((min(k, end), max(k, end)) for end in (i, j))
+                a, b, most = wide[one], wide[two], np.maximum(wide[one], wide[two])
+                wide[one] = np.where(first, a, np.where(second, b, most))
+                wide[two] = np.where(first, b, np.where(second, a, most))
+    ahead = [c[groups[:, k]] for k in columns]
+    if step["kind"] == "largest":
+        ahead = [c[step["places"]] * (k == 0) for k in columns]
+    least, rest = ball["rows"][groups].min(axis=1), 0.0
+
+    def leave(weight: Array, width: Array, stretch: float) -> Any:
+        scaled = np.divide(weight, least, np.where(weight > 0, np.inf, 0.0), where=least > 0)
+        return min(stretch * np.linalg.norm(scaled) * ball["behind"], np.sum(weight * width))
+
+    if step["kind"] == "maxmin":
+        for k, clip, slopes in ((0, step["upper"], (1, 0)), (1, step["lower"], (0, 1))):
+            slope, weight = kinked(v[k] - np.clip(clip, -FAR, FAR), wide[-1, k], slopes, ahead[k])
+            ahead[k], rest = ahead[k] * slope, rest + leave(weight, wide[-1, k], 1.0)
+    for i, j, d, width, first, second in reversed(done):
+        half, same = (ahead[i] - ahead[j]) / 2, (ahead[i] + ahead[j]) / 2
+        slope, weight = kinked(d, width, (-1, 1), half)
+        rest = rest + leave(weight, width, 2**0.5)
+        ahead[i], ahead[j] = (
+            np.where(first, ahead[a], np.where(second, ahead[b], same + sign * half * slope))
+            for a, b, sign in ((i, j, 1), (j, i, -1))
+        )
+    before = np.zeros_like(c)
+    for k in columns:
+        np.add.at(before, groups[:, k], ahead[k])
+    return before, rest
+
+
+def kinked(t: Array, width: Array, slopes: tuple[int, int], c: Array) -> tuple[Array, Array]:
+    """Slope below c times a function with a kink at 0, seen from t, and what it leaves open of c."""
+    below, above = slopes
+    near, far = np.where(t > 0, above, below), np.where(t > 0, below, above)
+    share = np.divide(np.abs(t), width, np.ones_like(t), where=width > np.abs(t))
+    mean = share * near + (1 - share) * far
+    fits = (c > 0) if above > below else (c < 0)
+    slope, rest = (
+        np.where(fits, near, (near + mean) / 2),
+        np.where(fits, 0, np.abs(near - mean) / 2),
+    )
+    return slope, np.abs(c) * rest
 
 
 def tangent(

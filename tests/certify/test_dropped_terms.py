@@ -173,7 +173,7 @@ def activations(bits):
     return Case(None, [-1.0 - 2.0 * unit], model=model)
 
 
-CARRIED = "rest.plus_rounding(inner(times(np.abs(c), slope), ball.error[rows]))"
+CARRIED = "rest.plus_rounding(inner(carried.passed, ball.error[self.samples]))"
 HEAD = "rest + self._times(self.found.balls[ball].views[0], size)"
 TOTAL = "self.errors[node.index] = up(error + rounding + flushed)"
 SUM = "rounding = (executed + gamma(count, UNIT64)) * magnitude + executed * moved"
@@ -300,7 +300,7 @@ def test_own_rounding_of_the_composite(monkeypatch):
     alone = (CARRIED, "rest"), (BOTH, "0.0 * errors[pairs, label]"), (HEAD, "rest")
     install(monkeypatch, composite, mutated(composite, *alone))
     test_composite.test_merged_branches_that_cancel()
-    lost = ("rest = rest + self._lost_in(source, operator, ahead)", "pass")
+    lost = ("rest = rest + self._lost_in(source, operator, carried)", "pass")
     install(monkeypatch, composite, mutated(composite, *alone, lost))
     with pytest.raises(AssertionError):
         test_composite.test_merged_branches_that_cancel()

@@ -1,7 +1,10 @@
 """The composite bound: class differences carried backwards through the slopes of the activations."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from keraslip.certify.bound.comparing import Compared
 from keraslip.certify.bound.nodes import ActivationNode
 from keraslip.certify.bound.reach import ProvedBall, Reach, View, smallest
 from keraslip.certify.bound.sound_pass import SoundPass
@@ -22,6 +25,17 @@ def composite(found: SoundPass, samples: np.ndarray, label: np.ndarray, rival: n
     return _Backward(found, samples).run(label, rival)
 
 
+@dataclass(frozen=True, eq=False)
+class _Carried:
+    """Coefficients behind an activation that were carried through it."""
+
+    ahead: np.ndarray  #: On its inputs.
+    passed: np.ndarray  #: Upper bounds of their magnitudes.
+    size: np.ndarray  #: What their rounding is relative to.
+    roundings: int  #: How many there are.
+    rest: Reach  #: What is left open.
+
+
 class _Backward:
     def __init__(self, found: SoundPass, samples: np.ndarray) -> None:
         self.found, self.samples = found, samples
@@ -29,7 +43,7 @@ class _Backward:
         self.nothing = Reach(*np.zeros((2, len(samples))))
         #: Coefficients on the balls that are not passed yet.
         self.front: dict[int, np.ndarray] = {}
-        #: Balls that nothing goes back through: the input, and activations that mix units.
+        #: Balls that nothing goes back through: the input, and activations that mix units in ways unknown.
         self.stopped: set[int] = {0}
 
     def run(self, label: np.ndarray, rival: np.ndarray) -> Reach:
@@ -68,31 +82,72 @@ class _Backward:
 
     def _pass(self, node: ActivationNode) -> Reach:
         """Carries the coefficients through an activation; returns what is left open on the way."""
-        ball, rows = self.found.balls[node.index], self.samples
-        assert ball.z is not None and ball.rho is not None
-        assert ball.slopes is not None and ball.error is not None
-        c = self.front[node.index]
-        support = node.activation.support(c, ball.z[rows], ball.rho[rows], ball.slopes.of(rows))
-        if support is None:
+        ball, c = self.found.balls[node.index], self.front[node.index]
+        carried = self._through_units(node, ball, c) or self._through_comparisons(node, ball, c)
+        if carried is None:
             self.stopped.add(node.index)
             return self.nothing
         del self.front[node.index]
-        slope, open_part = support
-        rest = self._open(node, ball, times(np.abs(c), open_part))
-        ahead, slope = c * slope, np.abs(slope)
-        rest = rest.plus_rounding(inner(times(np.abs(c), slope), ball.error[rows]))
+        ahead, rest = carried.ahead, carried.rest
+        assert ball.error is not None
+        rest = rest.plus_rounding(inner(carried.passed, ball.error[self.samples]))
         for source, operator in node.sources[0].terms.items():
-            rest = rest + self._lost_in(source, operator, ahead)
+            rest = rest + self._lost_in(source, operator, carried)
             self.front[source] = operator.adjoint(ahead) + self.front.get(source, 0.0)
         return rest
 
-    def _lost_in(self, source: int, operator: Proved, ahead: np.ndarray) -> Reach:
+    def _through_units(
+        self, node: ActivationNode, ball: ProvedBall, c: np.ndarray
+    ) -> "_Carried | None":
+        """Through an activation of every unit by itself."""
+        rows = self.samples
+        assert ball.z is not None and ball.rho is not None and ball.slopes is not None
+        support = node.activation.support(c, ball.z[rows], ball.rho[rows], ball.slopes.of(rows))
+        if support is None:
+            return None
+        slope, open_part = support
+        ahead = c * slope
+        # Slope, and coefficient times slope.
+        rest = self._open(node, ball, times(np.abs(c), open_part))
+        size = times(np.abs(c), np.abs(slope))
+        return _Carried(ahead, size, size, 2, rest)
+
+    def _through_comparisons(
+        self, node: ActivationNode, ball: ProvedBall, c: np.ndarray
+    ) -> "_Carried | None":
+        """Through an activation that compares units: where the order is certain it moves them."""
+        how = node.activation.comparisons(node.shape)
+        if how is None:
+            return None
+        known, rows = self.found.compared, self.samples
+        if node.index not in known:
+            known[node.index] = Compared(self.found, node, how), self.found.before(node)
+        compared, before = known[node.index]
+        ahead, size, left = compared.back(c, rows)
+        assert ball.slopes is not None
+        least = ball.slopes.rows.reshape(len(ball.slopes.rows), -1)[:, how.groups].min(axis=2)
+        rest = self.nothing
+        for part in left:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                scaled = np.where(part.weight == 0.0, 0.0, part.weight / least[rows])
+            bounds = [
+                before.of(rows).times(up(part.stretch * l2(part.weight))),
+                self._times(ball.views[0], up(part.stretch * l2(scaled))),
+                Reach(inner(part.weight, part.gain), inner(part.weight, part.rounding)),
+            ]
+            rest = rest + smallest(bounds, self.epsilon)
+        passed = np.abs(ahead) + times(gamma(compared.roundings, UNIT64), size)
+        return _Carried(ahead, passed, size, compared.roundings, rest)
+
+    def _lost_in(self, source: int, operator: Proved, carried: "_Carried") -> Reach:
         """The rounding of the product that carries coefficients back, and of the sum with those there."""
-        size = operator.absolute.adjoint(np.abs(ahead)) + np.abs(self.front.get(source, 0.0))
-        # Besides the products' sum: slope, coefficient times slope, a folded kernel, the sum in front.
-        lost = up(l2(size) * gamma(operator.fan_out + 6, UNIT64), operator.fan_out)
+        size = operator.absolute.adjoint(carried.size) + np.abs(self.front.get(source, 0.0))
+        # Besides the products' sum: the coefficients themselves, a folded kernel, the sum in front.
+        count = operator.fan_out + carried.roundings + 4
+        lost = up(l2(size) * gamma(count, UNIT64), operator.fan_out)
         # And where coefficients or products are too small for float64.
-        vanished = operator.norm * TINY * np.sqrt(operator.outputs) + operator.vanished
+        tiny = carried.roundings * TINY * np.sqrt(operator.outputs)
+        vanished = operator.norm * tiny + operator.vanished
         return self._times(self.found.balls[source].views[0], up(lost + vanished))
 
     def _open(self, node: ActivationNode, ball: ProvedBall, weight: np.ndarray) -> Reach:

@@ -13,7 +13,7 @@ from keraslip.activations.sampled import activation_problem
 from keraslip.arithmetic import float64
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
 from keraslip.certify.norms.rounding import UNIT64, gamma, l2, up
-from keraslip.certify.operators import Proved, add, compose, prove, simplified, stack
+from keraslip.certify.operators import Differences, Proved, add, compose, prove, simplified, stack
 from keraslip.linear import Identity, LinearMap
 from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.walk import Call, carried, fold
@@ -160,6 +160,8 @@ class Network:
         self.classes = self.logits.shape[-1]
         #: What float32 makes of some inputs, by their bytes: see `keraslip.certify.execution.executed`.
         self.emulations: dict[bytes, Any] = {}
+        #: Norms of differences of rows, kept by what asks for them: see `keraslip.certify.bound.comparing`.
+        self.differences: dict[tuple[int, ...], Differences] = {}
 
     @cached_property
     def activations(self) -> dict[int, ActivationNode]:

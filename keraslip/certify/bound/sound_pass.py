@@ -73,6 +73,8 @@ class SoundPass:
         #: Of linear maps and sums: what the step itself rounds at the center, entry by entry, and the
         #: factor of what distance from the center adds to that.
         self.fresh: dict[int, tuple[Tensor, float]] = {}
+        #: What the composite bound knows of activations that compare entries: kept for the next pairs.
+        self.compared: dict[int, Any] = {}
         #: Whether no number can overflow, `(batch,)`.
         self.fits = epsilon == epsilon
 
@@ -259,6 +261,13 @@ class SoundPass:
         self._fit(size)
         flushed = count * (1.0 + most) * max(self.execution.smallest, TINY)
         return up((gamma(count, self.execution.unit) + gamma(count, UNIT64)) * size + flushed)
+
+    def before(self, node: ActivationNode) -> Reach:
+        """Radius of all that an activation reads, by global norms."""
+        source = node.sources[0]
+        plain = partial(global_norms, upwards=self.upwards)
+        one = self.upwards.arithmetic.ones_like(self.centers[source.index])
+        return self._closed(source, one, self.errors[source.index], plain)
 
     def _weights(self, columns: Tensor) -> Tensor | None:
         """`None` for weights that are all one: nothing to mask."""
