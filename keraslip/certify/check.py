@@ -398,10 +398,13 @@ def comparisons(step: Step) -> tuple[Array, list[tuple[int, int]]]:
     if step["kind"] == "maxmin":
         return step["pairs"].T, [(0, 1)]
     groups = step["groups"]
-    last = range(groups.shape[1] - 1, 0, -1)
+    size = groups.shape[1]
     if step["kind"] == "sort":
-        return groups, [(k + 1, k) for end in last for k in range(end)]
-    return groups, [(0, k) if step["sign"] > 0 else (k, 0) for k in last]
+        return groups, [(k + 1, k) for end in range(size - 1, 0, -1) for k in range(end)]
+    # A tournament, whose winner comes first.
+    steps = [2**k for k in range((size - 1).bit_length())]
+    pairs = [(k, k + far) for far in steps for k in range(0, size - far, 2 * far)]
+    return groups, pairs if step["sign"] > 0 else [(j, i) for i, j in pairs]
 
 
 def sorted_back(ball: Step, balls: list[Step], c: Array) -> tuple[Array, Any]:
@@ -437,10 +440,18 @@ def sorted_back(ball: Step, balls: list[Step], c: Array) -> tuple[Array, Any]:
     if step["kind"] == "largest":
         ahead = [c[step["places"]] * (k == 0) for k in columns]
     least, rest = ball["rows"][groups].min(axis=1), 0.0
+    lengths = [
+        np.linalg.norm(m * balls[b]["columns"], 2) * balls[b]["behind"]
+        for b, m in step["from"].items()
+    ]
 
     def leave(weight: Array, width: Array, stretch: float) -> Any:
         scaled = np.divide(weight, least, np.where(weight > 0, np.inf, 0.0), where=least > 0)
-        return min(stretch * np.linalg.norm(scaled) * ball["behind"], np.sum(weight * width))
+        return min(
+            stretch * np.linalg.norm(scaled) * ball["behind"],
+            stretch * np.linalg.norm(weight) * together(step, lengths),
+            np.sum(weight * width),
+        )
 
     if step["kind"] == "maxmin":
         for k, clip, slopes in ((0, step["upper"], (1, 0)), (1, step["lower"], (0, 1))):
