@@ -46,7 +46,8 @@ class CountedRule(LinearRule):
 
 def counted_net():
     inputs = keras.Input((FEATURES,))
-    x = keraslip.layers.ClippedReLU()(Counted(5)(inputs))
+    # Of the sizes of `dense_net`: JAX compiles its operations once for both.
+    x = keraslip.layers.ClippedReLU()(Counted(8)(inputs))
     return keraslip.LocalLipschitzModel(inputs, keraslip.layers.MaskedLipschitzDense(CLASSES)(x))
 
 
@@ -83,8 +84,7 @@ def test_epsilon_and_kappa_change_without_a_new_trace(monkeypatch):
     model = compiled(dense_net())
     model.fit(x, y, batch_size=8, epochs=1, verbose=0, validation_data=(x, y))
     first = list(traces)
-    # Some backends look at a step's shapes before they compile it; steps must not be traced again.
-    assert 1 <= first.count(True) <= 2 and 1 <= first.count(False) <= 2
+    assert sorted(first) == [False, True]
     model.fit(x, y, batch_size=8, epochs=5, verbose=0, validation_data=(x, y))
     model.run_state.epsilon.assign(0.2)
     model.evaluate(x, y, batch_size=8, verbose=0)
@@ -93,9 +93,9 @@ def test_epsilon_and_kappa_change_without_a_new_trace(monkeypatch):
 
 def test_no_weight_grows_with_the_data():
     sizes = []
+    model = compiled(dense_net(), "adam")
     for count in (8, 64):
         x, y = samples(count)
-        model = compiled(dense_net(), "adam")
         model.fit(x, y, batch_size=8, verbose=0)
         sizes.append([w.shape for w in [*model.weights, *model.optimizer.variables]])
     assert sizes[0] == sizes[1]
