@@ -37,9 +37,11 @@ from tests.certify.operators import (
 from tests.harness import tensor
 from tests.reference.helpers import materialise
 
+pytestmark = pytest.mark.any_backend(
+    "NumPy; tests/bounds/test_maps.py holds what a backend makes of every geometry to its definition, "
+    "tests/rules/test_cases.py the certifier's network to what runs"
+)
 RNG = np.random.default_rng
-#: JAX compiles every operation for every shape; the operators are NumPy on all backends.
-SHARE = 6 if keras.backend.backend() == "jax" else 1
 
 
 def matrix_of(operator):
@@ -141,7 +143,7 @@ def test_convolution_in_both_layouts(format):
         check_layer(layers.Conv2D(4, 3, data_format=format, **kwargs), shape)
 
 
-@settings(max_examples=36 // SHARE)
+@settings(max_examples=36)
 @given(
     image=st.tuples(st.integers(1, 7), st.integers(1, 7)),
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
@@ -171,7 +173,7 @@ def test_convolutions(image, kernel, strides, dilation, groups, padding, seed):
     check(operator, seed, tight_rows=padding == "valid")
 
 
-@settings(max_examples=18 // SHARE)
+@settings(max_examples=18)
 @given(
     image=st.tuples(st.integers(1, 7), st.integers(1, 7)),
     pool=st.tuples(st.integers(1, 4), st.integers(1, 4)),

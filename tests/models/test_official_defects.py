@@ -90,6 +90,7 @@ def test_input_normalisation_keeps_epsilon_in_raw_units(kind):
         np.testing.assert_allclose(found.worst[i] - found.logits[i], rise, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.any_backend("tests/models/test_one_pass.py has the shapes of all weights on each")
 def test_no_vector_for_each_sample_is_kept():
     x, y = samples(64)
     model = compiled(dense_net(), "adam")

@@ -112,6 +112,7 @@ def test_one_class_for_every_image_is_told_at_the_end():
     assert warned(model, batches, epochs=4, shuffle=False) == []
 
 
+@pytest.mark.any_backend("decided in NumPy; the test above looks at predictions of every backend")
 def test_wrong_labels_of_several_classes_are_not_one_class():
     x, _ = samples()
     model = compiled(dense_net(), keras.optimizers.SGD(0.0))
