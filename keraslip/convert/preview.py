@@ -9,13 +9,13 @@ from rich.console import Console
 from keraslip.convert.conversion import MASKED, as_graph, built
 from keraslip.convert.head import probabilities
 from keraslip.convert.plan import Plan, does_nothing
-from keraslip.models.check import Fate, print_fates
+from keraslip.models.check import Fate, print_cost, print_fates
 from keraslip.rules import UnsupportedLayerError, rule_for
 from keraslip.rules.walk import visits
 
 
 def check_plain(model: Any, console: Console | None = None) -> bool:
-    """Prints what becomes of the layers of a plain Keras model, equal ones together.
+    """Prints what becomes of the layers of a plain Keras model, equal ones together, and its price.
 
     Args:
         model: A built Keras classifier.
@@ -30,24 +30,24 @@ def check_plain(model: Any, console: Console | None = None) -> bool:
     keraslip.convert.check_plain(keras.saving.load_model("mine.keras"))
     ```
     """
-    title = f"{model.name}: what keraslip makes of each layer"
-    return print_fates(title, list(_fates(model)), console)
+    fates, converted = _fates(model)
+    complete = print_fates(f"{model.name}: what keraslip makes of each layer", fates, console)
+    if converted is not None:
+        print_cost(converted, console)
+    return complete
 
 
-def _fates(model: Any) -> Iterator[Fate]:
+def _fates(model: Any) -> tuple[list[Fate], Any]:
+    """What happens at each layer, and the model that becomes of it, `None` if none does."""
+    fates: list[Fate] = []
     try:
         graph = as_graph(model, None)
+        fates = list(_of_layers(graph))
+        if any(fate.refused for fate in fates):
+            return fates, None
+        return fates, built(graph)[0]
     except (UnsupportedLayerError, ValueError) as error:
-        yield Fate(model.name, model, f"none: {error}", True)
-        return
-    layers = list(_of_layers(graph))
-    yield from layers
-    if any(fate.refused for fate in layers):
-        return
-    try:
-        built(graph)
-    except (UnsupportedLayerError, ValueError) as error:
-        yield Fate(model.name, model, f"none: {error}", True)
+        return [*fates, Fate(model.name, model, f"none: {error}", True)], None
 
 
 def _of_layers(graph: Any) -> Iterator[Fate]:

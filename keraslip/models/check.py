@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from keraslip.certify.run.cost import cost_of
 from keraslip.rules import rule_for
 from keraslip.rules.bounded import problems
 from keraslip.rules.walk import visits
@@ -35,8 +36,9 @@ class Fate:
 def check_model(model: Any, console: Console | None = None) -> bool:
     """Prints the layers of a model with their rules, equal ones together, and why it cannot be certified.
 
-    Every reason is told at once. A plain Keras model is held against what `compile` wants of a
-    `LocalLipschitzModel`; what `keraslip.from_keras` would make of it is told by `keraslip check FILE`.
+    Every reason is told at once; without any, what memory and time a certificate takes. A plain Keras model
+    is held against what `compile` wants of a `LocalLipschitzModel`; what `keraslip.from_keras` would make of
+    it is told by `keraslip check FILE`.
 
     Args:
         model: A functional or sequential Keras model onto logits.
@@ -51,7 +53,20 @@ def check_model(model: Any, console: Console | None = None) -> bool:
     keraslip.check_model(model)
     ```
     """
-    return print_fates(f"{model.name}: how each layer carries the bound", _fates(model), console)
+    title = f"{model.name}: how each layer carries the bound"
+    complete = print_fates(title, _fates(model), console)
+    if complete:
+        print_cost(model, console)
+    return complete
+
+
+def print_cost(model: Any, console: Console | None = None) -> None:
+    """Prints what a certificate of a model takes, and a remedy where that is more memory than there is."""
+    cost = cost_of(model)
+    console = console or Console()
+    console.print(str(cost), soft_wrap=True, highlight=False)
+    if cost.warning is not None:
+        console.print(cost.warning, soft_wrap=True, highlight=False, style="bold red")
 
 
 def print_fates(title: str, fates: Iterable[Fate], console: Console | None = None) -> bool:

@@ -14,8 +14,11 @@ from keraslip.certify.bound.norm_sources import Norms, global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import UNIT64, Execution, gamma, times, up
 
-#: Bytes that one chunk of a pass may take, about: more is given back to the system and fetched again.
-_MEMORY = 2**26
+#: Bytes that one step of a pass may take, about: more is given back to the system and fetched again; and that
+#: all of it may.
+_MEMORY, _WHOLE = 2**26, 2**30
+#: Bytes of a pass for every entry of its tensors: centers, errors, slopes and boxes.
+PER_ENTRY = 48
 #: Pairs of classes that go back through the network at once.
 _PAIRS = 64
 
@@ -59,7 +62,7 @@ class Evaluator:
         1 only, see `SoundPass`; `checked` logits of the centers are going to be held against executed ones.
         Where it only `decides`, samples that one class leaves open get no more of that bound.
         """
-        size = max(1, min(self.batch_size, _MEMORY // (96 * self.network.widest)))
+        size = rows_at_once(self.network.widest, self.network.entries, self.batch_size)
         parts = []
         for first in range(0, len(x), size):
             rows = slice(first, first + size)
@@ -73,6 +76,12 @@ class Evaluator:
                 parts.append(_evaluation(found, margins, checked))
         joined: Evaluation = _joined(parts)
         return joined
+
+
+def rows_at_once(widest: int, entries: int, batch_size: int) -> int:
+    """How many samples go through a network at once, by the entries of its largest tensor, and of all."""
+    room = min(_MEMORY // (96 * widest), _WHOLE // (PER_ENTRY * entries))
+    return max(1, min(batch_size, room))
 
 
 def _evaluation(found: SoundPass, margins: Margins, checked: bool) -> Evaluation:

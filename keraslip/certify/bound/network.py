@@ -201,6 +201,11 @@ class Network:
         """Number of entries of the largest tensor."""
         return max(int(np.prod(node.shape)) for node in self.nodes)
 
+    @property
+    def entries(self) -> int:
+        """Number of entries of all tensors."""
+        return sum(int(np.prod(node.shape)) for node in self.nodes)
+
 
 def _moves(node: Node, reached: set[int]) -> bool:
     return any(ball in reached and operator.norm != 0.0 for ball, operator in node.terms.items())

@@ -20,8 +20,8 @@ from keraslip.certify.operators.proved import Proved, Tensor, prove, register_op
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import AdjointMap, ConvMap, DenseMap, DiagonalMap, ExactScaleMap
 
-#: Above this many coefficients a convolution is not written out to sharpen its global norm.
-_WRITTEN_OUT = 4_000_000
+#: Above this many coefficients a convolution is not written out to sharpen its global norm, and not at all.
+_WRITTEN_OUT, _LARGEST = 4_000_000, 2**26
 
 
 @register_operator(DenseMap)
@@ -123,12 +123,17 @@ class ProvedConv(Proved):
         """The operator as a sparse matrix, entries in row-major order."""
         return conv_matrix(self._convolution)
 
+    @property
+    def _coefficients(self) -> int:
+        """How many the written-out matrix has, or a few more."""
+        return self.map.kernel[..., 0].size * self.outputs
+
     def build_norm(self) -> float:
         norm = conv_norm(self._convolution)
-        few = self.map.kernel[..., 0].size * self.outputs <= _WRITTEN_OUT
-        if few and not is_pointwise(self._convolution):
-            # The torus has no border; the operator itself is up to a few per cent smaller.
-            norm = min(norm, sparse_norm(self.matrix, tight=True))
+        if self._coefficients <= _WRITTEN_OUT and not is_pointwise(self._convolution):
+            # The torus has no border; the operator itself is up to a few per cent smaller. The matrix is
+            # not kept: few layers ever need it again.
+            norm = min(norm, sparse_norm(conv_matrix(self._convolution), tight=True))
         return norm
 
     @cached_property
@@ -149,6 +154,8 @@ class ProvedConv(Proved):
         keep_out, keep_in = np.flatnonzero(rows), np.flatnonzero(columns)
         if not len(keep_out) or not len(keep_in):
             return 0.0
+        if self._coefficients > _LARGEST:
+            return float(up(times(times(self.norm, rows.max()), columns.max())))
         block = self.matrix[keep_out]
         # Zeros stay stored: rows of one pixel keep one pattern, which makes the Gram matrix fast.
         block.data *= np.repeat(rows[keep_out], np.diff(block.indptr))
