@@ -1,4 +1,4 @@
-"""What can be seen of an operator from outside: adjoint, magnitudes, row norms and sums of maps."""
+"""What can be seen of operators from outside: that each is a map, and that sums are what steps make."""
 
 from collections.abc import Iterator
 
@@ -7,59 +7,24 @@ import numpy as np
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode, Forward, LinearNode, Node, SumNode
 from keraslip.certify.operators import Proved
-from keraslip.linear.contradictions import contradiction, is_known
+from keraslip.linear.contradictions import contradiction, is_known, of_norms, of_rows, of_vectors
 
 #: Far more than float64 rounds in any of these sums.
 _TOLERANCE = 1e-9
-#: Rows that are written out.
-_ROWS = 2
+#: Steps that look for the norm.
+_STEPS = 20
 
 
 def operator_problem(operator: Proved, rng: np.random.Generator) -> str | None:
     """What contradicts itself in an operator, in words, or `None`."""
     u = rng.standard_normal((1, *operator.in_shape))
     v = rng.standard_normal((1, *operator.out_shape))
-    forward, back = operator.forward(u), operator.adjoint(v)
-    if forward.shape != v.shape or back.shape != u.shape:
-        return f"its map goes from {u.shape} to {forward.shape}, its adjoint to {back.shape}"
-    magnitude = operator.absolute.forward(np.abs(u))
-    size = np.sum(magnitude * np.abs(v))
-    if not abs(np.sum(forward * v) - np.sum(u * back)) <= _TOLERANCE * size:
-        return "its adjoint is not that of its forward map"
-    if not (np.abs(forward) <= (1.0 + _TOLERANCE) * magnitude).all():
-        return "its map with absolute values is smaller than the map"
-    return _row_problem(operator, rng) or _norm_problem(operator, u, forward)
-
-
-def _row_problem(operator: Proved, rng: np.random.Generator) -> str | None:
-    some = rng.choice(operator.outputs, min(_ROWS, operator.outputs), replace=False)
-    basis = np.zeros((len(some), operator.outputs))
-    basis[np.arange(len(some)), some] = 1.0
-    basis = basis.reshape(len(some), *operator.out_shape)
-    rows, magnitudes = operator.adjoint(basis), operator.absolute.adjoint(basis)
-    if not (np.abs(rows) <= (1.0 + _TOLERANCE) * magnitudes).all():
-        return "its map with absolute values is smaller than the map"
-    for row, claimed in ((rows, operator.row_norms()), (magnitudes, operator.signless.row_norms())):
-        claims = np.broadcast_to(claimed, (1, *operator.out_shape)).reshape(-1)[some]
-        if not (
-            np.linalg.norm(row.reshape(len(some), -1), axis=1) <= (1 + _TOLERANCE) * claims
-        ).all():
-            return "its row norms are smaller than the norms of its rows"
-    return None
-
-
-def _norm_problem(operator: Proved, u: np.ndarray, forward: np.ndarray) -> str | None:
-    """Of operators that are not keraslip's own; theirs are proved, and take long."""
-    if type(operator).__module__.startswith("keraslip."):
-        return None
-    for _ in range(20):
-        length = np.linalg.norm(u)
-        if not np.linalg.norm(forward) <= (1.0 + _TOLERANCE) * operator.norm * length:
-            return "its norm is smaller than what it does to a vector"
-        u = operator.adjoint(forward)
-        u = u / max(float(np.linalg.norm(u)), 1e-300)
-        forward = operator.forward(u)
-    return None
+    absolute = operator.absolute
+    problem = of_vectors(operator, absolute, u, v, rng)
+    problem = problem or of_rows(operator, absolute, rng, operator.signless)
+    if problem or type(operator).__module__.startswith("keraslip."):
+        return problem  # keraslip's own norms are proved, and take long
+    return of_norms(operator, u, operator.norm, _STEPS)
 
 
 def operator_problems(network: Network, rng: np.random.Generator) -> Iterator[tuple[Node, str]]:
