@@ -11,7 +11,7 @@ from keras import ops, tree
 from keraslip.convert import calibrate as calibration
 from keraslip.convert.head import is_alone, probabilities, two_classes
 from keraslip.convert.normalization import as_layer, into_kernel
-from keraslip.convert.plan import Plan, Step, does_nothing
+from keraslip.convert.plan import Plan, Step
 from keraslip.convert.rescale import scale_down
 from keraslip.layers import ClippedReLU, MaskedLipschitzConv2D, MaskedLipschitzDense
 from keraslip.models import LocalLipschitzModel
@@ -42,8 +42,8 @@ def from_keras(
 
     The weights and the answers stay: nested models are opened, batch normalisation is folded into the layer
     before it (or becomes a fixed scale), a softmax at the end is left off, one sigmoid output becomes two
-    logits, layers that do nothing at inference are left out (Dropout stays). The model that was given is not
-    changed.
+    logits. Noise, dropout and augmentation of the inputs stay, so that `fit` goes on with them. The model
+    that was given is not changed.
 
     Args:
         model: A built classifier: Sequential, functional or nested, with one input and one output; a
@@ -169,7 +169,7 @@ class _Builder:
         operation = step.call.operation
         normalization = isinstance(operation, keras.layers.BatchNormalization)
         end = step is self.plan.last and self.head is not None
-        if not normalization and not end and not does_nothing(operation):
+        if not normalization and not end and id(operation) not in self.plan.gone:
             rule_for(operation, step.call.path)
 
     def build(self, name: str) -> LocalLipschitzModel:
@@ -186,7 +186,7 @@ class _Builder:
 
     def _made(self, step: Step, args: Any, kwargs: Any) -> Any:
         operation = step.call.operation
-        if id(operation) in self.plan.gone or does_nothing(operation):
+        if id(operation) in self.plan.gone:
             return args[0]
         ends = step is self.plan.last and self.head is not None
         if ends and is_alone(operation):

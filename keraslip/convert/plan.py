@@ -7,15 +7,21 @@ import keras
 from keras import tree
 
 from keraslip.rules.derived import DerivedWeights
+from keraslip.rules.noise import AugmentationRule
+from keraslip.rules.registry import registered_rule
 from keraslip.rules.walk import Call, check_call, fold
 
 #: Layers into whose kernel a scale behind them folds.
 _KERNELS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 #: Layers that are the identity at inference, and that a certified training step has no rule for.
-_NOTHING = ("GaussianNoise", "GaussianDropout", "AlphaDropout", "SpatialDropout1D", "SpatialDropout2D",
-            "ActivityRegularization", "Identity", "RandomFlip", "RandomRotation", "RandomZoom",
-            "RandomTranslation", "RandomContrast", "RandomBrightness")  # fmt: skip
+_NOTHING = (
+    keras.layers.AlphaDropout,
+    keras.layers.ActivityRegularization,
+    keras.layers.Identity,
+)
+#: What augmentation may stand behind: it is about inputs.
+_OF_INPUTS = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 @dataclass(eq=False)
@@ -46,8 +52,9 @@ class Plan:
     start: Step
     steps: list[Step]
     last: Step
-    #: For a layer with a kernel, the normalisation behind it that goes into the kernel; and back.
+    #: For a layer with a kernel, the normalisation behind it that goes into the kernel.
     folded: dict[int, Any] = field(default_factory=dict)
+    #: Layers that the new network does not have: these normalisations, and what does nothing at inference.
     gone: set[int] = field(default_factory=set)
 
     @classmethod
@@ -70,6 +77,7 @@ class Plan:
         last.uses += 1
         plan = cls(start, steps, last)
         plan._fold_normalizations()
+        plan.gone |= {id(step.call.operation) for step in steps if _is_left_out(step)}
         return plan
 
     def _fold_normalizations(self) -> None:
@@ -91,12 +99,30 @@ class Plan:
 
 
 def does_nothing(operation: Any) -> bool:
-    """Whether a layer is the identity at inference, and need not be in a network that is certified."""
-    return type(operation).__name__ in _NOTHING
+    """Whether a layer is the identity at inference, and no rule knows it while training."""
+    return type(operation) in _NOTHING
+
+
+def _is_left_out(step: Step) -> bool:
+    """Whether the new network can do without a layer, and `fit` could not go on with it."""
+    return does_nothing(step.call.operation) or (
+        _augments(step) and not _is_in_front(step.reads[0])
+    )
+
+
+def _augments(step: Step) -> bool:
+    return isinstance(registered_rule(type(step.call.operation)), AugmentationRule)
+
+
+def _is_in_front(step: Step) -> bool:
+    """Whether a step is the input, scaled and augmented at most."""
+    if step.call is None:
+        return True
+    kept = _augments(step) or type(step.call.operation) in _OF_INPUTS
+    return (kept or does_nothing(step.call.operation)) and _is_in_front(step.reads[0])
 
 
 def _check(path: str, node: Any) -> None:
-    # Augmentation layers say training=True by default, whatever they are told when the model runs.
     if not does_nothing(node.operation):
         check_call(path, node)
 

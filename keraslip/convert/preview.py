@@ -75,11 +75,11 @@ def _plan(graph: Any) -> Plan | None:
 
 def _becomes(operation: Any, plan: Plan | None, last: Any) -> str | None:
     """What another layer, or nothing, takes the place of; `None` for what stays."""
-    if does_nothing(operation):
-        return "left out: it does nothing at inference"
+    gone = plan is not None and id(operation) in plan.gone
     if isinstance(operation, keras.layers.BatchNormalization):
-        folds = plan is not None and id(operation) in plan.gone
-        return "folds into the layer before it" if folds else "becomes a fixed scale and shift"
+        return "folds into the layer before it" if gone else "becomes a fixed scale and shift"
+    if gone or does_nothing(operation):
+        return "left out: it does nothing at inference"
     if operation is last and probabilities(operation) == "softmax":
         return "certified on what the softmax reads"
     if operation is last and probabilities(operation) == "sigmoid":

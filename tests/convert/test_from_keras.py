@@ -267,18 +267,29 @@ def test_the_page_says_what_becomes_of_every_layer_and_groups_equal_ones():
     said = {kind: rule for _, kind, _, rule in rows}
     assert said["3 x BatchNormalization"] == "folds into the layer before it"
     assert said["3 x Conv2D"] == "MaskedLipschitzConv2D, same weights"
-    assert said["GaussianNoise"] == "left out: it does nothing at inference"
+    assert said["GaussianNoise"] == "NoiseRule" and said["RandomFlip"] == "AugmentationRule"
+    assert said["AlphaDropout"] == said["RandomZoom"] == "left out: it does nothing at inference"
     assert said["Dense"] == "certified on what the softmax reads"
+
+
+def test_fit_goes_on_with_noise_and_augmentation():
+    converted = keraslip.from_keras(small_resnet_of_points())
+    kept = [type(layer).__name__ for layer in converted.layers]
+    assert {"RandomFlip", "GaussianNoise", "SpatialDropout2D"} <= set(kept)
+    assert not {"RandomZoom", "AlphaDropout"} & set(kept)
+    assert keraslip.check_model(converted)
 
 
 def small_resnet_of_points():
     """Its name has a point, as those of `keras.applications` have."""
     inputs = keras.Input((4, 4, 2))
-    x = keras.layers.GaussianNoise(0.1)(inputs)
+    x = keras.layers.RandomFlip()(keras.layers.Rescaling(2.0)(inputs))
+    x = keras.layers.GaussianNoise(0.1)(x)
     for number in range(3):
         x = keras.layers.Conv2D(2, 3, padding="same", name=f"conv_{number}")(x)
         x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.AlphaDropout(0.1)(keras.layers.RandomZoom(0.1)(x))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.SpatialDropout2D(0.1)(x))
     outputs = keras.layers.Dense(3, activation="softmax")(x)
     return keras.Model(inputs, outputs, name="small_1.00")
 
