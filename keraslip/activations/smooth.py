@@ -15,6 +15,8 @@ from keraslip.typing import Tensor
 
 #: More than float64 loses where a slope is computed, in units of the steepest slope.
 _SLOPE = 1e-12
+#: Entries that NumPy works on at once: some thirty arrays of them stay in the processor's cache.
+_BLOCK = 2**15
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,17 @@ class Smooth(Activation):
         return max(abs(self.least), abs(self.most))
 
     def slopes(self, z: Tensor, rho: Tensor, hard: bool) -> Slopes:
+        if self.arithmetic is not float64 or z.size <= _BLOCK:
+            return self._slopes(z, rho, hard)
+        entries = [part.reshape(-1) for part in np.broadcast_arrays(z, rho)]
+        blocks = range(0, z.size, _BLOCK)
+        found = [self._slopes(*(e[i : i + _BLOCK] for e in entries), hard) for i in blocks]
+        parts = zip(*(vars(one).values() for one in found), strict=True)
+        return Slopes(
+            *(None if part[0] is None else np.concatenate(part).reshape(z.shape) for part in parts)
+        )
+
+    def _slopes(self, z: Tensor, rho: Tensor, hard: bool) -> Slopes:
         xp = self.arithmetic
         lower, upper = self.derivative(z - rho), self.derivative(z + rho)
         found = [lower, upper]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keraslip import activations
+from keraslip.activations import smooth
 from keraslip.activations.sampled import activation_problem
 from keraslip.arithmetic import float64
 from tests.certify.nets import bent
@@ -43,6 +44,18 @@ def test_lipschitz_constants_are_known(name):
     z = np.linspace(-30.0, 30.0, 600_001)
     found = np.abs(act.derivative(z))
     assert slope - 1e-5 <= found.max() <= act.lipschitz
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_many_entries_are_worked_on_in_blocks_with_the_same_slopes(hard, monkeypatch):
+    """A last block that is not full, and radii that are broadcast."""
+    act, draw = activations.GELU().to(float64), np.random.default_rng(0)
+    z, rho = draw.normal(size=(3, 7, 5)), draw.uniform(size=(3, 1, 1))
+    whole = act.slopes(z, rho, hard)
+    monkeypatch.setattr(smooth, "_BLOCK", 16)
+    parts = act.slopes(z, rho, hard)
+    for name, expected in vars(whole).items():
+        np.testing.assert_array_equal(getattr(parts, name), expected)
 
 
 def test_values_and_slopes(act):
