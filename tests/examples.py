@@ -8,7 +8,11 @@ import keras
 TIMES = int(os.environ.get("KERASLIP_TEST_EXAMPLES", "1"))
 
 
+#: What a backend tries of the examples that PyTorch does: JAX compiles every operation for every new shape,
+#: TensorFlow traces every new network.
+SHARE = {"jax": 4, "tensorflow": 2}
+
+
 def examples(count: int) -> int:
-    """The number given; a quarter of it on JAX, which compiles every operation for every new shape."""
-    few = max(4, count // 4) if keras.backend.backend() == "jax" else count
-    return TIMES * few
+    """The number given on PyTorch; of the same examples, the first few on the others."""
+    return TIMES * max(4, count // SHARE.get(keras.backend.backend(), 1))
