@@ -30,7 +30,7 @@ if os.environ.get("KERAS_BACKEND") == "jax" and importlib.util.find_spec("jaxlib
         QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
         os.environ.setdefault("XLA_FLAGS", QUICK)
 
-if importlib.util.find_spec("torch") is not None:
+if None not in map(importlib.util.find_spec, ("torch", "tensorflow")):
     import torch  # noqa: F401  imported after TensorFlow in one process it can crash
 
 # Keras not here: a process that has others test for it would wait for its backend, and so would they.
