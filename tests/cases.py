@@ -250,6 +250,21 @@ LAYERS = {
     "global max pooling of volumes": Case(
         (2, 3, 2, 2), lambda x: layers.GlobalMaxPooling3D()(theta(dense(2)(x)))
     ),
+    "average pooling of volumes": Case(
+        (3, 4, 2, 2),
+        lambda x: dense(4)(layers.AveragePooling3D((2, 3, 1), (1, 2, 1))(theta(dense(2)(x)))),
+    ),
+    "average pooling of volumes, same": Case(
+        (3, 2, 4, 1),
+        lambda x: theta(layers.AveragePooling3D((2, 2, 3), (2, 1, 2), "same")(theta(dense(2)(x)))),
+    ),
+    "global pooling of volumes": Case(
+        (2, 3, 2, 2), lambda x: layers.GlobalAveragePooling3D()(theta(dense(2)(x)))
+    ),
+    "global pooling of volumes, kept": Case(
+        (2, 3, 2, 2),
+        lambda x: dense(3)(layers.GlobalAveragePooling3D(keepdims=True)(theta(dense(2)(x)))),
+    ),
     "global pooling of sequences": Case(
         STEPS, lambda x: layers.GlobalAveragePooling1D()(theta(dense(4)(x)))
     ),

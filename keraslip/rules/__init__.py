@@ -13,6 +13,7 @@ from keraslip.rules import resize as _resize  # noqa: F401
 from keraslip.rules import scale as _scale  # noqa: F401
 from keraslip.rules import sequence as _sequence  # noqa: F401
 from keraslip.rules import shape as _shape  # noqa: F401
+from keraslip.rules import volume as _volume  # noqa: F401
 from keraslip.rules.bases import ActivationRule as ActivationRule
 from keraslip.rules.bases import LinearRule as LinearRule
 from keraslip.rules.propagation import BOUNDS as BOUNDS
