@@ -9,6 +9,8 @@ from keraslip import layers
 from keraslip.applications._spec import Net, Threshold
 
 CHOICES = ("clipped_relu", "maxmin", "clipped_maxmin", "relu")
+#: The arguments of a network that are thresholds, in order.
+THRESHOLDS = "threshold", "upper_threshold", "lower_threshold"
 # Which threshold arguments an activation uses; any other one would be silently without effect.
 _USES = {"clipped_relu": {"threshold"}, "clipped_maxmin": {"upper_threshold", "lower_threshold"}}
 

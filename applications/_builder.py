@@ -9,7 +9,7 @@ from typing import TypeVar
 import keras
 
 from keraslip import layers
-from keraslip.applications._activations import activation_layers
+from keraslip.applications._activations import THRESHOLDS, activation_layers
 from keraslip.applications._spec import Conv, Net, Threshold
 from keraslip.applications._weights import chosen, load_into, shipped, trained_as
 from keraslip.models import LocalLipschitzModel
@@ -61,7 +61,7 @@ def documented(net: Net) -> Callable[[Builder], Builder]:
 def build(
     net: Net,
     activation: str | None,
-    thresholds: dict[str, Threshold],
+    thresholds: tuple[Threshold, Threshold, Threshold],
     width: float | None,
     weights: str | PathLike[str] | None,
     input_shape: tuple[int, int, int] | None,
@@ -77,7 +77,8 @@ def build(
     path = None if trained else _weights_file(net, weights)
     activation = chosen("activation", activation, trained, net.activation)
     width = chosen("width", width, trained, 1.0)
-    activations = iter(activation_layers(net, activation, thresholds))
+    named = dict(zip(THRESHOLDS, thresholds, strict=True))
+    activations = iter(activation_layers(net, activation, named))
     inputs = keras.Input(_input_shape(net, input_shape))
     x = inputs
     if net.center:

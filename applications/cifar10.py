@@ -49,11 +49,7 @@ def CIFAR4C3F(
     model.compile("adam", epsilon=36 / 255)
     ```
     """
-    thresholds = {
-        "threshold": threshold,
-        "upper_threshold": upper_threshold,
-        "lower_threshold": lower_threshold,
-    }
+    thresholds = threshold, upper_threshold, lower_threshold
     return build(_CIFAR4C3F, activation, thresholds, width, weights, input_shape, classes, name)
 
 
@@ -80,9 +76,5 @@ def CIFAR6C2F(
     model.compile("adam", epsilon=36 / 255)
     ```
     """
-    thresholds = {
-        "threshold": threshold,
-        "upper_threshold": upper_threshold,
-        "lower_threshold": lower_threshold,
-    }
+    thresholds = threshold, upper_threshold, lower_threshold
     return build(_CIFAR6C2F, activation, thresholds, width, weights, input_shape, classes, name)

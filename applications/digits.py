@@ -38,9 +38,5 @@ def Digits2C2F(
     model.compile("adam", epsilon=0.25)
     ```
     """
-    thresholds = {
-        "threshold": threshold,
-        "upper_threshold": upper_threshold,
-        "lower_threshold": lower_threshold,
-    }
+    thresholds = threshold, upper_threshold, lower_threshold
     return build(_DIGITS2C2F, activation, thresholds, width, weights, input_shape, classes, name)

@@ -56,10 +56,6 @@ def CIFARLiResNet(
     - Hu, Zou, Wang, Leino, Fredrikson, "Unlocking Deterministic Robustness Certification on
       ImageNet", NeurIPS 2023, arXiv 2301.12549, section 4: the blocks.
     """
-    thresholds = {
-        "threshold": threshold,
-        "upper_threshold": upper_threshold,
-        "lower_threshold": lower_threshold,
-    }
+    thresholds = threshold, upper_threshold, lower_threshold
     net = _liresnet(depth)
     return build(net, activation, thresholds, width, weights, input_shape, classes, name)

@@ -38,9 +38,5 @@ def MNIST4C3F(
     model.compile("adam", epsilon=1.58)
     ```
     """
-    thresholds = {
-        "threshold": threshold,
-        "upper_threshold": upper_threshold,
-        "lower_threshold": lower_threshold,
-    }
+    thresholds = threshold, upper_threshold, lower_threshold
     return build(_MNIST4C3F, activation, thresholds, width, weights, input_shape, classes, name)

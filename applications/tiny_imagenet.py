@@ -51,9 +51,5 @@ def TinyImageNet8C2F(
     model.compile("adam", epsilon=36 / 255, sparsity=0.01)
     ```
     """
-    thresholds = {
-        "threshold": threshold,
-        "upper_threshold": upper_threshold,
-        "lower_threshold": lower_threshold,
-    }
+    thresholds = threshold, upper_threshold, lower_threshold
     return build(_TINY8C2F, activation, thresholds, width, weights, input_shape, classes, name)
