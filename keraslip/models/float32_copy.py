@@ -40,7 +40,13 @@ def float32_copy(model: keras.Model) -> Any:
     ```
     """
     config = keras.saving.serialize_keras_object(model)
-    copy = keras.saving.deserialize_keras_object(_in_float32(config))
+    policy = keras.config.dtype_policy()
+    # A functional model takes its own policy from the program's.
+    keras.config.set_dtype_policy("float32")
+    try:
+        copy = keras.saving.deserialize_keras_object(_in_float32(config))
+    finally:
+        keras.config.set_dtype_policy(policy)
     for layer, twin in zip(model._flatten_layers(), copy._flatten_layers(), strict=True):
         # As by a file: layers then also compute what they derive from weights.
         state: dict[str, Any] = {}

@@ -69,8 +69,12 @@ def test_less_than_float32_is_refused_with_the_remedy(dtype):
             ValueError, match=r"keraslip\.float32_copy\(model\).*computes in b?float"
         ):
             ask(x, epsilon=0.1)
-    # A model that is not compiled has a copy too.
-    assert len(keraslip.float32_copy(model).certify(x, y, 0.1, workers=1, verbose=0)) == len(x)
+    # A model that is not compiled has a copy too, whatever policy the program has by then.
+    keras.config.set_dtype_policy(dtype)
+    copy = keraslip.float32_copy(model)
+    assert keras.config.dtype_policy().name == dtype
+    keras.config.set_dtype_policy("float32")
+    assert len(copy.certify(x, y, 0.1, workers=1, verbose=0)) == len(x)
 
 
 def test_the_copy_reaches_models_inside_models_and_leaves_the_rest():
