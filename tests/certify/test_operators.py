@@ -10,17 +10,27 @@ from keras import layers
 from keraslip import LocalLipschitzModel
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.norm_sources import global_norms
-from keraslip.certify.operators import add, compose, prove, register_operator, simplified
+from keraslip.certify.operators import (
+    add,
+    compose,
+    matrices,
+    prove,
+    proved,
+    register_operator,
+    simplified,
+)
 from keraslip.certify.operators.algebra import Chain, Total
 from keraslip.certify.operators.fixed import ProvedMoving
 from keraslip.certify.operators.kernels import ProvedConv, ProvedDense, ProvedDiagonal
 from keraslip.linear import (
+    AveragePoolMap,
     Composition,
     ConvGeometry,
     ConvMap,
     DenseMap,
     DiagonalMap,
     Identity,
+    MeanMap,
     ReshapeMap,
     Sum,
 )
@@ -259,10 +269,51 @@ def test_chains():
     check(compose(shuffled, dense(2, 4, 5)))
 
 
-def test_large_chains_are_bounded_by_their_parts(monkeypatch):
-    from keraslip.certify.operators import proved
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("then", ["pool", "pool, same", "pointwise", "dense", "mean", "scale"])
+def test_chains_have_the_rows_and_the_norm_of_their_product(then, small, monkeypatch):
+    if not small:
+        monkeypatch.setattr(proved, "WRITTEN_OUT", 0)
+    rng, geometry = RNG(0), ConvGeometry(padding="same", groups=2)
+    first = conv_operator(rng.standard_normal((3, 3, 1, 4)), (5, 4, 2), geometry)
+    outer = {
+        "pool": lambda: prove(AveragePoolMap((5, 4, 4), (2, 2), (2, 2), "valid")),
+        "pool, same": lambda: prove(AveragePoolMap((5, 4, 4), (3, 2), (2, 2), "same")),
+        "pointwise": lambda: conv_operator(
+            rng.standard_normal((1, 1, 4, 3)), (5, 4, 4), ConvGeometry()
+        ),
+        "dense": lambda: dense_operator(rng.standard_normal((4, 3)), (5, 4, 4)),
+        "mean": lambda: prove(MeanMap((5, 4, 4))),
+        "scale": lambda: diagonal_operator(rng.standard_normal((1, 5, 4, 4)), (5, 4, 4)),
+    }[then]()
+    chain = Chain(outer, first)
+    matrix = matrix_of(chain)
+    assert norm_of(matrix) * (1 - 1e-12) <= chain.norm <= norm_of(matrix) * 1.001
+    assert_rows(chain, matrix, rng, tight=True)
+    assert_local(chain, matrix, rng)
+    assert chain.row_norms().max() < (outer.row_norms() * first.norm).max()
 
+
+def test_what_cancels_in_a_product_is_in_its_norms():
+    """Slack of coefficients, and their rounding."""
+    for inner, outer, slack, least in (
+        (np.ones((1, 2)), np.array([[1.0], [-1.0]]), 0.1, 1.1**2 - 0.9**2),
+        (np.ones((1, 3)), np.array([[2.0**60], [1.0], [-(2.0**60)]]), 0.0, 1.0),
+    ):
+        parts = (dense_operator(k, (len(k),), slack) for k in (outer, inner))
+        chain = Chain(*parts)
+        matrix, error = chain.written
+        assert np.linalg.norm(matrix) + error >= least
+        assert min(chain.norm, chain.row_norms().max()) >= least
+    kernels = np.array([[1.0], [-1.0]]), np.ones((1, 2))
+    careless = Chain(*(dense_operator(kernel, (len(kernel),), 0.1) for kernel in kernels))
+    careless.loose = 0.0
+    assert max(careless.norm, careless.row_norms().max()) < 1e-9
+
+
+def test_large_chains_are_bounded_by_their_parts(monkeypatch):
     monkeypatch.setattr(proved, "WRITTEN_OUT", 0)
+    monkeypatch.setattr(matrices, "_WRITTEN_OUT", 0)
     inner, outer = dense(0, 7, 5), dense(1, 3, 7)
     check(Chain(outer, inner), tight=10.0, tight_rows=False)
     np.testing.assert_allclose(Chain(outer, inner).norm, outer.norm * inner.norm, rtol=1e-6)

@@ -2,12 +2,24 @@
 
 from dataclasses import replace
 from functools import cached_property, partial, reduce
+from typing import Any
 
 import numpy as np
 
 from keraslip.arithmetic import float64
-from keraslip.certify.norms.rounding import INFLATION, TINY, UNIT64, inflation, raised, times, up
+from keraslip.certify.norms import sparse_norm
+from keraslip.certify.norms.rounding import (
+    INFLATION,
+    TINY,
+    UNIT64,
+    gamma,
+    inflation,
+    raised,
+    times,
+    up,
+)
 from keraslip.certify.operators import fixed, kernels
+from keraslip.certify.operators.matrices import PROVED, product_of
 from keraslip.certify.operators.proved import Proved, Tensor, coefficients, prove, register_operator
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import (
@@ -39,6 +51,8 @@ class Chain(Proved):
         super().__init__(Composition(outer.map, inner.map, arithmetic=outer.map.arithmetic), slack)
         self.outer, self.inner = outer, inner
         self.folded = outer.folded or inner.folded
+        # Of two matrices the slack is that of their coefficients, which products add up.
+        self.loose = 0.0 if outer.moves or inner.moves else slack
         self.reads_columns = (inner if outer.copies else outer).reads_columns and (
             outer.copies or inner.moves
         )
@@ -109,6 +123,22 @@ class Chain(Proved):
         return float(times(self.outer.norm, self.inner.norm))
 
     @cached_property
+    def product(self) -> Any:
+        """Both as one sparse matrix, but for `_rounded` of |outer| |inner|; `None` where that is large."""
+        return product_of(self.outer, self.inner)
+
+    @property
+    def _rounded(self) -> float:
+        return gamma(self.terms + 4, UNIT64) + self.loose
+
+    def build_norm(self) -> float:
+        bound = super().build_norm()
+        if self.written is None and self.product is not None and self.product.nnz <= PROVED:
+            error = self._rounded * self.absolute_norm * INFLATION
+            bound = min(bound, (sparse_norm(self.product, tight=True) + error) * INFLATION)
+        return bound
+
+    @cached_property
     def norm(self) -> float:
         if self.outer.moves or self.inner.moves:
             return self.simple_norm()
@@ -124,7 +154,13 @@ class Chain(Proved):
             return self.outer.forward(np.broadcast_to(inner, (1, *self.inner.out_shape)))
         if self.inner.moves:
             return self.outer.row_norms()
-        return up(times(self.outer.row_norms(), self.inner.norm))
+        bound = up(times(self.outer.row_norms(), self.inner.norm))
+        if self.product is None:
+            return bound
+        rows = np.sqrt(self.product.multiply(self.product).sum(axis=1))
+        rows = np.asarray(rows).reshape(1, *self.out_shape)
+        error = times(self.outer.absolute.row_norms(), self.inner.absolute_norm)
+        return np.minimum(bound, up(rows + self._rounded * up(error), self.inputs))
 
     def weighed_rows(self, upwards: Upwards, columns: Tensor) -> Tensor:
         if self.inner.moves and not self.outer.copies:

@@ -9,6 +9,7 @@ from scipy import sparse
 from keraslip.certify.norms.rounding import times, up
 from keraslip.certify.operators.algebra import Chain
 from keraslip.certify.operators.kernels import ProvedConv, ProvedDense
+from keraslip.certify.operators.matrices import origins
 from keraslip.certify.operators.proved import Proved
 
 #: Coefficients of all differences of a map that are written out, at most.
@@ -100,7 +101,7 @@ def _filters(
             return _filters(operator.outer, first, second)
         if not operator.outer.moves:
             return None
-        origin = _origin(operator.outer)
+        origin = origins(operator.outer)
         first, second, operator = origin[first], origin[second], operator.inner
         return _filters(operator, first, second) if min(first.min(), second.min()) >= 0 else None
     if not isinstance(operator, ProvedConv) or operator.map.geometry.groups != 1:
@@ -116,13 +117,13 @@ def _filters(
 def _rows(operator: Proved, places: np.ndarray, budget: int) -> tuple[Any, float] | None:
     """Some rows, an array or a sparse one, and how far each may be from the true one; `None` if too many."""
     if isinstance(operator, Chain) and operator.outer.copies:
-        origin = _origin(operator.outer)[places]
+        origin = origins(operator.outer)[places]
         found = _rows(operator.inner, np.maximum(origin, 0), budget)
         if found is None or (origin >= 0).all():
             return found
         return sparse.diags((origin >= 0).astype("float64")) @ found[0], found[1]
     if isinstance(operator, Chain) and operator.inner.moves:
-        found, origin = _rows(operator.outer, places, budget), _origin(operator.inner)
+        found, origin = _rows(operator.outer, places, budget), origins(operator.inner)
         if found is None or np.array_equal(origin, np.arange(operator.inputs)):
             return found
         some = np.flatnonzero(origin >= 0)
@@ -140,9 +141,3 @@ def _rows(operator: Proved, places: np.ndarray, budget: int) -> tuple[Any, float
     if operator.written is None:
         return None
     return operator.written[0][places], operator.written[1]
-
-
-def _origin(operator: Proved) -> np.ndarray:
-    """The flat place that every entry of a map that copies comes from; -1 for zeros."""
-    places = np.arange(1.0, operator.inputs + 1.0).reshape(1, *operator.in_shape)
-    return np.asarray(operator.forward(places).reshape(-1).astype("int64") - 1)

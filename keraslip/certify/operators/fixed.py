@@ -122,17 +122,17 @@ class ProvedPool(ProvedMeans):
     """Average pooling: one matrix along the height and one along the width."""
 
     @property
-    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
+    def sides(self) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(self.map, AveragePoolMap) and self.map.sides is not None
         return self.map.sides
 
     def build_norm(self) -> float:
         # A Kronecker product: the norms multiply.
-        high, wide = self._sides
+        high, wide = self.sides
         return dense_norm(high) * dense_norm(wide)
 
     def whole_rows(self) -> np.ndarray:
-        high, wide = (np.sqrt(np.square(side).sum(axis=0)) for side in self._sides)
+        high, wide = (np.sqrt(np.square(side).sum(axis=0)) for side in self.sides)
         return up((high[:, None] * wide)[None, ..., None] * (1.0 + self.slack))
 
 

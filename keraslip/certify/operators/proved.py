@@ -49,6 +49,8 @@ class Proved:
     staged = False
     #: Whether the scale of a layer next to it was multiplied into the coefficients.
     folded = False
+    #: Relative error of products that are added up to a coefficient, which may cancel.
+    loose = 0.0
 
     def __init__(self, linear_map: LinearMap, slack: float | None = None) -> None:
         self.map = NUMPY.map(linear_map)
@@ -146,7 +148,8 @@ class Proved:
         with np.errstate(over="ignore", invalid="ignore"):
             rows = self.adjoint(basis).reshape(self.outputs, self.inputs)
             magnitude = self.absolute.adjoint(basis)
-            rounded = gamma(self.fan_out + 2, UNIT64) * float(np.linalg.norm(magnitude))
+            loose = gamma(self.fan_out + 2, UNIT64) + self.loose
+            rounded = loose * float(np.linalg.norm(magnitude))
         # TINY for what the weights of a block make vanish.
         error = rounded * inflation(magnitude.size) + self.vanished * self.outputs + TINY
         return rows, error
