@@ -416,6 +416,10 @@ def sorted_back(ball: Step, balls: list[Step], c: Array) -> tuple[Array, Any]:
     groups, pairs = comparisons(step)
     columns = range(groups.shape[1])
     v = [ball["z"][groups[:, k]] for k in columns]
+    for k in columns:
+        # Padding stands for an entry once more, which never wins.
+        again = (groups[:, :k] == groups[:, [k]]).any(axis=1)
+        v[k] = np.where(again, -FAR * float(step.get("sign", 1.0)), v[k])
     # How far two columns move apart, and, for one of them alone, how far it moves.
     wide = {
         (i, j): np.asarray(
