@@ -87,9 +87,9 @@ class Smooth(Activation):
     def slopes(self, z: Tensor, rho: Tensor, hard: bool) -> Slopes:
         if self.arithmetic is not float64 or z.size <= _BLOCK:
             return self._slopes(z, rho, hard)
-        entries = [part.reshape(-1) for part in np.broadcast_arrays(z, rho)]
-        blocks = range(0, z.size, _BLOCK)
-        found = [self._slopes(*(e[i : i + _BLOCK] for e in entries), hard) for i in blocks]
+        center, reach = (part.reshape(-1) for part in np.broadcast_arrays(z, rho))
+        blocks = [slice(i, i + _BLOCK) for i in range(0, z.size, _BLOCK)]
+        found = [self._slopes(center[block], reach[block], hard) for block in blocks]
         parts = zip(*(vars(one).values() for one in found), strict=True)
         return Slopes(
             *(None if part[0] is None else np.concatenate(part).reshape(z.shape) for part in parts)
