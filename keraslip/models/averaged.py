@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keraslip.rules.derived import settle
+
 
 @contextmanager
 def averaged(model: Any) -> Iterator[None]:
@@ -19,12 +21,13 @@ def averaged(model: Any) -> Iterator[None]:
         return
     weights = [keras.ops.convert_to_numpy(weight).copy() for weight in model.trainable_variables]
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    constrain(model)
+    own_values(model)
     try:
         yield
     finally:
         for weight, value in zip(model.trainable_variables, weights, strict=True):
             weight.assign(value)
+        settle(model)
 
 
 def averages(model: Any) -> bool:
@@ -33,8 +36,13 @@ def averages(model: Any) -> bool:
     return bool(getattr(optimizer, "use_ema", False))
 
 
-def constrain(model: Any) -> None:
-    """Applies the weights' constraints: Keras averages what a step reaches before they are applied."""
+def own_values(model: Any) -> None:
+    """Makes averages that Keras has put into a model weights like any others.
+
+    Keras averages what a step reaches before constraints are applied. And on JAX a weight and its average
+    would be one array, which evaluation gives away.
+    """
     for weight in model.trainable_variables:
-        if weight.constraint is not None:
-            weight.assign(weight.constraint(weight))
+        within = weight.constraint or keras.ops.copy
+        weight.assign(within(keras.ops.copy(weight)))
+    settle(model)

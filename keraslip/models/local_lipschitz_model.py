@@ -9,7 +9,7 @@ import numpy as np
 
 from keraslip.backend import place_among_processes
 from keraslip.losses import RobustLoss
-from keraslip.models.averaged import averages, constrain
+from keraslip.models.averaged import averages, own_values
 from keraslip.models.batches import Batches
 from keraslip.models.callbacks import RunProgress, StuckWarning, sample_of, with_own
 from keraslip.models.certification import Certification
@@ -207,7 +207,7 @@ class LocalLipschitzModel(
             # Outside a run schedules are at their end value.
             self.run_state.set(0, 0, 0)
             if averages(self):
-                constrain(self)
+                own_values(self)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates at the compiled epsilon, as `keras.Model.evaluate`, with the logs of `fit`.
