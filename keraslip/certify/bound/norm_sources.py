@@ -56,16 +56,18 @@ class LocalNorms:
         one: Bound of `||diag(rows) L diag(columns)||_2` for one sample.
         executor: Works on several samples at once; one after the other if `None`.
         expected: Guesses of norms. A convolution's is left global where its guess is hardly smaller.
+        most: The highest price of a convolution's proof; a norm whose proof costs more is left global.
     """
 
     convolutions: bool
     one: OneSample
     executor: Executor | None = None
     expected: Norms | None = None
+    most: float = np.inf
 
     def __call__(self, operator: Proved, rows: Weights, columns: Weights) -> np.ndarray:
         known = global_norms(operator, rows, columns)
-        if operator.costly and not self.convolutions:
+        if operator.costly and not (self.convolutions and operator.price <= self.most):
             return known
         batch = _batch(rows, columns)
         known = np.broadcast_to(known, (batch,))
@@ -119,14 +121,19 @@ def _batch(*weights: Weights) -> int:
     return max(1 if w is None else len(w) for w in weights)
 
 
-def expected_norms(operator: Proved, rows: Weights, columns: Weights) -> np.ndarray:
+def expected_norms(
+    operator: Proved, rows: Weights, columns: Weights, most: float = np.inf
+) -> np.ndarray:
     """Guesses of `||diag(rows) L diag(columns)||_2`, for all samples at once. Never part of a certificate.
 
     A few power iterations stay some per cent below a norm, with masks and without. For operators whose norms
     take long to prove, the global norm is known to be larger by some factor, and so is the guess taken to be;
-    four layers at face value would promise too much. No guess is above the global norm.
+    four layers at face value would promise too much. No guess is above the global norm, which it is for a
+    convolution whose proof costs more than `most`.
     """
     known = global_norms(operator, rows, columns)
+    if operator.costly and operator.price > most:
+        return known
     if not operator.costly:
         return np.minimum(known, _reached(operator, rows, columns, _LONG))
     with np.errstate(divide="ignore", invalid="ignore"):

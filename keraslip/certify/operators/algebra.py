@@ -171,6 +171,12 @@ class Chain(Proved):
             norms = norms * upwards.arithmetic.ones((1, *shape))
         return upwards.map(self.outer.map).forward(norms)
 
+    @property
+    def price(self) -> float:
+        if self.outer.moves or self.inner.moves:
+            return max(self.outer.price, self.inner.price)
+        return super().price
+
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
         if self.outer.moves:
             return self.inner.local_norm(self.outer.adjoint(rows[None])[0], columns)

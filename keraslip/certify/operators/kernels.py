@@ -124,6 +124,15 @@ class ProvedConv(Proved):
         return conv_matrix(self._convolution)
 
     @property
+    def price(self) -> float:
+        if self._coefficients > _LARGEST:
+            return 0.0
+        size = min(self.inputs, self.outputs)
+        # Units of a band meet within the rows of pixels that one window holds.
+        band = min(size, self.map.kernel.shape[0] * self.in_shape[1] * self.in_shape[2])
+        return float(size) * band**2
+
+    @property
     def _coefficients(self) -> int:
         """How many the written-out matrix has, or a few more."""
         return self.map.kernel[..., 0].size * self.outputs

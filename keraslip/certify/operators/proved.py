@@ -87,6 +87,12 @@ class Proved:
         return self.map.convolves
 
     @property
+    def price(self) -> float:
+        """Multiplications of the proof of a local norm, about, or more: those that are left out cost none."""
+        size = self.inputs * self.outputs
+        return float(size * min(self.inputs, self.outputs)) if size <= WRITTEN_OUT else 0.0
+
+    @property
     def one_sum(self) -> bool:
         """Whether an output is one sum of products: sums of sums that were rounded before round more."""
         return self.map.one_sum

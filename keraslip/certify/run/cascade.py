@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,9 @@ from keraslip.certify.run.progress import Report, prove_norms
 from keraslip.certify.run.radius import certified_radius
 from keraslip.certify.run.samples import Samples
 from keraslip.certify.run.settings import Settings
+
+#: Multiplications of the proof of a norm, up to which it is tried before more expensive ones: 2 and 10 s.
+_ROUNDS = 2e10, 1e11
 
 
 class Cascade:
@@ -58,8 +63,8 @@ class Cascade:
         self.norms: dict[str, Norms] = {
             "slopes": global_norms,
             "dense": LocalNorms(False, one, executor),
-            "convolution": LocalNorms(True, one, executor, guesses),
         }
+        self._convolutions = LocalNorms(True, one, executor, guesses)
 
     def begin(self, block: Block, radii: np.ndarray) -> Samples:
         """Predictions of a block: what is wrong, tied or not finite is settled."""
@@ -99,8 +104,18 @@ class Cascade:
         conv = self.settings.conv
         if conv != "global":
             self.report("convolution norms", 0)
-            rows = self._promising(samples) if conv == "auto" else samples.open
-            self._stage("convolution", samples, rows)
+            for most in self._prices() if conv == "auto" else (np.inf,):
+                rows = self._promising(samples, most) if conv == "auto" else samples.open
+                self.norms["convolution"] = replace(self._convolutions, most=most)
+                self._stage("convolution", samples, rows)
+
+    def _prices(self) -> list[float]:
+        """The highest price of the proofs in every round: often the cheap ones will do."""
+        prices = {op.price for _, op in self.network.operators() if op.costly}
+        if self.settings.guarantee != "proved" or not prices:
+            return [np.inf]  # other bounds cost about the same for every layer
+        below = {max(p for p in prices if p <= most) for most in _ROUNDS if min(prices) <= most}
+        return sorted(below | {max(prices)})
 
     def _stage(self, name: str, samples: Samples, rows: np.ndarray) -> None:
         """Settles those of some samples that the bounds of a stage certify."""
@@ -150,13 +165,14 @@ class Cascade:
             if at_center:
                 samples.rounding[at] = l2(error[chosen])
 
-    def _promising(self, samples: Samples) -> np.ndarray:
-        """Open samples that local norms of convolutions could certify at all."""
+    def _promising(self, samples: Samples, most: float) -> np.ndarray:
+        """Open samples that local norms of convolutions could certify, if no proof costs more than `most`."""
         rows = samples.open
         if not len(rows) or not any(op.costly for _, op in self.network.operators()):
             return rows[:0]
         ball = samples.x[rows], samples.label[rows], samples.epsilon[rows]
-        got = self.evaluate(*ball, expected_norms, True, decides=True)
+        norms = partial(expected_norms, most=most)
+        got = self.evaluate(*ball, norms, True, decides=True)
         return rows[got.margins.least > 0.0]
 
     def _attack(self, samples: Samples) -> None:
