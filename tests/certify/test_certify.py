@@ -53,13 +53,16 @@ def pairs(convolution):
     start = keras.Input(shape)
     layer = layers.Conv2D(4, 3, padding="same") if convolution else layers.Dense(WIDTH)
     x = keraslip.layers.ClippedMaxMin(3.0, -3.0)(layer(start))
-    logits = layers.Dense(3)
-    made = keraslip.LocalLipschitzModel(start, logits(layers.Flatten()(x)))
+    # What is open behind it depends on the radius there, and that on the norm before.
+    middle, logits = layers.Dense(WIDTH), layers.Dense(3)
+    x = keraslip.layers.MaxMin()(middle(layers.Flatten()(x)))
+    made = keraslip.LocalLipschitzModel(start, logits(x))
     kernel = rng.standard_normal(layer.kernel.shape)
     huge = np.arange(kernel.shape[-1]) % 2 == 1
     half = np.arange(kernel.shape[-1]) < kernel.shape[-1] // 2
     kernel[..., huge] *= 50.0
     layer.set_weights([kernel, np.where(huge, np.where(half, 1e4, -1e4), 0.0)])
+    middle.set_weights([rng.standard_normal(middle.kernel.shape) / 3, np.zeros(WIDTH)])
     kernel = rng.standard_normal(logits.kernel.shape)
     logits.set_weights([kernel, np.array([8.0, 0.0, 0.0])])
     return made
