@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import dataclass
+from functools import reduce
+from operator import mul
 from typing import ClassVar
 
 from keraslip.arithmetic.geometry import PoolGeometry
@@ -80,10 +82,11 @@ class AveragePoolMap(LinearMap):
         return a.reshape(high, (1, -1, 1, 1)) * a.reshape(wide, (1, 1, -1, 1))
 
     def norm_bound(self) -> Tensor:
-        # Rows of the map sum to 1; the exact norm where windows are disjoint.
+        # The largest sum of a row times that of a column; the exact norm where windows are disjoint. Rows
+        # do not quite sum to 1 where shares are read as float32.
         a = self.arithmetic
-        high, wide = (a.max(a.sum(side, axis=1)) for side in self._both)
-        return safe_sqrt(a, high * wide)
+        sums = [a.max(a.sum(side, axis=axis)) for side in self._both for axis in (0, 1)]
+        return safe_sqrt(a, reduce(mul, sums))
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,7 +74,7 @@ def test_the_gap_is_logged_and_is_small():
 @pytest.mark.gap
 def test_a_large_gap_is_told_once():
     x, y = samples(16)
-    model = compiled(dense_net(units=64), train_epsilon=0.05, power_iterations=1)
+    model = compiled(dense_net(units=64), train_epsilon=0.05, power_iterations=1, bound="local")
 
     class Forget(keras.callbacks.Callback):
         """Brings the warm starts to where they are of no use."""

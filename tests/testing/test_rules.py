@@ -9,6 +9,7 @@ from keras import layers, ops
 
 import keraslip
 from keraslip.activations import Activation
+from keraslip.arithmetic import training
 from keraslip.linear import MovingMap
 from keraslip.rules import ActivationRule, LinearRule, UnsupportedLayerError
 from keraslip.testing import run_rule_test
@@ -128,7 +129,8 @@ class Branching(Clip):
     """NumPy takes it, a graph does not."""
 
     def call(self, z):
-        return super().call(z) if (z == z).all() else z
+        plain = self.arithmetic is training or (z == z).all()
+        return super().call(z) if plain else z
 
 
 @needs_tensorflow

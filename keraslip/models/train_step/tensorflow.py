@@ -14,8 +14,11 @@ class RobustTrainStep:
     def train_step(self: Any, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         share = _share_of_replica(y)
+        # Norms do not need the batch: at the end of a stream they would be stored without there being one.
+        batch = [part for part in tf.nest.flatten(data, True) if part is not None]
         with tf.GradientTape() as tape:
-            loss, outcome = robust_step(self, x, y, sample_weight, training=True)
+            with tf.control_dependencies(batch):
+                loss, outcome = robust_step(self, x, y, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss * share)
         variables = self.trainable_weights
         gradients = tape.gradient(scaled, variables)
