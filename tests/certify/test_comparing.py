@@ -290,3 +290,26 @@ def test_slack_of_a_coefficient_does_not_cancel(monkeypatch):
 def test_extreme_numbers_are_not_squared():
     tiny = dense_operator(np.array([[1e-300, -1e-300]]), (1,))
     assert Differences(tiny, np.array([0]), np.array([1])).norms(None)[0, 0] >= 2e-300
+
+
+@pytest.mark.parametrize("first", [2, 6])
+def test_two_activations_may_group_one_tensor_in_two_ways(first):
+    """Their pairs share the first places alone; each has norms of its own."""
+    rng = np.random.default_rng(0)
+    inputs = keras.Input((4,))
+    z = Dense(6, name="hidden")(inputs)
+    parts = {size: GroupSort(size)(z) for size in (first, 8 - first)}
+    made = keraslip.LocalLipschitzModel(
+        inputs, Dense(3, name="last")(layers.Concatenate()([parts[2], parts[6]]))
+    )
+    kernel = rng.standard_normal((4, 6))
+    kernel[:, 1] = kernel[:, 0] + 1e-6  # the first pair moves as one, the others do not
+    made.get_layer("hidden").set_weights([kernel, rng.standard_normal(6)])
+    made.get_layer("last").set_weights([rng.standard_normal((12, 3)), np.zeros(3)])
+    net, x = Network(made), np.random.default_rng(1).uniform(size=(4, 4)).astype("float32")
+    label = forward(net, x)[net.logits.index].argmax(axis=1)
+    found = evaluated(net, x, label, 0.3).margins.least
+    # Those of both orders, with norms that are not kept.
+    np.testing.assert_allclose(
+        found, [-1.12533587, -0.57327854, -2.45615111, -1.86123138], rtol=1e-6
+    )

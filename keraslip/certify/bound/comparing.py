@@ -211,7 +211,8 @@ def _difference(
     at = at + rounding
     known = found.network.differences
     for ball, operator in node.terms.items():
-        key = node.index, ball, int(first[0]), int(second[0])
+        # All places: activations that group one tensor in different ways may share the first ones.
+        key = node.index, ball, first.tobytes(), second.tobytes()
         if key not in known:
             known[key] = Differences(operator, first, second, WRITTEN // share)
         views = found.balls[ball].views

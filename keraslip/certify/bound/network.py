@@ -161,7 +161,7 @@ class Network:
         #: What float32 makes of some inputs, by their bytes: see `keraslip.certify.execution.executed`.
         self.emulations: dict[bytes, Any] = {}
         #: Norms of differences of rows, kept by what asks for them: see `keraslip.certify.bound.comparing`.
-        self.differences: dict[tuple[int, ...], Differences] = {}
+        self.differences: dict[tuple[Any, ...], Differences] = {}
 
     @cached_property
     def activations(self) -> dict[int, ActivationNode]:
