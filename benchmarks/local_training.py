@@ -11,9 +11,12 @@ its last epoch. While the file PAUSE exists nothing is computed.
 import argparse
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -22,6 +25,7 @@ from rich.table import Table
 
 import keraslip
 from keraslip import applications, datasets, losses
+from keraslip.activations import Activation, ClippedReLU, Slopes
 from keraslip.datasets import ShuffledBatches
 
 #: Application, epsilon and augmentation for each data set.
@@ -33,6 +37,7 @@ BOUNDS: dict[str, list[dict[str, Any]]] = {
     "dense": [{"local": "dense"}],
     "all": [{"local": "all"}],
     "global, then dense": [{"bound": "global"}, {"local": "dense"}],
+    "dense, anchored": [{"local": "dense"}],
 }
 
 
@@ -86,6 +91,7 @@ def all_runs(data: list[str], seeds: int) -> list[Run]:
         for option in ({"loss": "bcp"}, {"sparsity": 0.01}, {"threshold": 0.5}, {"threshold": 2.0})
         for bound in ("global", "dense")
     ]
+    others.append({"bound": "dense, anchored", "budget": "time"})
     last: list[dict[str, Any]] = [
         {"bound": "all", "budget": "time", "activation": "clipped_maxmin"},
         {"bound": "all"},
@@ -132,6 +138,23 @@ class StopAt(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if epoch + 1 >= self.epoch:
             self.model.stop_training = True
+
+
+@contextmanager
+def weights(bound: str) -> Iterator[None]:
+    """What a unit weighs in a local norm: 0 or 1, or its steepest slope from the center ("anchored").
+
+    The masks hold between any two points of a box, the slopes from its middle alone, and are smaller.
+    """
+    if "anchored" not in bound:
+        yield
+        return
+
+    def anchored(activation: Activation, z: Any, rho: Any) -> Slopes:
+        return activation.slopes(z, rho, hard=False)
+
+    with mock.patch.object(ClippedReLU, "kept", anchored):
+        yield
 
 
 def write(path: Path, content: Any) -> None:
@@ -300,7 +323,8 @@ def main() -> None:
             known[run.data] = replace(data, **limits)
         Console().print(f"{time.strftime('%H:%M')} {run.name} (keraslip {keraslip.__version__})")
         keras.backend.clear_session()
-        train(run, known[run.data], folder, args.epochs, args.batch_size, args.pause)
+        with weights(run.bound):
+            train(run, known[run.data], folder, args.epochs, args.batch_size, args.pause)
 
 
 if __name__ == "__main__":
