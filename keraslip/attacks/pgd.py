@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keraslip.attacks import ball, checks, margin
+from keraslip.attacks.logits import onto_logits
 from keraslip.backend.structure import logits_of
 from keraslip.checks import check_count, check_labels, check_radii
 
@@ -36,7 +37,8 @@ def pgd_l2(
     once it fools the model by a clear margin.
 
     Args:
-        model: Any Keras model that maps `(batch, ...)` to logits `(batch, classes)`.
+        model: Any Keras model that maps `(batch, ...)` to logits `(batch, classes)`. Of a softmax at its end
+            the logits are attacked.
         x: Inputs, `(batch, ...)`, inside the input range.
         y: True classes, integers of shape `(batch,)`. May be None with `targets`.
         epsilon: L2 radius in input units, a number or one for each sample, `(batch,)`.
@@ -80,6 +82,7 @@ def pgd_l2(
     lengths = _first_lengths(step_size, radii, steps)
     if not len(x):
         return x
+    model = onto_logits(model)
     labels, sign = _labels(model, x, y, targets)
     size = -(-len(x) // -(-len(x) // size))  # equal batches
     rivals = margin.rivals(model, x, labels, size, restarts if targets is None else 0)
@@ -182,7 +185,8 @@ def _labels(
     shape = tuple(getattr(logits, "shape", ()))
     if len(shape) != 2 or shape[1] < 2:
         raise ValueError(
-            "`model` must map inputs to logits of shape (batch, classes) with two classes or more. "
+            "`model` must map inputs to logits of shape (batch, classes) with two classes or more; "
+            "of one sigmoid output keraslip.from_keras(model) makes two. "
             f"Received: {model.name} with outputs of shape {shape}"
         )
     if y is not None or targets is None:

@@ -10,11 +10,11 @@ def check(model: Model, code: Code = None) -> None:
     """Show for each layer of a model whether a bound can pass it, and what a plain model's layers become."""
     from keraslip.cli.saved import load
     from keraslip.convert import check_plain
-    from keraslip.models import LocalLipschitzModel
+    from keraslip.convert.conversion import is_ready
     from keraslip.models.check import check_model
 
     console, loaded = Console(), load(model)
-    own = isinstance(loaded, LocalLipschitzModel)
+    own = is_ready(loaded)
     complete = check_model(loaded, console) if own else check_plain(loaded, console)
     console.print(
         "A bound passes every layer." if complete else "No bound passes the layers in red."

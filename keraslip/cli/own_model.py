@@ -19,7 +19,7 @@ def builder(name: str, **fixed: Any) -> Callable[..., LocalLipschitzModel]:
         name: One of these.
         **fixed: `activation`, `threshold`, `input_shape` and `classes` as the run has them; `None` for the
             function's own default. A function of one's own is passed those that its signature names. It may
-            return a plain Keras model, which is converted.
+            return a plain Keras model, or one that ends in a softmax: it is converted.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -90,10 +90,10 @@ def _own(name: str) -> Callable[..., LocalLipschitzModel]:
 
     @functools.wraps(own)
     def build(**arguments: Any) -> LocalLipschitzModel:
-        from keraslip.convert import from_keras
+        from keraslip.convert.conversion import from_keras, is_ready
 
         model = _checked(name, own(**arguments))
-        return model if isinstance(model, LocalLipschitzModel) else from_keras(model)
+        return model if is_ready(model) else from_keras(model)
 
     return build
 

@@ -10,7 +10,7 @@ from keraslip import registered  # noqa: F401 - what a saved model may hold
 from keraslip.cli.own_model import build_alone
 from keraslip.cli.run_folder import BEST, CONFIG, LAST, MODEL, read_json
 from keraslip.cli.usual import is_own, own_file
-from keraslip.convert import from_keras
+from keraslip.convert.conversion import from_keras, is_ready
 from keraslip.models import LocalLipschitzModel
 
 
@@ -64,16 +64,21 @@ def _remedy(path: Path, error: Exception) -> str:
 def load_bounded(path: Path) -> LocalLipschitzModel:
     """Loads a model that can be certified: compiled as it was saved, or converted from a plain Keras one."""
     model = load_any(path)
-    if isinstance(model, LocalLipschitzModel):
+    if is_ready(model):
         return model
+    whose = (
+        "a plain Keras model"
+        if not isinstance(model, LocalLipschitzModel)
+        else "a model onto probabilities"
+    )
     try:
         converted = from_keras(model)
     except (NotImplementedError, ValueError) as error:
         raise ValueError(
-            f"{path} holds a plain {type(model).__name__}, which cannot be certified as it is: {error}"
+            f"{path} holds {whose}, which cannot be certified as it is: {error}"
         ) from error
     Console(stderr=True).print(
-        f"{path} is a plain {type(model).__name__}: converted, with the same weights and answers "
+        f"{path} holds {whose}: converted, with the same weights and answers "
         "(keraslip convert writes it down).",
         soft_wrap=True,
     )
@@ -95,7 +100,7 @@ def load_any(path: Path) -> Any:
 def load_logits(path: Path) -> Any:
     """Loads a model to attack: one that can be certified where that can be, else what it is."""
     model = load_any(path)
-    if isinstance(model, LocalLipschitzModel):
+    if is_ready(model):
         return model
     try:
         return from_keras(model)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops, tree
 
 from keraslip.convert import calibrate as calibration
-from keraslip.convert.head import is_alone, probabilities, two_classes
+from keraslip.convert.head import two_classes
 from keraslip.convert.normalization import as_layer, into_kernel
 from keraslip.convert.plan import Plan, Step
 from keraslip.convert.rescale import scale_down
@@ -17,6 +17,8 @@ from keraslip.layers import ClippedReLU, MaskedLipschitzConv2D, MaskedLipschitzD
 from keraslip.models import LocalLipschitzModel
 from keraslip.rules.bounded import check_bounded
 from keraslip.rules.derived import settle
+from keraslip.rules.head import head as head_of
+from keraslip.rules.head import is_alone, probabilities
 from keraslip.rules.registry import rule_for
 from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.walk import is_graph
@@ -92,6 +94,11 @@ def from_keras(
     if calibrate is not None:
         calibration.set_thresholds(converted, calibration.some(calibrate), quantile)
     return converted
+
+
+def is_ready(model: Any) -> bool:
+    """Whether a model is one of ours that ends in logits: it can be certified as it is, if it can at all."""
+    return isinstance(model, LocalLipschitzModel) and head_of(model) is None
 
 
 def built(graph: Any) -> tuple[LocalLipschitzModel, str | None]:

@@ -1,4 +1,4 @@
-"""The end of a classifier: logits in place of probabilities."""
+"""Two logits in place of the one that a sigmoid reads."""
 
 from typing import Any
 
@@ -7,24 +7,6 @@ import numpy as np
 from keras import ops
 
 from keraslip.rules.rule import UnsupportedLayerError
-
-_NAMES = {
-    keras.activations.softmax: "softmax",
-    keras.activations.log_softmax: "log_softmax",
-    keras.activations.sigmoid: "sigmoid",
-}
-_KINDS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
-
-
-def probabilities(operation: Any) -> str | None:
-    """`"softmax"`, `"log_softmax"` or `"sigmoid"` where an operation makes these, else `None`."""
-    kind = _KINDS.get(type(operation).__name__)
-    return kind or _NAMES.get(getattr(operation, "activation", None))
-
-
-def is_alone(operation: Any) -> bool:
-    """Whether an operation is but its activation, and has no weights."""
-    return not getattr(operation, "weights", [])
 
 
 def two_classes(layer: Any) -> list[np.ndarray]:

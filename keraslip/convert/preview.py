@@ -7,10 +7,10 @@ import keras
 from rich.console import Console
 
 from keraslip.convert.conversion import MASKED, as_graph, built
-from keraslip.convert.head import probabilities
 from keraslip.convert.plan import Plan, does_nothing
 from keraslip.models.check import Fate, print_cost, print_fates
 from keraslip.rules import UnsupportedLayerError, rule_for
+from keraslip.rules.head import is_softmax, probabilities
 from keraslip.rules.walk import visits
 
 
@@ -80,7 +80,7 @@ def _becomes(operation: Any, plan: Plan | None, last: Any) -> str | None:
         return "folds into the layer before it" if gone else "becomes a fixed scale and shift"
     if gone or does_nothing(operation):
         return "left out: it does nothing at inference"
-    if operation is last and probabilities(operation) == "softmax":
+    if operation is last and is_softmax(operation):
         return "certified on what the softmax reads"
     if operation is last and probabilities(operation) == "sigmoid":
         return "becomes two logits, whose difference the sigmoid read"

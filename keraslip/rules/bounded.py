@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
+from keraslip.rules.head import is_softmax
 from keraslip.rules.kept import kept
 from keraslip.rules.map_check import check_maps
 from keraslip.rules.norm_shapes import norm_shapes, single_input_shape
@@ -76,14 +75,14 @@ def _of_the_ends(model: Any) -> Iterator[Problem]:
         yield Problem(model.name, model, error)
         return
     last = model.outputs[0]._keras_history.operation
-    if _is_softmax(last):
+    if is_softmax(last):
         yield Problem(last.name, last, ValueError(_not_linear(last)))
     shape = tuple(model.outputs[0].shape)
     if len(shape) != 2 or shape[1] is None or shape[1] < 2:
         wanted = (
             "The model must end in logits of shape (batch, classes) with two classes or more: a certificate "
             "is about one label, which regression has not. Of one sigmoid output keraslip.from_keras(model) "
-            f"makes two logits. Received: output shape {shape}"
+            f"makes two logits; put a sigmoid behind one logit first. Received: output shape {shape}"
         )
         yield Problem(last.name, last, ValueError(wanted))
 
@@ -91,7 +90,7 @@ def _of_the_ends(model: Any) -> Iterator[Problem]:
 def _of_layers(model: Any) -> Iterator[Problem]:
     last = model.outputs[0]._keras_history.operation
     for visit in visits(model):
-        if visit.problem is not None and not (visit.operation is last and _is_softmax(last)):
+        if visit.problem is not None and not (visit.operation is last and is_softmax(last)):
             yield Problem(visit.path, visit.operation, UnsupportedLayerError(visit.problem))
 
 
@@ -136,17 +135,13 @@ def graph_problem(model: Any) -> str | None:
 
 
 def _not_linear(last: Any) -> str:
-    return (
-        "The model must end in a linear layer: worst-case logits are taken from its weights. Remove the "
-        "activation at the end, as keraslip.from_keras(model) does with a softmax (losses and certificates "
-        "work on logits; a sigmoid for each of several classes is several answers, and has no certificate). "
-        f"Received: last layer {last.name!r} of type {type(last).__name__}"
+    remedy = (
+        "keraslip.from_keras(model) leaves the softmax off"
+        if is_softmax(last)
+        else "Remove the activation at the end, as keraslip.from_keras(model) does with a softmax; a sigmoid "
+        "for each of several classes is several answers, and has no certificate"
     )
-
-
-def _is_softmax(operation: Any) -> bool:
-    known = keras.activations.softmax, keras.activations.log_softmax
-    return getattr(operation, "activation", None) in known or type(operation).__name__ in (
-        "Softmax",
-        "LogSoftmax",
+    return (
+        f"The model must end in a linear layer, for losses and certificates work on logits. {remedy}. "
+        f"Received: last layer {last.name!r} of type {type(last).__name__}"
     )

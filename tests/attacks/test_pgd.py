@@ -233,3 +233,17 @@ def test_output_that_is_not_logits():
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="logits"):
         pgd_l2(model, data(4), np.zeros(4, int), 0.1)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_behind_a_saturated_softmax_the_logits_are_attacked(fused):
+    x = data()
+    end = {"activation": "softmax"} if fused else {}
+    tail = [] if fused else [keras.layers.Softmax()]
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, **end), *tail])
+    for factor in (1000.0, 2.0):  # an attack is about the weights as they are now
+        kernel, bias = model.get_weights()
+        model.set_weights([factor * kernel, bias])
+        distance, label = nearest(model, x)
+        found = pgd_l2(model, x, label, distance * 1.05, restarts=4, input_range=None)
+        assert (predict(model, found) != label).mean() > 0.9

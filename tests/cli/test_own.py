@@ -38,6 +38,12 @@ def clipped(input_shape, classes, width=1.0, threshold=1.0):
     return keraslip.LocalLipschitzModel(inputs, keraslip.layers.MaskedLipschitzDense(classes)(x))
 
 
+def probable(input_shape=(6,), classes=3):
+    inputs = keras.Input(input_shape)
+    x = keraslip.layers.MaskedLipschitzDense(classes)(inputs)
+    return keraslip.LocalLipschitzModel(inputs, layers.Softmax()(x))
+
+
 def nothing():
     return None
 """
@@ -110,10 +116,15 @@ def test_a_table_trains_certifies_and_is_attacked(own, tmp_path, monkeypatch, ca
     assert "holds none" in capsys.readouterr().err
 
 
-def test_a_function_stands_for_a_model(own, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["plain", "probable"])
+def test_a_function_stands_for_a_model(own, tmp_path, monkeypatch, capsys, name):
     options = ("--data", own / "table.npz", "--epsilon", 0.1, "--limit", 4)
     out = tmp_path / "found.npz"
-    assert run(monkeypatch, "certify", f"{own}/nets.py:plain", *options, "--out", out) == 0
+    network = f"{own}/nets.py:{name}"
+    assert run(monkeypatch, "check", network) == 0
+    assert "the softmax reads" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert run(monkeypatch, "attack", network, *options, "--steps", 1) == 0
+    assert run(monkeypatch, "certify", network, *options, "--out", out) == 0
     assert json.loads(out.with_suffix(".json").read_text())["samples"] == 4
 
 

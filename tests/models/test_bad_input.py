@@ -316,11 +316,22 @@ NOT_LINEAR = {
 def test_the_last_layer_must_be_linear(case):
     with pytest.raises(ValueError, match="must end in a linear layer.*from_keras"):
         NOT_LINEAR[case]().compile("sgd", epsilon=0.1)
+    assert not keraslip.check_model(NOT_LINEAR[case]())
 
 
 def test_one_logit_is_no_classifier():
-    with pytest.raises(ValueError, match="two classes.*regression has not"):
+    with pytest.raises(ValueError, match="two classes.*regression has not.*from_keras"):
         ending_in(keras.layers.Dense(1)).compile("sgd", epsilon=0.1)
+
+
+@pytest.mark.parametrize("guarantee", ["proved", "estimate"])
+@pytest.mark.parametrize(("units", "kind"), [(3, "softmax"), (1, "sigmoid")])
+def test_certificates_are_not_about_probabilities(units, kind, guarantee):
+    net = ending_in(keras.layers.Dense(units, activation=kind))
+    x = np.zeros((2, *net.input_shape[1:]), "float32")
+    with pytest.raises(ValueError, match="keraslip.from_keras"):
+        net.certify(x, [0, 1], epsilon=0.1, guarantee=guarantee)
+    assert keraslip.from_keras(net).certify(x, [0, 1], epsilon=0.1, verbose=False).status.size == 2
 
 
 def test_an_image_of_unknown_size_is_refused():

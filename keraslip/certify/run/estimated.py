@@ -8,6 +8,7 @@ from keraslip.certify.execution.fingerprint import graph_fingerprint
 from keraslip.certify.result.certificates import Certificates
 from keraslip.certify.run.inputs import all_samples
 from keraslip.certify.run.settings import Settings
+from keraslip.rules.bounded import check_bounded
 
 
 def estimated(
@@ -23,6 +24,7 @@ def estimated(
             "guarantee='estimate' takes one epsilon for all samples and finds no radii; use "
             "guarantee='proved'."
         )
+    check_bounded(model)
     x, y = all_samples(model, x, y, steps)
     found = model.estimate(x, y, float(epsilon), "local", batch_size=settings.batch_size)
     n = len(found.label)

@@ -1,0 +1,44 @@
+"""The end of a classifier that makes probabilities of its logits."""
+
+from typing import Any
+
+import keras
+
+from keraslip.rules.walk import is_graph, nodes
+
+_NAMES = {
+    keras.activations.softmax: "softmax",
+    keras.activations.log_softmax: "log_softmax",
+    keras.activations.sigmoid: "sigmoid",
+}
+_KINDS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
+
+
+def probabilities(operation: Any) -> str | None:
+    """`"softmax"`, `"log_softmax"` or `"sigmoid"` where an operation makes these, else `None`."""
+    kind = _KINDS.get(type(operation).__name__)
+    return kind or _NAMES.get(getattr(operation, "activation", None))
+
+
+def head(model: Any) -> str | None:
+    """What a model ends in, see `probabilities`; `None` where it has several ends, or no graph."""
+    node = end(model)
+    return None if node is None else probabilities(node.operation)
+
+
+def end(model: Any) -> Any:
+    """The node of a model's graph that makes its one output; `None` where there is none."""
+    if not is_graph(model) or len(model.outputs) != 1:
+        return None
+    *_, (_, last) = nodes(model, "")
+    return last
+
+
+def is_softmax(operation: Any) -> bool:
+    """Whether an operation makes probabilities of several logits, or their logarithms."""
+    return probabilities(operation) in ("softmax", "log_softmax")
+
+
+def is_alone(operation: Any) -> bool:
+    """Whether an operation is but its activation, and has no weights."""
+    return not getattr(operation, "weights", [])
