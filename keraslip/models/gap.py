@@ -16,6 +16,8 @@ from keraslip.schedules import at_progress, current
 
 #: Images that are looked at, and iterations that count as converged.
 _SAMPLES, _CONVERGED = 16, 48
+#: Steps of a run that begin with norms that have converged: in these Adam turns whole layers.
+_EARLY = 32
 #: A bound that is believed this much too small is worth a warning.
 _TOLERATED = 1.05
 
@@ -24,8 +26,8 @@ class LipschitzGap(keras.callbacks.Callback):
     """Adds `lipschitz_gap` to the logs of every epoch: converged bound over believed bound.
 
     Both are taken of the same few images, with the weights at the end of the epoch and at its epsilon. The
-    warm starts of a run that `begins`, and does not go on from a checkpoint, are brought to the norms of its
-    first weights.
+    warm starts of a run that `begins`, and does not go on from a checkpoint, are brought to the norms of the
+    weights that each of its first steps finds: there these change faster than warm starts follow.
     """
 
     def __init__(self, x: np.ndarray, begins: bool) -> None:
@@ -36,13 +38,22 @@ class LipschitzGap(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Warms the starts of the norms up."""
-        if self.begins:
+        self._warm_up(0)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Warms them up again, in the first steps of the first epoch."""
+        if batch:
+            self._warm_up(batch)
+
+    def _warm_up(self, step: int) -> None:
+        if self.begins and step < _EARLY:
             _, _, *vectors = self._measured()
             for weight, vector in zip(self.model.warm_starts.vectors, vectors, strict=True):
                 weight.assign(vector)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures the gap."""
+        self.begins = False
         believed, converged, *_ = self._measured()
         # Both are approached from below; a bound of zero is one without a gap.
         largest, trusted = float(np.maximum(believed, converged).mean()), float(believed.mean())

@@ -62,6 +62,22 @@ def test_every_step_of_a_run_is_near_the_truth(bound):
 
 
 @pytest.mark.gap
+def test_the_first_steps_know_the_norms_without_iterating():
+    x, y = samples(64)
+    adam, net = keras.optimizers.Adam(0.05), dense_net(units=64)
+    model = compiled(net, adam, train_epsilon=0.05, power_iterations=1, bound="global")
+    found = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            found.append([(a / b).mean() for a, b in zip(*believed(self.model, x), strict=True)])
+
+    model.fit(x, y, batch_size=16, epochs=2, verbose=0, callbacks=[Watch()])
+    assert np.min(found[:4]) > 0.999  # the first epoch
+    assert np.min(found[5:]) < 0.999  # where one iteration has to do
+
+
+@pytest.mark.gap
 def test_the_gap_is_logged_and_is_small():
     x, y = samples()
     history = compiled(conv_net()).fit(
