@@ -1,7 +1,9 @@
-"""Files that are whole or absent at every moment, however a run is stopped."""
+"""Files that are whole or absent at every moment, however a run is stopped; and Python files that are run."""
 
 import csv
+import importlib.util
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,3 +44,20 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines))
+
+
+def run_file(name: str, path: Path) -> None:
+    """Runs a Python file as the module of that name; a file that fails leaves none.
+
+    Raises:
+        ValueError: if it is no Python file.
+    """
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no Python file.")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise

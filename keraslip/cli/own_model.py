@@ -1,7 +1,6 @@
 """A network of one's own: a function in a Python file."""
 
 import functools
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keraslip.cli.usual import OWN_MODEL, is_own, own_file
+from keraslip.files import run_file
 from keraslip.models import LocalLipschitzModel
 
 
@@ -41,7 +41,8 @@ def build_alone(name: str) -> Any:
 
 def function(name: str) -> Callable[..., Any]:
     """The function of `FILE.py:FUNCTION`; its file is run once."""
-    path, _, called = name.partition(":")
+    path = own_file(name)
+    called = name.removeprefix(path).removeprefix(":")
     run(Path(path))
     found = getattr(sys.modules[_module(Path(path))], called, None)
     if not callable(found):
@@ -69,15 +70,7 @@ def run(path: Path) -> None:
     known = sys.modules.get(name)
     if known is not None and Path(str(known.__file__)) == path.resolve():
         return
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is no Python file.")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    run_file(name, path)
 
 
 def _module(path: Path) -> str:

@@ -80,12 +80,14 @@ OWN_MODEL = "FILE.py:FUNCTION"
 
 def is_own(name: str) -> bool:
     """Whether a name is one of a network of one's own, `FILE.py:FUNCTION`."""
-    return name.partition(":")[0].endswith(".py")
+    return bool(own_file(name))
 
 
 def own_file(name: str) -> str:
     """The file of `FILE.py:FUNCTION`; empty for any other name."""
-    return name.partition(":")[0] if is_own(name) else ""
+    # At the last colon: a path of Windows has one behind its drive.
+    file = name if name.endswith(".py") else name.rpartition(":")[0]
+    return file if file.endswith(".py") else ""
 
 
 def named_again(name: str, option: str = "--model") -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keraslip.export.own_code import own_modules
 from keraslip.rules.signature import settings
 
 #: Errors that the process hands back as they are.
@@ -38,7 +39,7 @@ def write_elsewhere(
         "format": format,
         "metadata": metadata,
         "epsilon": epsilon,
-        "modules": _modules(model),
+        "modules": own_modules(model),
         "settings": {key: value for key, value in settings().items() if key != "backend"},
     }
     (folder / "order.json").write_text(json.dumps(order))
@@ -64,17 +65,3 @@ def _error(file: Path, printed: str) -> Exception:
         return kinds[told["kind"]](told["message"])
     last = printed.strip().splitlines()[-1:] or ["no message"]
     return RuntimeError(f"The exporting TensorFlow process failed. Received: {last[0]}")
-
-
-def _modules(model: Any) -> list[str]:
-    """Modules of the user's own layers and losses: the exporting process imports them."""
-    kinds = {type(layer) for layer in model._flatten_layers()}
-    kinds.add(type(getattr(model, "robust_loss", model)))
-    names = {kind.__module__ for kind in kinds}
-    if "__main__" in names:
-        own = sorted(kind.__name__ for kind in kinds if kind.__module__ == "__main__")
-        raise ValueError(
-            "Export runs in a process of its own, which cannot import what a script or notebook defines; "
-            f"move it into a module, or export on the TensorFlow backend. Received: {', '.join(own)}"
-        )
-    return sorted(name for name in names if name.split(".")[0] not in ("keras", "keraslip"))

@@ -1,6 +1,5 @@
 """The TensorFlow process that exports for the other backends: `python -m keraslip.export.worker FOLDER`."""
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import keraslip  # noqa: F401 - registers the layers
 from keraslip.export.elsewhere import ERRORS
 from keraslip.export.exporter import write
+from keraslip.export.own_code import import_modules
 
 
 def main(folder: Path) -> None:
@@ -19,8 +19,7 @@ def main(folder: Path) -> None:
     # A layer may read them at every call.
     for name, value in order["settings"].items():
         getattr(keras.config, f"set_{name}")(value)
-    for name in order["modules"]:
-        importlib.import_module(name)
+    import_modules(order["modules"])
     model = keras.models.load_model(folder / "model.keras")
     probes = np.load(folder / "probes.npy")
     artefact = Path(order["artefact"])

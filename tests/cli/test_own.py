@@ -12,6 +12,7 @@ import keraslip.cli
 from keraslip import datasets
 from keraslip.cli import report_files
 from keraslip.cli.data import far_epsilon
+from keraslip.cli.usual import is_own, own_file
 
 pytestmark = pytest.mark.any_backend("what the commands make of files; training is tested on each")
 
@@ -73,6 +74,12 @@ def forget(monkeypatch):
     """As if the file had not been run."""
     monkeypatch.delitem(sys.modules, "keraslip_own_nets")
     monkeypatch.delitem(keras.saving.get_custom_objects(), "mine>Own")
+
+
+def test_a_function_stands_behind_the_last_colon():
+    drive = "C:\\nets\\my.py"
+    assert own_file(f"{drive}:build") == own_file(drive) == drive
+    assert own_file("my.py:build") == "my.py" and not is_own("C:\\runs\\first")
 
 
 @pytest.mark.parametrize("verb", ["check", "certify", "attack", "report", "export", "convert"])

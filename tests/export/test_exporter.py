@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import keraslip
-from keraslip.export import elsewhere, exporter
+from keraslip.export import exporter, own_code
+from keraslip.files import run_file
 from tests.export.nets import EPSILON, build, compiled, linear, on_tensorflow
 
 ROOT = Path(__file__).parents[2]
@@ -148,7 +149,45 @@ def test_layers_that_only_a_script_knows_are_named(monkeypatch):
     model = build("relu")
     monkeypatch.setattr(keraslip.layers.MaskedLipschitzDense, "__module__", "__main__")
     with pytest.raises(ValueError, match="script or notebook.*Received: MaskedLipschitzDense"):
-        elsewhere._modules(model)
+        own_code.own_modules(model)
+
+
+OWN = """
+import keras
+import keraslip
+
+@keras.saving.register_keras_serializable("test_own_code")
+class Same(keras.layers.Layer):
+    def call(self, x):
+        return keras.ops.copy(x)
+
+@keraslip.register_rule(Same)
+class SameRule(keraslip.rules.LinearRule):
+    def linear_map(self, layer, in_shape):
+        return keraslip.linear.DenseMap(keras.ops.eye(3), in_shape)
+"""
+START = """
+import keras
+
+class Start(keras.initializers.Orthogonal):  # known to Keras by its module alone
+    pass
+"""
+
+
+def test_code_of_ones_own_is_imported_from_the_files_that_were_run(tmp_path, monkeypatch):
+    for name, text in {"own_layer": OWN, "own_start": START}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        run_file(name, tmp_path / f"{name}.py")
+    layer, start = sys.modules["own_layer"], sys.modules["own_start"]
+    inputs = keras.Input((3,))
+    last = keraslip.layers.MaskedLipschitzDense(2, kernel_initializer=start.Start())
+    found = own_code.own_modules(compiled(inputs, last(layer.Same()(inputs))))
+    assert found == {name: str(tmp_path / f"{name}.py") for name in ("own_layer", "own_start")}
+    for name in found:
+        monkeypatch.delitem(sys.modules, name)
+    own_code.import_modules(found)
+    assert sys.modules["own_start"].Start is not start.Start
+    assert keras.saving.get_registered_object("test_own_code>Same") is not layer.Same
 
 
 def start(out, mark):
