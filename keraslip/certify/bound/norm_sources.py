@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from keraslip.certify.norms import probabilistic_norm
-from keraslip.certify.norms.rounding import INFLATION
+from keraslip.certify.norms.rounding import INFLATION, SMALLEST, per_sample
 from keraslip.certify.operators import NUMPY, Proved, Upwards
 from keraslip.typing import Tensor
 
@@ -17,10 +17,8 @@ from keraslip.typing import Tensor
 Weights = np.ndarray | None
 OneSample = Callable[[Proved, np.ndarray, np.ndarray], float]
 
-#: Power iterations of a guess; more where no global norm tells how far from converged they are.
-_STEPS, _LONG = 8, 30
-#: A guess is taken for this much too large, so that hope is given up seldom too early.
-_HOPE = 0.995
+#: Lanczos steps of a guess, and power iterations that find where they start.
+_STEPS, _LONG = 12, 50
 #: A norm that is expected to be no smaller than this share of the global one is not worth its proof.
 _WORTH = 0.99
 
@@ -55,7 +53,7 @@ class LocalNorms:
         convolutions: Whether convolutions are wanted too, which cost far more than dense layers.
         one: Bound of `||diag(rows) L diag(columns)||_2` for one sample.
         executor: Works on several samples at once; one after the other if `None`.
-        expected: Guesses of norms. A convolution's is left global where its guess is hardly smaller.
+        expected: Guesses of norms. A convolution's is left global where its guess is.
         most: The highest price of a convolution's proof; a norm whose proof costs more is left global.
     """
 
@@ -73,7 +71,7 @@ class LocalNorms:
         known = np.broadcast_to(known, (batch,))
         worthwhile = np.ones(batch, dtype=bool)
         if operator.costly and self.expected is not None:
-            worthwhile[:] = self.expected(operator, rows, columns) < _WORTH * known
+            worthwhile[:] = self.expected(operator, rows, columns) < known
 
         def improve(index: int) -> float:
             picked = [
@@ -126,43 +124,56 @@ def expected_norms(
 ) -> np.ndarray:
     """Guesses of `||diag(rows) L diag(columns)||_2`, for all samples at once. Never part of a certificate.
 
-    A few power iterations stay some per cent below a norm, with masks and without. For operators whose norms
-    take long to prove, the global norm is known to be larger by some factor, and so is the guess taken to be;
-    four layers at face value would promise too much. No guess is above the global norm, which it is for a
-    convolution whose proof costs more than `most`.
+    A few Lanczos steps stay below a norm, and so below what can be proved: what they do not certify is not
+    worth the proofs. The global norm is taken for a convolution whose proof costs more than `most`, or gains
+    little.
     """
     known = global_norms(operator, rows, columns)
     if operator.costly and operator.price > most:
         return known
-    if not operator.costly:
-        return np.minimum(known, _reached(operator, rows, columns, _LONG))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = _reached(operator, rows, columns, _STEPS) / _reached_without(operator)
-    return np.asarray(np.fmin(known, ratio * operator.norm * _HOPE))
+    guess = np.minimum(known, _reached(operator, rows, columns))
+    return np.where(guess < _WORTH * known, guess, known) if operator.costly else guess
 
 
-def _reached(operator: Proved, rows: Weights, columns: Weights, steps: int) -> np.ndarray:
-    """Norms from below, by power iterations from one start, `(batch,)`."""
+def _reached(operator: Proved, rows: Weights, columns: Weights) -> np.ndarray:
+    """Norms from below, `(batch,)`: Lanczos' method in float32, from where the map itself is largest."""
+    scale = np.float32(operator.norm or 1.0)
+    inside = np.float32(1.0) if columns is None else columns.astype("float32")
+    outside = (1.0 if rows is None else rows.astype("float32")) / scale
     batch = _batch(rows, columns)
-    inside = np.ones(1) if columns is None else columns
-    outside = np.ones(1) if rows is None else rows
-    v = np.random.default_rng(0).standard_normal((1, *operator.in_shape)) * inside
-    v = np.broadcast_to(v, (batch, *operator.in_shape))
-    length = np.zeros(batch)
-    for _ in range(steps):
-        size = np.sqrt(np.square(v).reshape(batch, -1).sum(axis=1))
-        v = v / np.where(size > 0, size, 1.0).reshape(-1, *(1,) * (v.ndim - 1))
-        image = operator.forward(v) * outside
-        length = np.sqrt(np.square(image).reshape(batch, -1).sum(axis=1))
-        v = operator.adjoint(image * outside) * inside
-    return length
+    v = np.broadcast_to(_start(operator) * inside, (batch, *operator.in_shape))
+    before, size = np.zeros_like(v), _length(v)
+    tridiagonal = np.zeros((batch, _STEPS, _STEPS))
+    for step in range(_STEPS):
+        v = v / per_sample(np.where(size > 0.0, size, 1.0), v)
+        image = operator.single.forward(v * inside) * outside
+        ahead = operator.single.adjoint(image * outside) * inside
+        tridiagonal[:, step, step] = square = _length(image) ** 2
+        tridiagonal[:, step, step - 1] += size if step else 0.0
+        ahead = ahead - per_sample(square, v) * v - per_sample(size, v) * before
+        before, v, size = v, ahead, _length(ahead)
+    finite = np.isfinite(tridiagonal).all(axis=(1, 2))
+    tridiagonal[~finite] = 0.0
+    largest = np.linalg.eigvalsh(tridiagonal)[:, -1]
+    return np.where(finite, np.sqrt(np.maximum(largest, 0.0)) * scale, np.inf)
 
 
-_without: WeakKeyDictionary[Proved, float] = WeakKeyDictionary()
+_starts: WeakKeyDictionary[Proved, np.ndarray] = WeakKeyDictionary()
 
 
-def _reached_without(operator: Proved) -> float:
-    """What the iterations reach without masks, found once for an operator."""
-    if operator not in _without:
-        _without[operator] = float(_reached(operator, None, None, _STEPS)[0])
-    return _without[operator]
+def _start(operator: Proved) -> np.ndarray:
+    """About where a map is largest, `(1, *in_shape)`, found once: masks move it little."""
+    if operator not in _starts:
+        v = np.random.default_rng(0).standard_normal((1, *operator.in_shape), dtype="float32")
+        for _ in range(_LONG):
+            v = operator.single.adjoint(
+                operator.single.forward(v) / np.float32(operator.norm or 1.0)
+            )
+            v = v / np.maximum(_length(v), SMALLEST)
+        _starts[operator] = v
+    return _starts[operator]
+
+
+def _length(x: np.ndarray) -> np.ndarray:
+    flat = x.reshape(len(x), -1)
+    return np.sqrt(np.einsum("bi,bi->b", flat, flat))

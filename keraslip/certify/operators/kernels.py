@@ -1,5 +1,6 @@
 """Dense layers, convolutions and scales: maps that store their coefficients."""
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +22,9 @@ from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import AdjointMap, ConvMap, DenseMap, DiagonalMap, ExactScaleMap
 
 #: Above this many coefficients a convolution is not written out to sharpen its global norm, and not at all.
-_WRITTEN_OUT, _LARGEST = 4_000_000, 2**26
+_WRITTEN_OUT, _LARGEST = 10_000_000, 2**26
+#: Nor is it if one factorisation takes more multiplications than this: about 3 seconds.
+_AFFORDABLE = 1e11
 
 
 @register_operator(DenseMap)
@@ -106,6 +109,33 @@ class ProvedDiagonal(Proved):
         return float(up(weighed.max() * (1.0 + self.slack)))
 
 
+def band_of(conv: ConvMap) -> tuple[int, int]:
+    """Size and bandwidth of the Gram matrix of a convolution, on the side that has fewer units."""
+    geometry, taps = conv.geometry, conv.kernel.shape[:2]
+    spans = [(n - 1) * d for n, d in zip(taps, geometry.dilation, strict=True)]
+    shape = conv.in_shape
+    if math.prod(conv.out_shape) < math.prod(shape):
+        # Two outputs meet where their windows do.
+        shape, spans = (
+            conv.out_shape,
+            [n // s for n, s in zip(spans, geometry.strides, strict=True)],
+        )
+    size = math.prod(shape)
+    return size, min(size, (spans[0] * shape[1] + spans[1] + 1) * shape[2])
+
+
+def factored(conv: ConvMap) -> float:
+    """Multiplications of a factorisation of that matrix."""
+    size, band = band_of(conv)
+    return float(size) * band**2
+
+
+def is_written_out(conv: ConvMap) -> bool:
+    """Whether a convolution is written out to sharpen its global norm."""
+    coefficients = math.prod(conv.kernel.shape[:3]) * math.prod(conv.out_shape)
+    return coefficients <= _WRITTEN_OUT and factored(conv) <= _AFFORDABLE
+
+
 @register_operator(ConvMap)
 class ProvedConv(Proved):
     """A convolution in channels-last layout."""
@@ -127,10 +157,7 @@ class ProvedConv(Proved):
     def price(self) -> float:
         if self._coefficients > _LARGEST:
             return 0.0
-        size = min(self.inputs, self.outputs)
-        # Units of a band meet within the rows of pixels that one window holds.
-        band = min(size, self.map.kernel.shape[0] * self.in_shape[1] * self.in_shape[2])
-        return float(size) * band**2
+        return factored(self.map)
 
     @property
     def _coefficients(self) -> int:
@@ -139,7 +166,7 @@ class ProvedConv(Proved):
 
     def build_norm(self) -> float:
         norm = conv_norm(self._convolution)
-        if self._coefficients <= _WRITTEN_OUT and not is_pointwise(self._convolution):
+        if is_written_out(self.map) and not is_pointwise(self._convolution):
             # The torus has no border; the operator itself is up to a few per cent smaller. The matrix is
             # not kept: few layers ever need it again.
             norm = min(norm, sparse_norm(conv_matrix(self._convolution), tight=True))

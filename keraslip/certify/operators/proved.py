@@ -99,10 +99,11 @@ class Proved:
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """`(batch, *in_shape)` to `(batch, *out_shape)`; float32 for float32, as the layer computes."""
-        return (self.map if x.dtype == np.float64 else self._float32).forward(x)
+        return (self.map if x.dtype == np.float64 else self.single).forward(x)
 
     @cached_property
-    def _float32(self) -> LinearMap:
+    def single(self) -> LinearMap:
+        """The map in float32."""
         return self.map.each(lambda array: array.astype("float32"))
 
     def adjoint(self, y: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from keraslip.certify.run.radius import certified_radius
 from keraslip.certify.run.samples import Samples
 from keraslip.certify.run.settings import Settings
 
-#: Multiplications of the proof of a norm, up to which it is tried before more expensive ones: 2 and 10 s.
+#: Multiplications of the proof of a norm, up to which it is tried before more expensive ones: 1 and 4 s.
 _ROUNDS = 2e10, 1e11
 
 
@@ -104,10 +104,21 @@ class Cascade:
         conv = self.settings.conv
         if conv != "global":
             self.report("convolution norms", 0)
-            for most in self._prices() if conv == "auto" else (np.inf,):
-                rows = self._promising(samples, most) if conv == "auto" else samples.open
-                self.norms["convolution"] = replace(self._convolutions, most=most)
-                self._stage("convolution", samples, rows)
+            self._convolve(samples)
+
+    def _convolve(self, samples: Samples) -> None:
+        """Local norms of convolutions, the cheap ones first, where they could be enough."""
+        if self.settings.conv == "local":
+            self.norms["convolution"] = self._convolutions
+            self._stage("convolution", samples, samples.open)
+            return
+        hopeful, prices = self._promising(samples, samples.open, np.inf), self._prices()
+        for most in prices:
+            rows = np.intersect1d(hopeful, samples.open)
+            if most < prices[-1]:
+                rows = self._promising(samples, rows, most)
+            self.norms["convolution"] = replace(self._convolutions, most=most)
+            self._stage("convolution", samples, rows)
 
     def _prices(self) -> list[float]:
         """The highest price of the proofs in every round: often the cheap ones will do."""
@@ -165,9 +176,8 @@ class Cascade:
             if at_center:
                 samples.rounding[at] = l2(error[chosen])
 
-    def _promising(self, samples: Samples, most: float) -> np.ndarray:
-        """Open samples that local norms of convolutions could certify, if no proof costs more than `most`."""
-        rows = samples.open
+    def _promising(self, samples: Samples, rows: np.ndarray, most: float) -> np.ndarray:
+        """Those that local norms of convolutions could certify, if no proof costs more than `most`."""
         if not len(rows) or not any(op.costly for _, op in self.network.operators()):
             return rows[:0]
         ball = samples.x[rows], samples.label[rows], samples.epsilon[rows]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from keraslip.certify.bound.evaluate import PER_ENTRY, rows_at_once
+from keraslip.certify.operators.kernels import band_of, factored, is_written_out
+from keraslip.certify.operators.proved import WRITTEN_OUT
 from keraslip.linear import AdjointMap, Composition, ConvMap, DenseMap, LinearMap, Stack, Sum
 from keraslip.rules.map_check import parts
 
@@ -19,8 +21,8 @@ LEAST, MOST = 2, 60
 _PER_COEFFICIENT = 40
 #: Applications of a map that is written out while its norm is proved, each ten times as slow as a product.
 _APPLIED = 240 * 10
-#: Up to this many coefficients a convolution is written out, and any map; and most bytes of a band.
-_WRITTEN_CONV, _WRITTEN, _BAND = 4_000_000, 2_000_000, 2**31
+#: Most bytes of a band.
+_BAND = 2**31
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _norm(one: LinearMap) -> tuple[float, float]:
     if isinstance(one, ConvMap):
         return _of_convolution(one)
     inputs, outputs = math.prod(one.in_shape), math.prod(one.out_shape)
-    known = one.isometry or one.copies or inputs * outputs > _WRITTEN
+    known = one.isometry or one.copies or inputs * outputs > WRITTEN_OUT
     return (0.0, 0.0) if known else _of_matrix(inputs, outputs)
 
 
@@ -139,13 +141,10 @@ def _of_convolution(one: ConvMap) -> tuple[float, float]:
     # Complex Gram matrices of half of the frequencies.
     frequencies = 0.5 * math.prod(one.in_shape[:2]) / phases
     work = 4.0 * groups * frequencies * small**2 * (large + small)
-    coefficients = _products(one)
-    if coefficients > _WRITTEN_CONV:
+    if not is_written_out(one):
         return work, 2.0**28
-    # A band: pixels that one window holds are near each other.
-    size = min(math.prod(one.in_shape), math.prod(one.out_shape))
-    band = min(size, height * one.in_shape[1] * one.in_shape[2])
-    work += _APPLIED * coefficients + float(size) * band**2
+    coefficients, (size, band) = _products(one), band_of(one)
+    work += _APPLIED * coefficients + factored(one)
     return work, 2.0**28 + 24.0 * coefficients + min(16.0 * size * band, _BAND)
 
 
