@@ -9,6 +9,10 @@ from rich.console import Console
 
 from keraslip.cli.options import Out, Overwrite, Seed
 from keraslip.cli.settings import Settings
+from keraslip.cli.usual import RECIPES
+
+#: What it trains.
+RECIPE = "digits"
 
 
 def demo(
@@ -25,8 +29,7 @@ def demo(
     from keraslip.cli.wording import stopped_with
 
     started, console = time.perf_counter(), Console()
-    given = {"application": "digits_2c2f", "seed": seed, "epochs": epochs}
-    settings = Settings.resolve(given)
+    settings = Settings.resolve({"seed": seed, "epochs": epochs}, recipe=RECIPE)
     folder = RunFolder(out)
     folder.check(overwrite, resumable=False)
     data = load_data(settings.dataset)
@@ -44,9 +47,7 @@ def demo(
 
 
 def _advice(settings: Settings) -> str:
-    from keraslip.cli.recipes import RECIPES
-
-    usual = RECIPES[settings.application].epochs
+    usual = RECIPES[RECIPE]["epochs"]
     if settings.epochs < usual:
         return f"Begin again with more --epochs; the recipe has {usual}."
     return "Begin again with another --seed."

@@ -31,7 +31,7 @@ def test_the_loss_in_use_is_not_offered(loss, offered):
     assert ("--loss gloro" in said) == offered and "--epochs" in said and "--epsilon" in said
 
 
-@pytest.mark.parametrize("epochs, remedy", [(1, "--epochs"), (75, "--seed")])
+@pytest.mark.parametrize("epochs, remedy", [(1, "--epochs"), (150, "--seed")])
 def test_the_demo_offers_only_what_it_has(epochs, remedy):
     said = _advice(Settings.resolve({"application": "digits_2c2f", "epochs": epochs}))
     assert remedy in said and said.count("--") == 1
