@@ -46,6 +46,13 @@ KINDS = {
         [layers.Reshape((12, 1)), layers.MaxPooling1D(3, 2, "same"), layers.Flatten()]
     ),
 }
+#: Activations of single units, for test_tight_pass.
+UNITS = {
+    "relu": layers.ReLU,
+    "clipped relu": lambda: keraslip.layers.ClippedReLU(0.5),
+    "leaky": lambda: layers.LeakyReLU(2.0),
+    "tanh": lambda: layers.Activation("tanh"),
+}
 
 
 def network_of(act, weights, biases=None):
@@ -60,7 +67,7 @@ def network_of(act, weights, biases=None):
 
 @functools.cache
 def random_net(kind, depth=2, inputs=2):
-    rng, act = np.random.default_rng(depth), KINDS[kind]
+    rng, act = np.random.default_rng(depth), (KINDS | UNITS)[kind]
     width = {"pool": 6}.get(kind, 12)
     shapes = [(inputs, 12), *[(width, 12)] * (depth - 1), (width, 3)]
     weights = [rng.standard_normal(shape) / np.sqrt(shape[0]) for shape in shapes]

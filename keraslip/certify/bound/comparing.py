@@ -103,8 +103,18 @@ class Compared:
             for i in range(size):
                 for j in range(i + 1, size):
                     self._wide[i, j] = self._apart(found, node, i, j)
+        #: By pair of columns, where their order is not certain, and how far they move apart.
+        self.unsure = {
+            (i, j): (np.abs(self._values[i] - self._values[j]) < wide[2], wide[2])
+            for (i, j), wide in self._wide.items()
+            if i != _ALONE
+        }
         self._comparisons = [self._compare(*pair) for pair in how.pairs]
         self._clips = {k: self._clip(k, *clip) for k, clip in how.clips.items()}
+        #: Groups whose entries' own boxes count, as with a clip inside, `(batch, groups)`.
+        self.bent = np.full(self._values[0].shape, size > _SMALL)
+        for bend in self._clips.values():
+            self.bent |= np.abs(bend.t) < bend.wide[2]
         #: Coefficients round so many times on the way.
         self.roundings = _ROUNDINGS * (len(self._comparisons) + len(self._clips))
 
@@ -125,6 +135,9 @@ class Compared:
         size = self.how.groups.shape[1]
         wide = _difference(found, node.sources[0], first, second, size * (size - 1) // 2)
         wide[2] = np.minimum(wide[2], both[2])
+        if (node.index, i, j) in found.nearer:
+            nearer = found.nearer[node.index, i, j]
+            wide = np.where(nearer[2] < wide[2], nearer, wide)
         if self.how.there is not None:
             wide = np.where(self.how.there[:, i] & self.how.there[:, j], wide, both)
         return wide

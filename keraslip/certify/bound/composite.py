@@ -1,11 +1,11 @@
 """The composite bound: class differences carried backwards through the slopes of the activations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from keraslip.certify.bound.comparing import Compared
-from keraslip.certify.bound.nodes import ActivationNode
+from keraslip.certify.bound.nodes import ActivationNode, Node
 from keraslip.certify.bound.reach import ProvedBall, Reach, View, smallest
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import TINY, UNIT64, gamma, inner, l2, times, up
@@ -23,6 +23,36 @@ def composite(found: SoundPass, samples: np.ndarray, label: np.ndarray, rival: n
         The bound as a `Reach` of `(pairs,)`; only the rounding of `logit_y - logit_j` itself is left out.
     """
     return _Backward(found, samples).run(label, rival)
+
+
+def entries_reach(
+    found: SoundPass,
+    node: ActivationNode,
+    sample: int,
+    first: np.ndarray,
+    second: np.ndarray | None = None,
+) -> Reach:
+    """Upper bounds of how far entries of what an activation reads move in one sample's ball (P11).
+
+    Args:
+        found: The pass, which knows all balls before the activation.
+        node: The activation.
+        sample: The sample.
+        first: Flat places of the entries.
+        second: Of entries that are taken from them, for how far two move apart.
+
+    Returns:
+        A `Reach` of `(entries,)`: lines in the distance, the larger gain and rounding of both directions.
+    """
+    shape, rows = node.sources[0].shape, np.arange(len(first))
+    c = np.zeros((len(first), int(np.prod(shape))))
+    c[rows, first] = 1.0
+    if second is not None:
+        c[rows, second] = -1.0
+    c = np.concatenate([c, -c]).reshape(-1, *shape)
+    both = _Backward(found, np.array([sample])).entries(node, c)
+    gain, rounding = (part.reshape(2, -1).max(axis=0) for part in (both.gain, both.rounding))
+    return Reach(gain, rounding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +86,22 @@ class _Backward:
             # The rows' own rounding, and that of their difference.
             size = up(written[label] + written[rival]) + gamma(2, UNIT64) * l2(self.front[ball])
             rest = rest + self._times(self.found.balls[ball].views[0], size)
+        return self._down(rest)
+
+    def entries(self, node: ActivationNode, c: np.ndarray) -> Reach:
+        """How far `c . z` of what an activation reads can fall, for every row of c."""
+        source, size = node.sources[0], np.abs(c)
+        rest = self.nothing.plus_rounding(
+            inner(size, self.found.errors[source.index][self.samples])
+        )
+        return self._down(self._enter(source, _Carried(c, size, size, 0, rest)))
+
+    def _down(self, rest: Reach) -> Reach:
+        """From the balls in front down to the input: the best place to stop."""
         best = rest + self._stop()
         while waiting := [index for index in self.front if index not in self.stopped]:
             # Highest first: all that reads a ball has been passed by then.
-            rest = rest + self._pass(network.activations[max(waiting)])
+            rest = rest + self._pass(self.found.network.activations[max(waiting)])
             best = best.least(rest + self._stop(), self.epsilon)
         return best
 
@@ -88,12 +130,17 @@ class _Backward:
             self.stopped.add(node.index)
             return self.nothing
         del self.front[node.index]
-        ahead, rest = carried.ahead, carried.rest
+        rest = carried.rest
         assert ball.error is not None
         rest = rest.plus_rounding(inner(carried.passed, ball.error[self.samples]))
-        for source, operator in node.sources[0].terms.items():
+        return self._enter(node.sources[0], replace(carried, rest=rest))
+
+    def _enter(self, step: Node, carried: "_Carried") -> Reach:
+        """Carries coefficients of a step's output to the balls it comes from; returns what is left open."""
+        rest = carried.rest
+        for source, operator in step.terms.items():
             rest = rest + self._lost_in(source, operator, carried)
-            self.front[source] = operator.adjoint(ahead) + self.front.get(source, 0.0)
+            self.front[source] = operator.adjoint(carried.ahead) + self.front.get(source, 0.0)
         return rest
 
     def _through_units(
@@ -141,10 +188,12 @@ class _Backward:
 
     def _lost_in(self, source: int, operator: Proved, carried: "_Carried") -> Reach:
         """The rounding of the product that carries coefficients back, and of the sum with those there."""
-        size = operator.absolute.adjoint(carried.size) + np.abs(self.front.get(source, 0.0))
+        size = times(l2(carried.size), operator.absolute_norm)
+        if source in self.front:
+            size = size + l2(self.front[source])
         # Besides the products' sum: the coefficients themselves, a folded kernel, the sum in front.
         count = operator.fan_out + carried.roundings + 4
-        lost = up(l2(size) * gamma(count, UNIT64), operator.fan_out)
+        lost = up(size * gamma(count, UNIT64))
         # And where coefficients or products are too small for float64.
         tiny = carried.roundings * TINY * np.sqrt(operator.outputs)
         vanished = operator.norm * tiny + operator.vanished

@@ -1,5 +1,6 @@
 """Margins of a set of samples at given radii, in chunks of bounded memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -55,12 +56,14 @@ class Evaluator:
         hard: bool = False,
         checked: bool = False,
         decides: bool = False,
+        kind: Callable[..., SoundPass] | None = None,
     ) -> Evaluation:
         """Margins at epsilon.
 
         Classes that are still open get the composite bound if it goes `backwards`; `hard` weights are 0 and
         1 only, see `SoundPass`; `checked` logits of the centers are going to be held against executed ones.
-        Where it only `decides`, samples that one class leaves open get no more of that bound.
+        Where it only `decides`, samples that one class leaves open get no more of that bound. `kind` makes
+        the pass in place of `SoundPass`.
         """
         size = rows_at_once(self.network.widest, self.network.entries, self.batch_size)
         parts = []
@@ -69,7 +72,7 @@ class Evaluator:
             # What overflows is infinite or NaN, and certifies nothing.
             with np.errstate(over="ignore", invalid="ignore"):
                 given = x[rows].astype("float64"), epsilon[rows]
-                found = SoundPass(self.network, *given, norms, self.execution, hard)
+                found = (kind or SoundPass)(self.network, *given, norms, self.execution, hard)
                 margins = margins_of(found, label[rows])
                 if backwards:
                     margins = _backwards(found, margins, label[rows], decides)

@@ -75,6 +75,10 @@ class SoundPass:
         self.fresh: dict[int, tuple[Tensor, float]] = {}
         #: What the composite bound knows of activations that compare entries: kept for the next pairs.
         self.compared: dict[int, Any] = {}
+        #: Boxes as lines, by step, see `box_line`; and how far two columns of what an activation compares
+        #: move apart at most, by its index and theirs: gain, rounding, and at epsilon, `(3, batch, groups)`.
+        self.lines: dict[int, tuple[np.ndarray, ...]] = {}
+        self.nearer: dict[tuple[int, int, int], np.ndarray] = {}
         #: Whether no number can overflow, `(batch,)`.
         self.fits = epsilon == epsilon
 
@@ -115,8 +119,13 @@ class SoundPass:
             total = total + self._entry_reach(self.balls[ball], operator)
         return self.upwards.up(total)
 
-    def box_line(self, node: Node) -> tuple[np.ndarray, np.ndarray]:
+    def box_line(self, node: Node) -> tuple[np.ndarray, ...]:
         """The box as a line in the distance: gain and rounding of every entry, `(batch, *shape)`."""
+        if node.index not in self.lines:
+            self.lines[node.index] = self._line(node)
+        return self.lines[node.index]
+
+    def _line(self, node: Node) -> tuple[np.ndarray, ...]:
         shape = self.centers[node.index].shape
         gain, rounding = np.zeros(shape), self.errors[node.index]
         for index, operator in node.terms.items():

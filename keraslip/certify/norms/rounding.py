@@ -111,13 +111,18 @@ def raised(x: float) -> float:
 
 
 def inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`sum a b` of every sample, of non-negative arrays `(batch, ...)`, to `(batch,)`, rounded up."""
+    """`sum a b` of every sample, of non-negative arrays `(batch, ...)`, to `(batch,)`, rounded up.
+
+    The second one may have one row for all.
+    """
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    total = np.einsum("bi,bi->b", a, b)
+    total = np.einsum("bi,bi->b", a, b) if len(a) == len(b) else a @ b[0]
     small = np.flatnonzero(~((total > _LOW) & (total < _HIGH)))
     total = up(total, a.shape[1])
+    # Sums over nothing but zeros are exact.
+    small = small[(a[small] != 0.0).any(axis=1) | (total[small] != 0.0)]
     if len(small):
-        total[small] = _inner_of_extremes(a[small], b[small])
+        total[small] = _inner_of_extremes(a[small], np.broadcast_to(b, a.shape)[small])
     return total
 
 
@@ -145,6 +150,7 @@ def l2(x: np.ndarray) -> np.ndarray:
     flat = x.reshape(len(x), -1)
     squares = np.einsum("bi,bi->b", flat, flat)
     extreme = np.flatnonzero(~((squares > _LOW) & (squares < _HIGH)))
+    extreme = extreme[(flat[extreme] != 0.0).any(axis=1)]
     norms = up(np.sqrt(squares), flat.shape[1])
     if len(extreme):
         scaled, power = _scaled(flat[extreme])

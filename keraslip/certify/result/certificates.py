@@ -27,7 +27,7 @@ class Certificates:
         radius: Certified radius in raw input units, `(n,)` float64, or `None` if it was not asked for; NaN
             where Ctrl-C came before it.
         status: What settled each sample, `(n,)`: the stage that certified it (`"slopes"`, `"dense"`,
-            `"convolution"`), or `"attacked"` (a perturbation that changes the label was found),
+            `"boxes"`, `"convolution"`), or `"attacked"` (a perturbation that changes the label was found),
             `"misclassified"`, `"tied"`, `"nonfinite"`, `"unknown"`, or `"pending"` after Ctrl-C.
         epsilon: L2 radius of each ball in raw input units, `(n,)` float64.
         guarantee: `"proved"`, `"probabilistic"` or `"estimate"`.

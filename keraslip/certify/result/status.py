@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 #: Stages of the proof, cheapest first; each is called by what it takes into account.
-CERTIFIED_BY = ("slopes", "dense", "convolution")
+CERTIFIED_BY = ("slopes", "dense", "boxes", "convolution")
 #: What is left to say of the others.
 _SETTLED = ("attacked", "misclassified", "tied", "nonfinite", "unknown", "pending")
 STATUSES = (*CERTIFIED_BY, *_SETTLED)
@@ -13,6 +13,7 @@ STATUSES = (*CERTIFIED_BY, *_SETTLED)
 MEANING = {
     "slopes": "certified: anchored slopes, composite bound, one norm of each layer for all samples",
     "dense": "certified: norms of dense layers over varying units",
+    "boxes": "certified: narrower boxes, by the composite bound of every unit that is not certain",
     "convolution": "certified: norms of convolutions over varying units",
     "estimated": "would be certified if the estimates were bounds",
     "attacked": "a perturbation that changes the label was found",

@@ -19,6 +19,8 @@ from keraslip.certify.bound.norm_sources import (
     global_norms,
     proved,
 )
+from keraslip.certify.bound.sound_pass import SoundPass
+from keraslip.certify.bound.tight_pass import HopefulPass, TightPass
 from keraslip.certify.execution.attack import attacked
 from keraslip.certify.execution.block import Block
 from keraslip.certify.execution.executed import Executed, check_rounding, self_check
@@ -31,6 +33,8 @@ from keraslip.certify.run.settings import Settings
 
 #: Multiplications of the proof of a norm, up to which it is tried before more expensive ones: 1 and 4 s.
 _ROUNDS = 2e10, 1e11
+#: Operations for the boxes of one sample at one activation, in the first and the second round: 10 ms and 1 s.
+_BOXES = 1e7, 1e9
 
 
 class Cascade:
@@ -63,6 +67,7 @@ class Cascade:
         self.norms: dict[str, Norms] = {
             "slopes": global_norms,
             "dense": LocalNorms(False, one, executor),
+            "boxes": LocalNorms(False, one, executor),
         }
         self._convolutions = LocalNorms(True, one, executor, guesses)
 
@@ -101,6 +106,8 @@ class Cascade:
         self._stage("dense", samples, samples.open)
         self.report("attack", 0)
         self._attack(samples)
+        self.report("boxes", 0)
+        self._boxes(samples)
         conv = self.settings.conv
         if conv != "global":
             self.report("convolution norms", 0)
@@ -120,6 +127,14 @@ class Cascade:
             self.norms["convolution"] = replace(self._convolutions, most=most)
             self._stage("convolution", samples, rows)
 
+    def _boxes(self, samples: Samples) -> None:
+        """Boxes by the composite bound, of samples that they could certify."""
+        guess = partial(HopefulPass, most=_BOXES[-1])
+        hopeful = self._hopeful(samples, samples.open, self.norms["boxes"], guess)
+        for most in _BOXES:
+            rows = np.intersect1d(hopeful, samples.open)
+            self._stage("boxes", samples, rows, partial(TightPass, most=most))
+
     def _prices(self) -> list[float]:
         """The highest price of the proofs in every round: often the cheap ones will do."""
         prices = {op.price for _, op in self.network.operators() if op.costly}
@@ -128,14 +143,20 @@ class Cascade:
         below = {max(p for p in prices if p <= most) for most in _ROUNDS if min(prices) <= most}
         return sorted(below | {max(prices)})
 
-    def _stage(self, name: str, samples: Samples, rows: np.ndarray) -> None:
+    def _stage(
+        self,
+        name: str,
+        samples: Samples,
+        rows: np.ndarray,
+        kind: Callable[..., SoundPass] | None = None,
+    ) -> None:
         """Settles those of some samples that the bounds of a stage certify."""
         size = self.settings.batch_size
         for part in np.array_split(rows, -(-len(rows) // size)) if len(rows) else ():
             ball = samples.x[part], samples.label[part], samples.epsilon[part]
             norms, first = self.norms[name], name == "slopes"
             back = self.settings.backwards
-            got = self.evaluate(*ball, norms, back, checked=first, decides=True)
+            got = self.evaluate(*ball, norms, back, checked=first, decides=True, kind=kind)
             self.report(name, self._settle(name, got, samples, part))
 
     def _settle(self, name: str, got: Evaluation, samples: Samples, rows: np.ndarray) -> int:
@@ -178,11 +199,22 @@ class Cascade:
 
     def _promising(self, samples: Samples, rows: np.ndarray, most: float) -> np.ndarray:
         """Those that local norms of convolutions could certify, if no proof costs more than `most`."""
-        if not len(rows) or not any(op.costly for _, op in self.network.operators()):
+        if not any(op.costly for _, op in self.network.operators()):
             return rows[:0]
+        return self._hopeful(samples, rows, partial(expected_norms, most=most))
+
+    def _hopeful(
+        self,
+        samples: Samples,
+        rows: np.ndarray,
+        norms: Norms,
+        kind: Callable[..., SoundPass] | None = None,
+    ) -> np.ndarray:
+        """Those that guesses of a bound would certify."""
+        if not len(rows):
+            return rows
         ball = samples.x[rows], samples.label[rows], samples.epsilon[rows]
-        norms = partial(expected_norms, most=most)
-        got = self.evaluate(*ball, norms, True, decides=True)
+        got = self.evaluate(*ball, norms, True, decides=True, kind=kind)
         return rows[got.margins.least > 0.0]
 
     def _attack(self, samples: Samples) -> None:

@@ -51,8 +51,8 @@ def certify(
         parts = with_radii(stream, epsilon, count)
         done: list[Certificates] = []
         executor = pool if settings.threads > 1 else None
-        # Two stages, and the radius search.
-        norm = one_norm(network, settings, rng, 2 + 12 * settings.radius)
+        # Two stages and two rounds of boxes, and the radius search.
+        norm = one_norm(network, settings, rng, 4 + 12 * settings.radius)
         cascade = Cascade(model, network, settings, rng, report, norm, executor)
         check_probes(model, network, cascade.executed)
         try:

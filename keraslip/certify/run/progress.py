@@ -16,6 +16,7 @@ _WORDS = {
     "slopes": "anchored slopes",
     "dense": "norms of dense layers",
     "dense norms": "norms of dense layers",
+    "boxes": "narrower boxes",
     "convolution": "norms of convolutions",
     "convolution norms": "norms of convolutions",
     "attack": "attack on what is open",
