@@ -39,6 +39,7 @@ STAGES = {
     "global norms": ("slopes",),
     "dense norms": ("dense",),
     "attack": ("attacked",),
+    "boxes": ("boxes",),
     "convolution norms": ("convolution",),
     "alarm": (),
 }
