@@ -7,7 +7,14 @@ _MENDABLE = (ValueError, OSError, ImportError, NotImplementedError)
 
 
 def main() -> None:
-    """Runs the command; errors a user can mend are one line, not a traceback."""
+    """Runs the command; errors a user can mend are one line, not a traceback, and so is Ctrl-C."""
+    from keraslip.cli.stopping import listening
+
+    with listening():
+        _run()
+
+
+def _run() -> None:
     from keraslip.cli.app import app
     from keraslip.cli.quiet import hush
 

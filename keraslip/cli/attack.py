@@ -45,9 +45,9 @@ def attack(
     from keraslip.cli.measure import say_attack
     from keraslip.cli.output import check_file
     from keraslip.cli.run_folder import as_json
+    from keraslip.cli.stopping import stopped_with
     from keraslip.cli.subject import Subject
     from keraslip.cli.tables import percent
-    from keraslip.cli.wording import stopped_with
     from keraslip.files import write_text
 
     console = Console()

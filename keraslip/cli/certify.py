@@ -67,8 +67,8 @@ def certify(
     """
     from keraslip.certify.run.settings import Settings
     from keraslip.cli.saved import model_file
+    from keraslip.cli.stopping import stopped_with
     from keraslip.cli.subject import Subject
-    from keraslip.cli.wording import stopped_with
 
     console = Console()
     settings = Settings(guarantee, arithmetic, effort, conv, radius, delta, workers, batch_size)
@@ -92,6 +92,7 @@ def certify(
 def _save(found: Any, subject: Any, out: Path, console: Console) -> None:
     from keraslip.certify.result.table import build_table
     from keraslip.cli.run_folder import as_json
+    from keraslip.cli.stopping import Stopped
     from keraslip.cli.summary import summarize, verdict
     from keraslip.files import write_text
 
@@ -106,7 +107,7 @@ def _save(found: Any, subject: Any, out: Path, console: Console) -> None:
         console.print(line, soft_wrap=True, highlight=False)
     if not summary["complete"]:
         console.print("\nStopped. Go on with the same command and --resume.", soft_wrap=True)
-        raise SystemExit(130)
+        raise Stopped(130)
 
 
 def _check_out(out: Path, resume: bool, overwrite: bool) -> None:

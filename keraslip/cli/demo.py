@@ -25,8 +25,8 @@ def demo(
     from keraslip.cli import report_files, training
     from keraslip.cli.data import load_data
     from keraslip.cli.run_folder import MODEL, RunFolder
+    from keraslip.cli.stopping import stopped_with
     from keraslip.cli.warned import training_warnings
-    from keraslip.cli.wording import stopped_with
 
     started, console = time.perf_counter(), Console()
     settings = Settings.resolve({"seed": seed, "epochs": epochs}, recipe=RECIPE)
@@ -39,7 +39,7 @@ def demo(
     words = "Stopped before the end; begin again with the same command and --overwrite."
     with stopped_with(console, words), training_warnings(console, _advice(settings)):
         model, seconds = training.train(settings, data, folder, console, False, model=model)
-    folder.save_model(MODEL, model)
+        folder.save_model(MODEL, model)
     report_files.write_report(model, data, folder, seed, console, more=folder.trained())
     console.print(
         f"{time.perf_counter() - started:.0f} s in all, {seconds:.0f} s of them training."

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
+from keraslip.cli.stopping import stop_if_heard
 from keraslip.progress import Bar
 
 
@@ -30,6 +31,7 @@ class EpochBar(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.bar.advance(self.bar.task)
+        stop_if_heard()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         text = _summary(logs or {})

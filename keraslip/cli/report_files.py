@@ -21,9 +21,10 @@ from keraslip.cli.measure import (
 )
 from keraslip.cli.page import load_runs, page
 from keraslip.cli.run_folder import CERTIFICATES, CLOCKS, PAGE, PICTURES, RunFolder, as_json
+from keraslip.cli.stopping import stopped_with
 from keraslip.cli.tables import accuracy_table, layer_table
 from keraslip.cli.usual import named_again
-from keraslip.cli.wording import command, stopped_with
+from keraslip.cli.wording import command
 from keraslip.datasets import Dataset
 from keraslip.files import write_text
 from keraslip.progress import stages

@@ -67,9 +67,9 @@ def load_bounded(path: Path) -> LocalLipschitzModel:
     if is_ready(model):
         return model
     whose = (
-        "a plain Keras model"
+        f"a plain {type(model).__name__}"
         if not isinstance(model, LocalLipschitzModel)
-        else "a model onto probabilities"
+        else "a LocalLipschitzModel onto probabilities"
     )
     try:
         converted = from_keras(model)
@@ -78,7 +78,7 @@ def load_bounded(path: Path) -> LocalLipschitzModel:
             f"{path} holds {whose}, which cannot be certified as it is: {error}"
         ) from error
     Console(stderr=True).print(
-        f"{path} holds {whose}: converted, with the same weights and answers "
+        f"{path} is {whose}: converted, with the same weights and answers "
         "(keraslip convert writes it down).",
         soft_wrap=True,
     )

@@ -16,6 +16,7 @@ from keraslip.cli.own_model import builder
 from keraslip.cli.run_folder import BEST, RunFolder, read_json
 from keraslip.cli.search_settings import TUNERS, SearchSettings, parse_space
 from keraslip.cli.search_view import TrialBar, announced, show_lost, trial_table
+from keraslip.cli.stopping import Stopped
 from keraslip.cli.usual import named_again
 from keraslip.cli.warned import training_warnings
 from keraslip.cli.wording import command
@@ -112,7 +113,7 @@ def search(
         bar.stop()
         _stopped(tuner, go_on, console)
         if isinstance(error, KeyboardInterrupt):
-            raise SystemExit(130) from None
+            raise Stopped(130) from None
         # keras-tuner gives up after three failures in a row.
         console.print(f"[bold red]The search was given up:[/] {str(error).splitlines()[0]}")
         raise SystemExit(1) from None

@@ -55,9 +55,10 @@ def train(
     from keraslip.cli import report_files, training
     from keraslip.cli.data import check_parts, far_epsilon, load_data
     from keraslip.cli.run_folder import BEST, RunFolder
+    from keraslip.cli.stopping import stopped_with
     from keraslip.cli.usual import named_again
     from keraslip.cli.warned import training_warnings, warn
-    from keraslip.cli.wording import command, stopped_with
+    from keraslip.cli.wording import command
 
     console, folder = Console(), RunFolder(out)
     stored = _stored(folder, overwrite) if resume else None
@@ -78,8 +79,8 @@ def train(
     words = f"Stopped. The epochs that were finished are kept; go on with: {go_on}"
     with stopped_with(console, words), training_warnings(console, training.advice(settings)):
         training.train(settings, data, folder, console, callbacks=watch, model=model)
-    # The best by VALIDATION certified accuracy; the test data decide nothing.
-    best = keras.models.load_model(folder.path / BEST)
+        # The best by VALIDATION certified accuracy; the test data decide nothing.
+        best = keras.models.load_model(folder.path / BEST)
     samples = attack_samples, certify_samples
     report_files.write_report(
         best, data, folder, settings.seed, console, *samples, folder.trained(), data_dir
