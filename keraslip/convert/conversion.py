@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keraslip.backend.structure import packed
 from keraslip.convert import calibrate as calibration
 from keraslip.convert.head import two_classes
 from keraslip.convert.normalization import as_layer, into_kernel
@@ -22,6 +23,7 @@ from keraslip.rules.head import is_alone, probabilities
 from keraslip.rules.registry import rule_for
 from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.walk import is_graph
+from keraslip.typing import Array
 
 #: What a layer becomes, by its exact type.
 MASKED: dict[Any, Any] = {
@@ -39,6 +41,7 @@ def from_keras(
     quantile: float = 0.999,
     input_shape: tuple[int, ...] | None = None,
     rescale: float | None = None,
+    feature_scales: Any = None,
 ) -> LocalLipschitzModel:
     """A Keras classifier as a model that certifies, and that `fit` can make more robust.
 
@@ -59,6 +62,8 @@ def from_keras(
         rescale: A start for `fit`: every layer whose spectral norm is larger is scaled down to this one, 1.0
             say. Answers change; what was learned is still there, and training is not lost in a bound of
             thousands. `None` keeps weights and answers.
+        feature_scales: Numbers > 0, one for each feature (or what broadcasts to one input). The new model
+            takes `x / feature_scales` in place of x: an epsilon of 1 is then a change by one scale.
 
     Returns:
         A `LocalLipschitzModel`, not compiled.
@@ -83,16 +88,21 @@ def from_keras(
     if rescale is not None and not 0.0 < rescale < math.inf:
         raise ValueError(f"rescale must be a finite number > 0. Received: rescale={rescale!r}")
     graph = as_graph(model, input_shape)
+    scales = None if feature_scales is None else _checked_scales(feature_scales, graph)
     settle(graph)
     converted, head = built(graph)
     _check_answers(graph, converted, head)
-    if calibrate is not None:
-        # Clips change answers, so the network without them was held against the one that was given.
-        converted = _Builder(graph, clips=True).build(plain_name(model.name))
+    if calibrate is not None or scales is not None:
+        # Both change answers, so the network without them was held against the one that was given.
+        builder = _Builder(graph, clips=calibrate is not None)
+        converted = builder.build(plain_name(model.name), scales)
     if rescale is not None:
         scale_down(converted, rescale)
     if calibrate is not None:
-        calibration.set_thresholds(converted, calibration.some(calibrate), quantile)
+        samples = calibration.some(calibrate)
+        calibration.set_thresholds(
+            converted, samples if scales is None else samples / scales, quantile
+        )
     return converted
 
 
@@ -149,6 +159,22 @@ def as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
         ) from error
 
 
+def _checked_scales(feature_scales: Any, graph: Any) -> Array:
+    """Scales in float32, as the network multiplies by them, in the shape of one input."""
+    scales = np.asarray(ops.convert_to_numpy(feature_scales), dtype="float32")
+    shape = tuple(graph.inputs[0].shape[1:])
+    try:
+        whole = np.broadcast_to(scales, shape)
+    except (ValueError, TypeError):
+        whole = np.zeros(shape)
+    if not (np.isfinite(whole) & (whole > 0)).all():
+        raise ValueError(
+            f"feature_scales must be finite numbers > 0 that broadcast to one input, {shape}. "
+            f"Received: feature_scales={feature_scales!r}"
+        )
+    return whole
+
+
 def _known_shape(model: Any) -> tuple[int, ...] | None:
     known = model.get_build_config() or {}
     shapes = [
@@ -179,10 +205,15 @@ class _Builder:
         if not normalization and not end and id(operation) not in self.plan.gone:
             rule_for(operation, step.call.path)
 
-    def build(self, name: str) -> LocalLipschitzModel:
+    def build(self, name: str, scales: Array | None = None) -> LocalLipschitzModel:
+        """The new network; with scales it takes its inputs in their units."""
         shape = self.graph.inputs[0].shape[1:]
-        inputs = keras.Input(shape, dtype=self.graph.inputs[0].dtype, name=self._name("input"))
-        made = {id(self.plan.start): inputs}
+        dtype = self.graph.inputs[0].dtype if scales is None else "float32"
+        inputs = start = keras.Input(shape, dtype=dtype, name=self._name("input"))
+        if scales is not None:
+            layer = keras.layers.Rescaling(scales.tolist(), name=self._name("feature_scales"))
+            start = layer(inputs)
+        made = {id(self.plan.start): start}
         for step in self.plan.steps:
             args, kwargs = tree.map_structure(
                 lambda leaf: made[id(leaf)] if isinstance(leaf, Step) else leaf,
@@ -277,7 +308,7 @@ def _check_answers(graph: Any, converted: Any, head: str | None) -> None:
     generator = np.random.default_rng(0)
     shape = [4, *(1 if size is None else size for size in graph.inputs[0].shape[1:])]
     x = generator.uniform(0.0, 1.0, shape).astype("float32")
-    before = np.asarray(graph.predict(x, verbose=0), dtype="float64")
+    before = np.asarray(graph.predict(packed(graph, x), verbose=0), dtype="float64")
     after = np.asarray(converted.predict(x, verbose=0), dtype="float64")
     if head in ("softmax", "log_softmax"):
         after = after - after.max(axis=1, keepdims=True)

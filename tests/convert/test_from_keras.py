@@ -147,6 +147,14 @@ def test_the_radius_of_a_binary_model_is_its_own_margin_over_its_slope():
     assert (found.radius <= exact).all() and (found.radius >= 0.98 * exact).all()
 
 
+def test_an_input_in_a_dictionary_is_one_input():
+    inputs = keras.Input((4,), name="x")
+    model = filled(keras.Model({"x": inputs}, layers.Dense(3, activation="softmax")(inputs)))
+    converted, x = keraslip.from_keras(model), RNG.normal(size=(9, 4)).astype("float32")
+    after = answers(converted, x, softmax=True)
+    np.testing.assert_allclose(after, model.predict({"x": x}, verbose=0), atol=2e-6)
+
+
 def test_a_log_softmax_is_left_off():
     hidden = [keras.Input((4,)), layers.Dense(5, activation="gelu")]
     model = filled(keras.Sequential([*hidden, layers.Dense(3, activation="log_softmax")]))
@@ -338,6 +346,37 @@ def test_rescaled_layers_have_small_norms_and_a_chain_keeps_its_decisions():
         ValueError, match="rescale must be a finite number > 0. Received: rescale=0"
     ):
         keraslip.from_keras(model, rescale=0)
+
+
+def test_epsilon_in_units_of_each_feature():
+    """Of sigmoid(w . x + b) the label changes at |w . x + b| / ||s w|| in units of s."""
+    scales = np.array([1000.0, 0.01, 1.0, 3.0])
+    model = filled(keras.Sequential([keras.Input((4,)), layers.Dense(1, activation="sigmoid")]))
+    x = RNG.normal(size=(20, 4)) * scales
+    kernel, bias = (w.astype("float64") for w in model.get_weights())
+    z = (x @ kernel + bias)[:, 0]
+    units = keraslip.from_keras(model, feature_scales=scales)
+    assert keras.Model.from_config(units.get_config()) is not None
+    found = units.certify(x / scales, epsilon=0.1, radius=True, verbose=False)
+    exact = np.abs(z) / np.linalg.norm(kernel[:, 0] * scales)
+    np.testing.assert_array_equal(found.label, z > 0)
+    assert (found.radius <= exact).all() and (found.radius >= 0.98 * exact).all()
+    certified = np.flatnonzero(found.radius > 0)
+    raw = keraslip.from_keras(model)
+    for index in certified:
+        # The nearest point of another label, in raw units, is one of that label for the model that was given.
+        step = scales**2 * kernel[:, 0]
+        beyond = x[index] - 1.01 * z[index] * step / (kernel[:, 0] @ step)
+        assert raw.predict(beyond[None].astype("float32"), verbose=0).argmax() != found.label[index]
+        assert np.linalg.norm((beyond - x[index]) / scales) >= found.radius[index]
+
+
+@pytest.mark.parametrize(
+    "scales", [[1.0, 2.0], [1.0, 0.0, 1.0, 1.0], [1.0, np.nan, 1.0, 1.0], -1.0]
+)
+def test_scales_that_are_none_are_refused(scales):
+    with pytest.raises(ValueError, match="feature_scales must be finite numbers > 0.*Received"):
+        keraslip.from_keras(nested(), feature_scales=scales)
 
 
 def test_layers_of_zeros_are_rescaled_to_themselves():
