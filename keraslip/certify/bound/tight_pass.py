@@ -41,7 +41,7 @@ class TightPass(SoundPass):
     def activate(self, node: ActivationNode) -> None:
         """Closes a ball, once more where its boxes have become narrower."""
         # Rows of the input's ball alone are exact, and so are their norms.
-        if set(node.sources[0].terms) != {0}:
+        if set(node.sources[0].terms) != {0} and self._price(node) <= self._most:
             norms, self.norms = self.norms, global_norms
             super().activate(node)
             self._look(node)
