@@ -21,7 +21,7 @@ from keraslip.certify.operators import (
 )
 from keraslip.certify.operators.algebra import Chain, Total
 from keraslip.certify.operators.fixed import ProvedMoving
-from keraslip.certify.operators.kernels import ProvedConv, ProvedDense, ProvedDiagonal
+from keraslip.certify.operators.kernels import ProvedConv, ProvedDense, ProvedDiagonal, band_of
 from keraslip.linear import (
     AveragePoolMap,
     Composition,
@@ -181,6 +181,24 @@ def test_convolutions(image, kernel, strides, dilation, groups, padding, seed):
         bias = keras.ops.convert_to_numpy(layer.bias)
         np.testing.assert_allclose(operator.forward(x) + bias, executed, rtol=1e-4, atol=1e-4)
     check(operator, seed, tight_rows=padding == "valid")
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "geometry"),
+    [
+        ((2, 3), (3, 2), ConvGeometry(padding="same")),
+        ((2, 2), (4, 4), ConvGeometry((2, 2), "same")),
+        ((3, 4), (3, 3), ConvGeometry((2, 1), "valid")),
+        ((1, 2), (2, 3), ConvGeometry(padding="same", dilation=(2, 2))),
+    ],
+)
+def test_the_price_of_a_proof_is_that_of_its_band(channels, kernel, geometry):
+    weights = RNG(0).uniform(0.5, 1.0, (*kernel, *channels))
+    operator = conv_operator(weights, (9, 8, channels[0]), geometry)
+    matrix = operator.matrix
+    small = matrix @ matrix.T if operator.outputs < operator.inputs else matrix.T @ matrix
+    entries = small.tocoo()
+    assert band_of(operator.map) == (small.shape[0], (entries.row - entries.col).max() + 1)
 
 
 @settings(max_examples=18)
