@@ -12,7 +12,7 @@ from keraslip.rules import rule_for
 from keraslip.rules.bounded import problems
 from keraslip.rules.walk import visits
 
-#: Names of equal layers that are written out.
+#: Names of equal layers that are written out; of more that pass, one.
 _NAMED = 3
 
 
@@ -115,8 +115,9 @@ def _fates(model: Any) -> Iterator[Fate]:
 
 
 def _names(found: list[Fate]) -> str:
-    shown = ", ".join(fate.path for fate in found[:_NAMED])
-    more = len(found) - _NAMED
+    named = _NAMED if found[0].refused or len(found) <= _NAMED else 1
+    shown = ", ".join(fate.path for fate in found[:named])
+    more = len(found) - named
     return f"{shown} and {more} more" if more > 0 else shown
 
 
