@@ -7,9 +7,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from threadpoolctl import threadpool_info
 
 import keraslip
 from keraslip.certify import Certificates, CertificateViolation
+from keraslip.certify.bound.evaluate import Evaluator
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.norm_sources import (
     LocalNorms,
@@ -17,7 +19,9 @@ from keraslip.certify.bound.norm_sources import (
     global_norms,
     probabilistic,
 )
+from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.execution import block, executed
+from keraslip.certify.norms.rounding import Execution
 from keraslip.certify.operators.kernels import ProvedConv, ProvedDense
 from keraslip.certify.result.status import CERTIFIED_BY
 from keraslip.certify.run import cascade, certifier
@@ -280,6 +284,30 @@ def test_streams(backend):
         made.certify(iter([]), epsilon=0.1, **QUIET)
     with pytest.raises(ValueError, match="brings its own labels"):
         made.certify((batch for batch in batches), y, epsilon=0.1, **QUIET)
+
+
+@pytest.mark.any_backend("NumPy alone")
+@pytest.mark.parametrize("threads", [2, 5, 40])
+def test_chunks_in_threads_are_those_in_a_row(threads):
+    made, limited = model("residual"), []
+    net, x = Network(made), inputs("residual", 30)
+    labels, radii = forward(net, x)[net.logits.index].argmax(axis=1), np.full(30, 0.05)
+
+    def watched(*given):
+        blas = [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+        limited.append(max(blas))
+        return SoundPass(*given)
+
+    one, many = (
+        Evaluator(net, Execution.of("float32"), batch_size=20, threads=count)(
+            x, labels, radii, backwards=True, kind=watched if count > 1 else None
+        )
+        for count in (1, threads)
+    )
+    assert len(limited) == -(-30 // max(1, 20 // threads)) and set(limited) == {1}
+    for name in ("lipschitz", "logits", "error"):
+        np.testing.assert_allclose(getattr(one, name), getattr(many, name), rtol=1e-12)
+    np.testing.assert_allclose(one.margins.least, many.margins.least, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

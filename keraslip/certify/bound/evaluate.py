@@ -1,10 +1,13 @@
 """Margins of a set of samples at given radii, in chunks of bounded memory."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from keraslip.certify.bound.box import closed_in_box
 from keraslip.certify.bound.center import center_error
@@ -40,11 +43,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Bounds samples of one network."""
+    """Bounds samples of one network, so many chunks of them at once as there are threads."""
 
     network: Network
     execution: Execution
     batch_size: int = 256
+    threads: int = 1
 
     def __call__(
         self,
@@ -65,9 +69,10 @@ class Evaluator:
         Where it only `decides`, samples that one class leaves open get no more of that bound. `kind` makes
         the pass in place of `SoundPass`.
         """
-        size = rows_at_once(self.network.widest, self.network.entries, self.batch_size)
-        parts = []
-        for first in range(0, len(x), size):
+        room = rows_at_once(self.network.widest, self.network.entries, self.batch_size)
+        size = max(1, room // self.threads)
+
+        def one(first: int) -> Evaluation:
             rows = slice(first, first + size)
             # What overflows is infinite or NaN, and certifies nothing.
             with np.errstate(over="ignore", invalid="ignore"):
@@ -76,9 +81,24 @@ class Evaluator:
                 margins = margins_of(found, label[rows])
                 if backwards:
                     margins = _backwards(found, margins, label[rows], decides)
-                parts.append(_evaluation(found, margins, checked))
-        joined: Evaluation = _joined(parts)
+                return _evaluation(found, margins, checked)
+
+        joined: Evaluation = _joined(self._each(one, range(0, len(x), size)))
         return joined
+
+    def _each(self, one: Callable[[int], Evaluation], chunks: range) -> list[Evaluation]:
+        if self.threads == 1:
+            return [one(chunk) for chunk in chunks]
+        # Products are small: threads of BLAS would mostly wait for one another, and for those of the pools.
+        with _libraries().limit(limits=1, user_api="blas"):
+            with ThreadPoolExecutor(self.threads) as pool:
+                # The first one alone: what operators keep is found once.
+                return [one(chunk) for chunk in chunks[:1]] + list(pool.map(one, chunks[1:]))
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def rows_at_once(widest: int, entries: int, batch_size: int) -> int:

@@ -57,9 +57,11 @@ class Cascade:
         self.report = report
         self.executed = Executed(model, settings.batch_size)
         execution = Execution.of(settings.arithmetic)
-        self.evaluate = Evaluator(network, execution, settings.batch_size)
+        # Random norms are drawn in the order of a seed.
+        threads = settings.threads if settings.guarantee == "proved" else 1
+        self.evaluate = Evaluator(network, execution, settings.batch_size, threads)
         #: What runs is float32, whatever the certificates are about.
-        self.rounded = Evaluator(network, Execution.of("float32"), settings.batch_size)
+        self.rounded = replace(self.evaluate, execution=Execution.of("float32"))
         exact = settings.arithmetic == "float64"
         self.alarm = Alarm(model, self.executed, self.rounded, rng, exact)
         guesses = expected_norms if settings.conv == "auto" else None
