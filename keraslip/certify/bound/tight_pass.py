@@ -91,7 +91,8 @@ class TightPass(SoundPass):
         found = np.full((3, *known.shape), np.inf)
         rows = np.where(wanted.sum(axis=1) * self._price(node) <= self._most)[0]
         for sample in rows:
-            which = np.flatnonzero(wanted[sample] & np.isfinite(known[sample]))
+            some = wanted[sample] & np.isfinite(known[sample]) & (known[sample] > 0.0)
+            which = np.flatnonzero(some)
             if not len(which):
                 continue
             pair = first[which], None if second is None else second[which]
