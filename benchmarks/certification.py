@@ -188,7 +188,7 @@ def report(args: argparse.Namespace, rows: list[Row], once: float, epsilon: floa
             f"{row['processor']:.1f}",
             "" if rate is None else f"{rate:.3g}",
         )
-    Console().print(table)
+    Console(width=100).print(table)
     if args.compare:
         ratio = rows[0]["per_second"] / rows[-1]["per_second"]
         Console().print(
