@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, fields
-from functools import cached_property, reduce
+from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from keraslip.activations.activation import Activation, Slopes
 from keraslip.activations.secants import Piece, Secants
 from keraslip.arithmetic import float64
+from keraslip.lockless import cached_property
 from keraslip.typing import Tensor
 
 #: More than float64 loses where a slope is computed, in units of the steepest slope.

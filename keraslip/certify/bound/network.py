@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNo
 from keraslip.certify.norms.rounding import UNIT64, gamma, l2, up
 from keraslip.certify.operators import Differences, Proved, add, compose, prove, simplified, stack
 from keraslip.linear import Identity, LinearMap
+from keraslip.lockless import cached_property
 from keraslip.rules import UnsupportedLayerError
 from keraslip.rules.walk import Call, carried, fold
 from keraslip.typing import Shape

@@ -1,7 +1,7 @@
 """Compositions and sums of proved maps, folded into one kernel where that is exact."""
 
 from dataclasses import replace
-from functools import cached_property, partial, reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ from keraslip.linear import (
 )
 from keraslip.linear.algebra import into
 from keraslip.linear.magnitudes import hypotenuse
+from keraslip.lockless import cached_property
 
 _ = fixed, kernels  # they register what the maps of keraslip.linear add
 #: Rounding of a kernel that was scaled or added in float64.
@@ -58,7 +59,7 @@ class Chain(Proved):
         )
 
     @cached_property
-    def staged(self) -> bool:  # type: ignore[override]
+    def staged(self) -> bool:
         # Through a map that only moves entries, swells are not followed.
         outer, inner = self.outer, self.inner
         swells = any(np.max(part.swell) > 1.0 for part in (outer, inner))

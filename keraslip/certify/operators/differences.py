@@ -1,6 +1,5 @@
 """Norms of differences of two rows of a map: how far two of its outputs move apart."""
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from keraslip.certify.operators.algebra import Chain
 from keraslip.certify.operators.kernels import ProvedConv, ProvedDense
 from keraslip.certify.operators.matrices import origins
 from keraslip.certify.operators.proved import Proved
+from keraslip.lockless import cached_property
 
 #: Coefficients of all differences of a map that are written out, at most.
 WRITTEN = 4_000_000

@@ -1,7 +1,6 @@
 """Maps without weights: those that move entries, and means."""
 
 import math
-from functools import cached_property
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from keraslip.linear import (
     TakeMap,
     ZeroPadMap,
 )
+from keraslip.lockless import cached_property
 
 
 @register_operator(LinearMap)  # any map that says that it only moves entries

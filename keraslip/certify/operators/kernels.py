@@ -1,7 +1,6 @@
 """Dense layers, convolutions and scales: maps that store their coefficients."""
 
 import math
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from keraslip.certify.norms.rounding import (
 from keraslip.certify.operators.proved import Proved, Tensor, prove, register_operator
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import AdjointMap, ConvMap, DenseMap, DiagonalMap, ExactScaleMap
+from keraslip.lockless import cached_property
 
 #: Above this many coefficients a convolution is not written out to sharpen its global norm, and not at all.
 _WRITTEN_OUT, _LARGEST = 10_000_000, 2**26

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from keraslip.certify.norms.rounding import (
 )
 from keraslip.certify.operators.upwards import NUMPY, Upwards
 from keraslip.linear import DiagonalMap, LinearMap
+from keraslip.lockless import cached_property
 from keraslip.typing import Shape, Tensor
 
 #: A map is written out for its norm up to this many coefficients.
