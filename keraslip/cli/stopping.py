@@ -49,12 +49,18 @@ def stopped_with(console: Console, words: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        # What the backend makes of Ctrl-C may be an error of its own.
-        lost = _heard.is_set() and isinstance(error, Exception)
+        # What the backend makes of Ctrl-C may be an error of its own; a broken certificate never is.
+        lost = _heard.is_set() and isinstance(error, Exception) and not _is_violation(error)
         if not lost and not isinstance(error, KeyboardInterrupt):
             raise
         console.print(f"\n{words}", soft_wrap=True)
         raise Stopped(130) from None
+
+
+def _is_violation(error: BaseException) -> bool:
+    from keraslip.certify import CertificateViolation
+
+    return isinstance(error, CertificateViolation)
 
 
 def stop_if_heard() -> None:

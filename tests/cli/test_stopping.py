@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 import keraslip.cli
+from keraslip.certify import CertificateViolation
 from keraslip.cli.stopping import Stopped, listening, stop_if_heard, stopped_with
 from tests.cli.few_digits import few_digits
 
@@ -44,6 +45,14 @@ def test_an_error_that_the_backend_made_of_it_is_a_stop(capsys):
     assert "words" in capsys.readouterr().out
     with pytest.raises(RuntimeError), listening(), stopped_with(Console(), "words"):
         raise RuntimeError("of its own")
+
+
+def test_a_broken_certificate_is_told_after_ctrl_c_too():
+    with pytest.raises(CertificateViolation), listening(), stopped_with(Console(), "words"):
+        try:
+            press()
+        except KeyboardInterrupt:  # as `certify` does, to keep what it has
+            raise CertificateViolation("an attack succeeded") from None
 
 
 @pytest.mark.parametrize("moment", ["while the data are read", "while the model is built"])
