@@ -1,35 +1,24 @@
 """Any Keras classifier as a `LocalLipschitzModel`, with the same weights and the same answers."""
 
 import math
-import re
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from keraslip.backend.structure import packed
 from keraslip.convert import calibrate as calibration
-from keraslip.convert.head import two_classes
-from keraslip.convert.normalization import as_layer, into_kernel
-from keraslip.convert.plan import Plan, Step
+from keraslip.convert.builder import Builder, plain_name
 from keraslip.convert.rescale import scale_down
-from keraslip.layers import ClippedReLU, MaskedLipschitzConv2D, MaskedLipschitzDense
 from keraslip.models import LocalLipschitzModel
 from keraslip.rules.bounded import check_bounded
 from keraslip.rules.derived import settle
 from keraslip.rules.head import head as head_of
-from keraslip.rules.head import is_alone, probabilities
-from keraslip.rules.registry import rule_for
 from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.walk import is_graph
 from keraslip.typing import Array
 
-#: What a layer becomes, by its exact type.
-MASKED: dict[Any, Any] = {
-    keras.layers.Dense: MaskedLipschitzDense,
-    keras.layers.Conv2D: MaskedLipschitzConv2D,
-}
 #: Largest difference between the old and the new model's answers, relative to the largest of them.
 _TOLERANCE = 1e-5
 
@@ -94,7 +83,7 @@ def from_keras(
     _check_answers(graph, converted, head)
     if calibrate is not None or scales is not None:
         # Both change answers, so the network without them was held against the one that was given.
-        builder = _Builder(graph, clips=calibrate is not None)
+        builder = Builder(graph, clips=calibrate is not None)
         converted = builder.build(plain_name(model.name), scales)
     if rescale is not None:
         scale_down(converted, rescale)
@@ -118,7 +107,7 @@ def built(graph: Any) -> tuple[LocalLipschitzModel, str | None]:
         UnsupportedLayerError: for a layer that no bound can pass.
         ValueError: for an end that no bound can be taken of.
     """
-    builder = _Builder(graph, clips=False)
+    builder = Builder(graph, clips=False)
     converted = builder.build(plain_name(graph.name))
     check_bounded(converted)
     return converted, builder.head
@@ -181,126 +170,6 @@ def _known_shape(model: Any) -> tuple[int, ...] | None:
         shape for shape in known.get("shapes_dict", known).values() if isinstance(shape, tuple)
     ]
     return tuple(shapes[0][1:]) if len(shapes) == 1 else None
-
-
-class _Builder:
-    """Builds the new network call by call."""
-
-    def __init__(self, graph: Any, clips: bool) -> None:
-        self.graph, self.clips = graph, clips
-        self.plan = Plan.of(graph)
-        #: What the end was: "softmax", "log_softmax", "sigmoid" or `None`.
-        self.head = probabilities(self.plan.last.call.operation)
-        self._made_layers: dict[int, Any] = {}
-        self._names: set[str] = set()
-        self._logits = self._last_with_weights() if self.head == "sigmoid" else None
-        for step in self.plan.steps:
-            self._check(step)
-
-    def _check(self, step: Step) -> None:
-        """Raises for a layer that the new model could not have, before anything is built."""
-        operation = step.call.operation
-        normalization = isinstance(operation, keras.layers.BatchNormalization)
-        end = step is self.plan.last and self.head is not None
-        if not normalization and not end and id(operation) not in self.plan.gone:
-            rule_for(operation, step.call.path)
-
-    def build(self, name: str, scales: Array | None = None) -> LocalLipschitzModel:
-        """The new network; with scales it takes its inputs in their units."""
-        shape = self.graph.inputs[0].shape[1:]
-        dtype = self.graph.inputs[0].dtype if scales is None else "float32"
-        inputs = start = keras.Input(shape, dtype=dtype, name=self._name("input"))
-        if scales is not None:
-            layer = keras.layers.Rescaling(scales.tolist(), name=self._name("feature_scales"))
-            start = layer(inputs)
-        made = {id(self.plan.start): start}
-        for step in self.plan.steps:
-            args, kwargs = tree.map_structure(
-                lambda leaf: made[id(leaf)] if isinstance(leaf, Step) else leaf,
-                (step.call.args, step.call.kwargs),
-            )
-            made[id(step)] = self._made(step, args, kwargs)
-        return LocalLipschitzModel(inputs, made[id(self.plan.last)], name=name)
-
-    def _made(self, step: Step, args: Any, kwargs: Any) -> Any:
-        operation = step.call.operation
-        if id(operation) in self.plan.gone:
-            return args[0]
-        ends = step is self.plan.last and self.head is not None
-        if ends and is_alone(operation):
-            return args[0]
-        if not isinstance(operation, keras.layers.Layer):
-            return operation(*args, **kwargs)
-        if self.clips and _is_relu(operation):
-            # One for each call: an activation has no weights to share, a threshold is one.
-            return ClippedReLU(name=self._name(step.call.path))(args[0])
-        if id(operation) not in self._made_layers:
-            self._made_layers[id(operation)] = self._layer(step, ends)
-        kwargs = {k: v for k, v in kwargs.items() if k != "training" and v is not None}
-        for layer in self._made_layers[id(operation)]:
-            args = (layer(*args, **kwargs),)
-        return args[0]
-
-    def _layer(self, step: Step, ends: bool) -> list[Any]:
-        """The new layers in place of one, built and with their weights."""
-        operation = step.call.operation
-        name = self._name(step.call.path)
-        if isinstance(operation, keras.layers.BatchNormalization):
-            return [as_layer(operation, len(step.call.output.shape), name)]
-        config = {**operation.get_config(), "name": name}
-        weights = [np.asarray(ops.convert_to_numpy(w)) for w in operation.weights]
-        normalization = self.plan.folded.get(id(operation))
-        if normalization is not None:
-            config["use_bias"], weights = True, into_kernel(operation, normalization)
-        if ends:
-            config["activation"] = "linear"
-        if operation is self._logits:
-            config["use_bias"], config["units"], weights = True, 2, two_classes(operation)
-        fused = self.clips and getattr(operation, "activation", None) is keras.activations.relu
-        if fused:
-            config["activation"] = "linear"
-        layer: Any = MASKED.get(type(operation), type(operation)).from_config(config)
-        if weights:
-            layer.build(operation.get_build_config()["input_shape"])
-            layer.set_weights(weights)
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()
-        return [layer, ClippedReLU(name=self._name(f"{name}_clip"))] if fused else [layer]
-
-    def _last_with_weights(self) -> Any:
-        step: Step | None = self.plan.last
-        while step is not None and step.call is not None and is_alone(step.call.operation):
-            step = step.reads[0] if len(step.reads) == 1 else None
-        if step is None or step.call is None:
-            raise UnsupportedLayerError(
-                "A sigmoid at the end needs a Dense layer with one unit before it"
-            )
-        two_classes(step.call.operation)
-        return step.call.operation
-
-    def _name(self, path: str) -> str:
-        """A name that no other layer has."""
-        base = name = plain_name(path)
-        number = 1
-        while name in self._names:
-            number += 1
-            name = f"{base}_{number}"
-        self._names.add(name)
-        return name
-
-
-def plain_name(path: str) -> str:
-    """A path as a name: of nested models without slashes, and without points, which PyTorch refuses."""
-    return re.sub(r"[/:.]", "_", path)
-
-
-def _is_relu(operation: Any) -> bool:
-    if isinstance(operation, keras.layers.ReLU):
-        return (
-            operation.max_value is None and not operation.negative_slope and not operation.threshold
-        )
-    kind = isinstance(operation, keras.layers.Activation)
-    return bool(kind and operation.activation is keras.activations.relu)
 
 
 def _check_answers(graph: Any, converted: Any, head: str | None) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from keraslip.convert.conversion import MASKED, as_graph, built
+from keraslip.convert.builder import MASKED
+from keraslip.convert.conversion import as_graph, built
 from keraslip.convert.plan import Plan, does_nothing
 from keraslip.models.check import Fate, print_cost, print_fates
 from keraslip.rules import UnsupportedLayerError, rule_for
