@@ -21,7 +21,7 @@ from keraslip.certify.norms.rounding import (
     up,
 )
 from keraslip.certify.operators.upwards import NUMPY, Upwards
-from keraslip.linear import DiagonalMap, LinearMap
+from keraslip.linear import DenseMap, DiagonalMap, LinearMap
 from keraslip.lockless import cached_property
 from keraslip.typing import Shape, Tensor
 
@@ -207,6 +207,9 @@ class Proved:
 
         With every coefficient replaced by one the map counts them, if all its coefficients are in its fields.
         """
+        if type(self.map) is DenseMap:  # the same without two more copies of what may be a gigabyte
+            used = self.map.kernel != 0.0
+            return int(used.sum(axis=0).max()), int(used.sum(axis=1).max())
         pattern = self.map.absolute().each(lambda array: (array != 0.0).astype("float64"))
         if not self.map.stores:
             rng = np.random.default_rng(0)
@@ -286,13 +289,17 @@ class Proved:
         """The largest magnitude of a coefficient, or more."""
         if not self.map.stores:
             return float(self.row_sums.max())
-        return max(float(np.abs(array).max(initial=0.0)) for array in coefficients(self.map))
+        # Without an array of magnitudes, which may take a gigabyte.
+        return max(
+            float(max(array.max(initial=0.0), -array.min(initial=0.0)))
+            for array in coefficients(self.map)
+        )
 
     @cached_property
     def least(self) -> float:
         """The smallest magnitude of a coefficient but zero, infinite if there is none."""
-        magnitudes = [np.abs(array) for array in coefficients(self.map)]
-        return min(float(np.where(m == 0.0, np.inf, m).min(initial=np.inf)) for m in magnitudes)
+        magnitudes = (np.abs(array) for array in coefficients(self.map))
+        return min(float(m.min(initial=np.inf, where=m != 0.0)) for m in magnitudes)
 
     @cached_property
     def outputs(self) -> int:
