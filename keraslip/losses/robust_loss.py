@@ -15,7 +15,8 @@ class RobustLoss(keras.losses.Loss, ABC):
     """A Keras loss on `(y, (logits, worst-case logits))`: override `per_sample`.
 
     Labels may be class indices `(batch,)` or `(batch, 1)`, or one-hot `(batch, K)`. Losses are per sample:
-    no sample's loss depends on another, and sample weights work as for every Keras loss.
+    no sample's loss depends on another, and sample weights work as for every Keras loss. They are computed in
+    float32, whatever the loss' `dtype`.
 
     Args:
         name: Name of the loss.
@@ -26,7 +27,8 @@ class RobustLoss(keras.losses.Loss, ABC):
     of_prediction = False
 
     def call(self, y_true: Tensor, y_pred: tuple[Tensor, Tensor]) -> Tensor:
-        logits, worst = y_pred
+        # In half precision small numbers that guard quotients would be 0, and large ones infinite.
+        logits, worst = (ops.cast(part, "float32") for part in y_pred)
         return self.per_sample(one_hot_labels(y_true, logits.shape[-1]), logits, worst)
 
     @abstractmethod

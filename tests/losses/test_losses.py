@@ -190,6 +190,13 @@ def test_nan_in_the_worst_case_is_not_hidden(case):
     assert np.isnan(value(loss, worst=worst))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize("case", FORMS)
+def test_a_loss_of_another_dtype_is_computed_in_float32(case, dtype):
+    loss, formula = FORMS[case]
+    assert float(value(copied(loss, dtype=dtype))) == pytest.approx(formula().mean(), rel=5e-3)
+
+
 @pytest.mark.parametrize("case", FORMS)
 def test_configs_and_serialisation_go_round(case):
     loss, _ = FORMS[case]
