@@ -1,6 +1,8 @@
 """How far the bound that a training step believes is below the converged one."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -47,14 +49,14 @@ class LipschitzGap(keras.callbacks.Callback):
 
     def _warm_up(self, step: int) -> None:
         if self.begins and step < _EARLY:
-            _, _, *vectors = self._measured()
+            _, *vectors = self._measured(_converged)
             for weight, vector in zip(self.model.warm_starts.vectors, vectors, strict=True):
                 weight.assign(vector)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures the gap."""
         self.begins = False
-        believed, converged, *_ = self._measured()
+        (believed,), (converged, *_) = self._measured(_believed), self._measured(_converged)
         # Both are approached from below; a bound of zero is one without a gap.
         largest, trusted = float(np.maximum(believed, converged).mean()), float(believed.mean())
         gap = largest / trusted if trusted else float("inf" if largest else 1.0)
@@ -74,26 +76,26 @@ class LipschitzGap(keras.callbacks.Callback):
             )
             warnings.warn(TrainingWarning(problem, remedy), stacklevel=2)
 
-    def _measured(self) -> list[np.ndarray]:
-        """Believed and converged bounds `(n,)`, and the vectors that belong to the converged norms."""
+    def _measured(self, bound: Callable[..., list[Any]]) -> list[np.ndarray]:
+        """What a function of model, images and epsilon gives, compiled once."""
         # `self.model`, not a reference of our own: on JAX it brings the weights back first.
         model = self.model
         with at_progress(model.run_state.progress()):
             epsilon = np.float32(ops.convert_to_numpy(current(model.train_epsilon)))
-        return list(_function(model)(self.x, epsilon))
+        key = ("gap", bound.__name__, model.bound, model.locality, model.power_iterations)
+        return list(compiled_once(model, key, partial(bound, model))(self.x, epsilon))
 
 
-def _function(model: Any) -> Any:
-    """The compiled passes, kept on the model for the next epoch."""
+def _believed(model: Any, x: Any, epsilon: Any) -> list[Any]:
+    """The bounds that a training step believes, `(n,)`."""
+    return [bound_pass(model, x, None, step_pass(model, epsilon)).lipschitz]
 
-    def function(x: Any, epsilon: Any) -> list[Any]:
-        believed = bound_pass(model, x, None, step_pass(model, epsilon))
-        starts = RefreshedStarts(model.warm_starts)
-        long = Propagation(
-            epsilon, starts, model.bound, _CONVERGED, locality=model.locality, learning=True
-        )
-        converged = bound_pass(model, x, None, long)
-        return [believed.lipschitz, converged.lipschitz, *model.warm_starts.all(long.next_starts)]
 
-    key = ("gap", model.bound, model.locality, model.power_iterations)
-    return compiled_once(model, key, function)
+def _converged(model: Any, x: Any, epsilon: Any) -> list[Any]:
+    """Converged bounds `(n,)`, and the vectors that belong to their norms."""
+    starts = RefreshedStarts(model.warm_starts)
+    context = Propagation(
+        epsilon, starts, model.bound, _CONVERGED, locality=model.locality, learning=True
+    )
+    bounds = bound_pass(model, x, None, context).lipschitz
+    return [bounds, *model.warm_starts.all(context.next_starts)]
