@@ -174,22 +174,28 @@ class Checkpoint(EpochLog):
     Best is the highest certified accuracy on the VALIDATION data, at the compiled epsilon.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, done: int = 0) -> None:
         super().__init__(folder)
-        state = folder.read_json(STATE) or {"epochs_done": 0, "best": -1.0, "best_epoch": None}
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
-        # An epoch whose state was not written is trained again: its line goes.
-        self.rows = folder.history()[: state["epochs_done"]]
+        # An epoch whose model was not written is trained again: its line goes.
+        self.rows = folder.history()[:done]
+        self.best = -1.0
+        self.best_epoch: int | None = None
+        for row in self.rows:
+            self._is_best(row)
+
+    def _is_best(self, row: dict[str, float]) -> bool:
+        certified = row.get("val_certified_accuracy", -1.0)
+        # A tie goes to the later epoch: its norms are closer to converged.
+        if better := certified >= self.best:
+            self.best, self.best_epoch = certified, int(row["epoch"])
+        return better
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
-        certified = self.rows[-1].get("val_certified_accuracy", -1.0)
-        # A tie goes to the later epoch: its norms are closer to converged.
-        if certified >= self.best:
-            self.best, self.best_epoch = certified, epoch + 1
+        if self._is_best(self.rows[-1]):
             with averaged(self.model):
                 self.folder.save_model(BEST, self.model)
         self.folder.save_model(LAST, self.model)
-        # Last of all: with it the epoch counts as done.
+        # Where a kill leaves this out, the steps that the model has taken say that the epoch is done.
         state = {"epochs_done": epoch + 1, "best": self.best, "best_epoch": self.best_epoch}
         self.folder.write_json(STATE, state)

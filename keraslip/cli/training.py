@@ -65,6 +65,10 @@ def _orthogonal(model: Any) -> None:
             kernel.assign(keras.initializers.Orthogonal()(tuple(kernel.shape), kernel.dtype))
 
 
+def _steps_done(model: Any) -> int:
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+
+
 def training_batches(
     settings: CommonSettings, data: Dataset, start_epoch: int = 0
 ) -> ShuffledBatches:
@@ -112,11 +116,12 @@ def train(
         keras.utils.set_random_seed(settings.seed)
         know(settings.application)
         model = keras.models.load_model(folder.path / LAST)
+        done = max(done, _steps_done(model) // len(training_batches(settings, data)))
     elif model is None:
         model = begin(settings, data)
     folder.write_json(CONFIG, settings.as_dict())
     bar = EpochBar(console)
-    keeper = Checkpoint(folder) if keep_best else EpochLog(folder)
+    keeper = Checkpoint(folder, done) if keep_best else EpochLog(folder)
     try:
         model.fit(
             training_batches(settings, data, done),

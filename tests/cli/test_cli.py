@@ -78,6 +78,20 @@ def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not(data, tmp_path, monk
     stopped = RunFolder(tmp_path / "stopped")
     assert stopped.read_json(STATE)["epochs_done"] == 1
     before = stopped.seconds()
+
+    class Killed(RunFolder):
+        """Ends when the model of an epoch is written, and before the folder says so."""
+
+        def write_json(self, name, content):
+            if name == STATE:
+                raise KeyboardInterrupt
+            super().write_json(name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.cli.test_cli.RunFolder", Killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(data, tmp_path / "stopped")
+    assert stopped.read_json(STATE)["epochs_done"] == 1
     run(data, tmp_path / "stopped")
     assert stopped.read_json(STATE) == whole.read_json(STATE)
     for a, b in zip(weights(whole.path / LAST), weights(stopped.path / LAST), strict=True):
