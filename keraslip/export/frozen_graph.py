@@ -11,10 +11,10 @@ from keraslip.certify.bound.nodes import ActivationNode
 from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.reach import Reach
 from keraslip.certify.bound.sound_pass import SoundPass
-from keraslip.certify.norms.rounding import SMALLEST, UNIT64, Execution, gamma
-from keraslip.certify.operators import Proved
+from keraslip.certify.norms.rounding import SMALLEST, UNIT64, Execution, gamma, up
+from keraslip.certify.operators import Proved, Upwards
 from keraslip.export.graph_arithmetic import Graph
-from keraslip.export.graph_operators import InGraph, each, graph_upwards, l2, times, up
+from keraslip.export.graph_operators import InGraph, each, l2, largest, times
 from keraslip.typing import Tensor
 
 
@@ -24,7 +24,7 @@ class FrozenPass(SoundPass):
     def __init__(
         self, network: Network, graph: Graph, execution: Execution, x: Tensor, epsilon: Tensor
     ) -> None:
-        self.upwards = graph_upwards(graph)
+        self.upwards = Upwards(graph, up, times, l2, largest, each)
         #: Activations that round: a graph cannot ask whether an error is zero.
         self._inexact: set[int] = set()
         norms = partial(global_norms, upwards=self.upwards)
@@ -121,9 +121,7 @@ _CAST = 2.0**-23
 class FrozenGraph:
     """Certificates of one network, its norms frozen.
 
-    Args:
-        network: The network.
-        share: Part of the error that float32 may make at worst up to which logits are taken for float32's.
+    `share` is the part of float32's worst error up to which logits are taken for float32's.
     """
 
     def __init__(self, network: Network, share: float = 1.0) -> None:

@@ -7,16 +7,10 @@ import math
 
 import tensorflow as tf
 
-from keraslip.certify.norms.rounding import TINY, inflation
+from keraslip.certify.norms.rounding import TINY, up
 from keraslip.certify.operators import Proved, Upwards
-from keraslip.export.graph_arithmetic import Graph
 from keraslip.linear import LinearMap
 from keraslip.typing import Tensor
-
-
-def up(x: Tensor, terms: float = 0) -> Tensor:
-    """Above what was computed, whatever float64 has rounded; see `keraslip.certify.norms.rounding.up`."""
-    return x * inflation(terms)
 
 
 def times(a: Tensor, b: Tensor) -> Tensor:
@@ -43,11 +37,6 @@ def largest(x: Tensor) -> Tensor:
 def each(x: Tensor, like: Tensor) -> Tensor:
     """One number a sample `(batch,)`, in the shape in which it meets `like`."""
     return tf.reshape(x, [-1] + [1] * (len(like.shape) - 1))
-
-
-def graph_upwards(graph: Graph) -> Upwards:
-    """Bounds as tensors of a graph."""
-    return Upwards(graph, up, times, l2, largest, each)
 
 
 class InGraph:

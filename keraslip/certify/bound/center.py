@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
-from keraslip.certify.bound.sound_pass import SoundPass, closed_ball
+from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode, closed_ball
+from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import l2, per_sample, times, up
 from keraslip.certify.operators import compose
 

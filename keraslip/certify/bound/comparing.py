@@ -10,20 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.activations import PiecewiseLinear, Slopes
 from keraslip.activations.comparisons import Comparisons
-from keraslip.arithmetic import float64
+from keraslip.certify.bound.kinks import CLIPS, SIZE, Bend, Open
 from keraslip.certify.bound.nodes import ActivationNode, Node
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import times, up
 from keraslip.certify.operators import WRITTEN, Differences
 
-#: `|t|`, and `min(t, 0)` and `max(t, 0)` of how far a value is above a clip.
-_SIZE = PiecewiseLinear((0.0,), (-1.0, 1.0), arithmetic=float64)
-_CLIPS = {
-    True: PiecewiseLinear((0.0,), (1.0, 0.0), arithmetic=float64),
-    False: PiecewiseLinear((0.0,), (0.0, 1.0), arithmetic=float64),
-}
 #: Groups up to this size know how far any two of their entries move apart; larger ones take their boxes.
 _SMALL = 9
 #: Stands for "no other entry".
@@ -37,55 +30,16 @@ _FAR = 1e300
 
 
 @dataclass(frozen=True, eq=False)
-class Open:
-    """A sum `sum weight |t' - t|` that a comparison or a clip leaves open, by group."""
-
-    weight: np.ndarray  #: `(pairs, groups)`.
-    gain: np.ndarray  #: How far t moves is at most `gain * epsilon + rounding`.
-    rounding: np.ndarray
-    stretch: (
-        float  #: The length of all changes of t, as a multiple of that of the activation's input.
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Bend:
-    """One unit with a kink at zero."""
-
-    kind: PiecewiseLinear
-    t: np.ndarray  #: Where it is, `(batch, groups)`.
-    wide: np.ndarray  #: How far it moves: gain, rounding, and at epsilon, `(3, batch, groups)`.
-    slopes: Slopes
-
-    @classmethod
-    def of(cls, kind: PiecewiseLinear, t: np.ndarray, wide: np.ndarray) -> "_Bend":
-        return cls(kind, t, wide, kind.slopes(t, wide[2], False))
-
-    def back(self, c: np.ndarray, rows: Any, stretch: float) -> tuple[np.ndarray, Open]:
-        """The slope behind coefficients, and what it leaves open."""
-        found = self.kind.support(c, self.t[rows], self.wide[2][rows], self.slopes.of(rows))
-        assert found is not None
-        gain, rounding = self.wide[0][rows], self.wide[1][rows]
-        return found[0], Open(times(np.abs(c), found[1]), gain, rounding, stretch)
-
-
-@dataclass(frozen=True, eq=False)
 class _Comparison:
     larger: int
     smaller: int
-    bend: _Bend
+    bend: Bend
     first: np.ndarray  #: Where the one that goes to `larger` is certain to be it.
     second: np.ndarray  #: Where the other one is.
 
 
 class Compared:
-    """An activation that compares entries, in the balls of a pass.
-
-    Args:
-        found: The pass.
-        node: The activation.
-        how: What it compares.
-    """
+    """An activation that compares entries, in the balls of a pass."""
 
     def __init__(self, found: SoundPass, node: ActivationNode, how: Comparisons) -> None:
         self.how = how
@@ -152,7 +106,7 @@ class Compared:
         p, q = self._values[larger], self._values[smaller]
         wide = self._width(larger, smaller)
         # A difference rounds relative to itself, which the inflation of the widths covers.
-        bend = _Bend.of(_SIZE, p - q, wide)
+        bend = Bend.of(SIZE, p - q, wide)
         first, second = bend.t >= wide[2], -bend.t >= wide[2]
         self._values[larger], self._values[smaller] = np.maximum(p, q), np.minimum(p, q)
         for k in (_ALONE, *range(len(self._values))):
@@ -165,19 +119,14 @@ class Compared:
             self._wide[pair[1]] = np.where(first, other, np.where(second, mine, either))
         return _Comparison(larger, smaller, bend, first, second)
 
-    def _clip(self, column: int, clip: np.ndarray, above: bool) -> _Bend:
+    def _clip(self, column: int, clip: np.ndarray, above: bool) -> Bend:
         beyond = self._values[column] - np.clip(clip, -_FAR, _FAR)
-        return _Bend.of(_CLIPS[above], beyond, self._wide[_ALONE, column])
+        return Bend.of(CLIPS[above], beyond, self._wide[_ALONE, column])
 
     def back(self, c: np.ndarray, rows: Any) -> tuple[np.ndarray, np.ndarray, list[Open]]:
-        """Carries coefficients back.
+        """Carries coefficients of the outputs `(pairs, *shape)` back, `rows` naming the sample of every pair.
 
-        Args:
-            c: Coefficients of the outputs, `(pairs, *shape)`.
-            rows: The sample of every pair.
-
-        Returns:
-            Coefficients of the inputs; magnitudes that their rounding is relative to; and what is open.
+        Returns coefficients of the inputs, magnitudes that their rounding is relative to, and what is open.
         """
         kept = range(self.how.groups.shape[1]) if self.how.kept is None else self.how.kept
         ahead = [

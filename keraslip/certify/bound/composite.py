@@ -13,14 +13,12 @@ from keraslip.certify.operators import Proved
 
 
 def composite(found: SoundPass, samples: np.ndarray, label: np.ndarray, rival: np.ndarray) -> Reach:
-    """Upper bound of how far the ball closes the gap between label and rival.
+    """Upper bound of how far the ball closes the gap between label and rival, a `Reach` of `(pairs,)`.
 
     The difference of two rows of the last layer goes back through the anchored slopes; what the slopes
     leave open is bounded by the radii that the pass knows. Stopping at any layer gives a bound; the smallest
-    counts, so it is never worse than the product of norms.
-
-    Returns:
-        The bound as a `Reach` of `(pairs,)`; only the rounding of `logit_y - logit_j` itself is left out.
+    counts, so it is never worse than the product of norms. Only the rounding of `logit_y - logit_j` itself is
+    left out.
     """
     return _Backward(found, samples).run(label, rival)
 
@@ -34,15 +32,8 @@ def entries_reach(
 ) -> Reach:
     """Upper bounds of how far entries of what an activation reads move in one sample's ball (P11).
 
-    Args:
-        found: The pass, which knows all balls before the activation.
-        node: The activation.
-        sample: The sample.
-        first: Flat places of the entries.
-        second: Of entries that are taken from them, for how far two move apart.
-
-    Returns:
-        A `Reach` of `(entries,)`: lines in the distance, the larger gain and rounding of both directions.
+    At flat places `first`; with places `second`, how far both move apart. A `Reach` of `(entries,)`: lines in
+    the distance, the larger gain and rounding of both directions. The pass knows all balls before the node.
     """
     shape, rows = node.sources[0].shape, np.arange(len(first))
     c = np.zeros((len(first), int(np.prod(shape))))

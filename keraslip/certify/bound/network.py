@@ -140,8 +140,7 @@ def _broadcastable(tensor: Any, rank: int) -> np.ndarray:
 class Network:
     """The steps of a model, with the weights that it has now.
 
-    Raises:
-        UnsupportedLayerError: at a layer that no certificate can pass.
+    An UnsupportedLayerError names a layer that no certificate can pass.
     """
 
     def __init__(self, model: Any) -> None:

@@ -20,15 +20,12 @@ class Visitor(Protocol[T_co]):
 
     def linear(self, node: "LinearNode", /) -> T_co:
         """`W x + bias`."""
-        ...
 
     def sum(self, node: "SumNode", /) -> T_co:
         """The sum of some steps and a constant."""
-        ...
 
     def activate(self, node: "ActivationNode", /) -> T_co:
         """An activation."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +99,7 @@ class ActivationNode(Node):
 class Forward:
     """What every step makes of the steps before, in float64; a `Visitor`.
 
-    Args:
-        values: Outputs by the step's index, those of the input at least. Those of the steps are added by
-            whoever visits them.
+    `values` are outputs by the step's index, at first those of the input; whoever visits adds the others.
     """
 
     def __init__(self, values: dict[int, np.ndarray]) -> None:
@@ -123,3 +118,10 @@ class Forward:
     def activate(self, node: ActivationNode) -> np.ndarray:
         """The activation."""
         return np.asarray(node.activation.call(self.values[node.sources[0].index]))
+
+
+def closed_ball(node: Node) -> int | None:
+    """The ball that a step only moves entries of, or `None`."""
+    while isinstance(node, LinearNode) and node.operator.moves:
+        node = node.sources[0]
+    return node.index if node.is_ball else None

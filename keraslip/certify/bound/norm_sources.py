@@ -28,7 +28,6 @@ class Norms(Protocol):
 
     def __call__(self, operator: Proved, rows: Weights, columns: Weights) -> np.ndarray:
         """Upper bounds of `||diag(rows) L diag(columns)||_2`, `(batch,)` or `(1,)`."""
-        ...
 
 
 def global_norms(
@@ -47,20 +46,16 @@ def global_norms(
 
 @dataclass(frozen=True)
 class LocalNorms:
-    """Proved norms of a pass: local where they are wanted and can be smaller, global elsewhere.
+    """Proved norms of a pass: local where they are wanted and can be smaller, global elsewhere."""
 
-    Args:
-        convolutions: Whether convolutions are wanted too, which cost far more than dense layers.
-        one: Bound of `||diag(rows) L diag(columns)||_2` for one sample.
-        executor: Works on several samples at once; one after the other if `None`.
-        expected: Guesses of norms. A convolution's is left global where its guess is.
-        most: The highest price of a convolution's proof; a norm whose proof costs more is left global.
-    """
-
+    #: Whether convolutions are wanted too, which cost far more than dense layers.
     convolutions: bool
-    one: OneSample
+    one: OneSample  #: Bound of `||diag(rows) L diag(columns)||_2` for one sample.
+    #: Works on several samples at once; one after the other if `None`.
     executor: Executor | None = None
+    #: Guesses of norms. A convolution's is left global where its guess is.
     expected: Norms | None = None
+    #: The highest price of a convolution's proof; a norm whose proof costs more is left global.
     most: float = np.inf
 
     def __call__(self, operator: Proved, rows: Weights, columns: Weights) -> np.ndarray:

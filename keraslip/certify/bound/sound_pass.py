@@ -1,13 +1,13 @@
 """One sound pass: centers, rounding errors, boxes, slopes and radii of a batch, layer by layer."""
 
 from functools import partial, reduce
-from typing import Any
 
 import numpy as np
 
 from keraslip.activations import Activation
+from keraslip.certify.bound.known import Known
 from keraslip.certify.bound.network import Network
-from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode
+from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNode, closed_ball
 from keraslip.certify.bound.norm_sources import Norms, global_norms
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
 from keraslip.certify.norms.rounding import (
@@ -15,16 +15,13 @@ from keraslip.certify.norms.rounding import (
     UNIT64,
     Execution,
     gamma,
-    per_sample,
     sum_error,
-    times,
-    up,
 )
-from keraslip.certify.operators import NUMPY, Proved, Upwards, compose
+from keraslip.certify.operators import Proved, compose
 from keraslip.typing import Tensor
 
 
-class SoundPass:
+class SoundPass(Known):
     """Bounds a batch at one radius a sample.
 
     Invariant (P1), by induction over the steps: for every x' with `||x' - x|| <= epsilon`, executed with the
@@ -39,9 +36,6 @@ class SoundPass:
         execution: How the network is executed.
         hard: Slopes 0 and 1 only, which hold between any two points of the ball.
     """
-
-    #: What the pass computes with; that of an exported graph overrides it.
-    upwards: Upwards = NUMPY
 
     def __init__(
         self,
@@ -60,28 +54,6 @@ class SoundPass:
         errors = self.errors[network.logits.index]
         self.logits_error = np.where(self.fits[:, None], errors, np.inf)
 
-    def _begin(
-        self, network: Network, epsilon: Tensor, norms: Norms, execution: Execution, hard: bool
-    ) -> None:
-        self.network, self.epsilon, self.norms = network, epsilon, norms
-        self.execution, self.hard = execution, hard
-        self.centers: dict[int, Tensor] = {}
-        self.errors: dict[int, Tensor] = {}
-        self.balls: dict[int, ProvedBall] = {}
-        #: Errors of some steps once more: a part entry by entry, and the L2 norm of the rest, `(batch,)`.
-        self.split_errors: dict[int, tuple[Tensor, Tensor]] = {}
-        #: Of linear maps and sums: what the step itself rounds at the center, entry by entry, and the
-        #: factor of what distance from the center adds to that.
-        self.fresh: dict[int, tuple[Tensor, float]] = {}
-        #: What the composite bound knows of activations that compare entries: kept for the next pairs.
-        self.compared: dict[int, Any] = {}
-        #: Boxes as lines, by step, see `box_line`; and how far two columns of what an activation compares
-        #: move apart at most, by its index and theirs: gain, rounding, and at epsilon, `(3, batch, groups)`.
-        self.lines: dict[int, tuple[np.ndarray, ...]] = {}
-        self.nearer: dict[tuple[int, int, int], np.ndarray] = {}
-        #: Whether no number can overflow, `(batch,)`.
-        self.fits = epsilon == epsilon
-
     def _start(self, x: np.ndarray) -> None:
         u, a = self.upwards, self.upwards.arithmetic
         self.centers[0], self.errors[0] = x, a.zeros_like(x)
@@ -91,58 +63,12 @@ class SoundPass:
         reach = Reach(a.ones_like(self.epsilon), rounded, u)
         self.balls[0] = ProvedBall((View(reach, None),))
 
-    def _rounded_input(self, size: Tensor) -> Tensor:
-        """A real-valued x' of at most this size is rounded once when it enters the network."""
-        flushed = self.execution.smallest * np.prod(self.network.in_shape) ** 0.5
-        return self.upwards.up(self.execution.unit * size + flushed)
-
-    def _fit(self, peak: Tensor) -> None:
-        """Notes the samples in which a number of this magnitude may overflow."""
-        self.fits = self.fits & (self.upwards.largest(peak) < self.execution.largest)
-
-    def _in(self, operator: Proved) -> Any:
-        """An operator on the tensors of this pass."""
-        return operator
-
-    def _formula(self, activation: Activation) -> Activation:
-        """An activation on the tensors of this pass."""
-        return activation
-
-    def _is_exact(self, ball: int, error: Tensor) -> bool:
-        """Whether a ball has all of its error in its radius: its activation, if any, rounds nothing."""
-        return not error.any()
-
     def box(self, node: Node) -> Tensor:
         """How far every entry of a step's output can be from its center, `(batch, *shape)`."""
         total = self.errors[node.index]
         for ball, operator in node.terms.items():
             total = total + self._entry_reach(self.balls[ball], operator)
         return self.upwards.up(total)
-
-    def box_line(self, node: Node) -> tuple[np.ndarray, ...]:
-        """The box as a line in the distance: gain and rounding of every entry, `(batch, *shape)`."""
-        if node.index not in self.lines:
-            self.lines[node.index] = self._line(node)
-        return self.lines[node.index]
-
-    def _line(self, node: Node) -> tuple[np.ndarray, ...]:
-        shape = self.centers[node.index].shape
-        gain, rounding = np.zeros(shape), self.errors[node.index]
-        for index, operator in node.terms.items():
-            view = self.balls[index].views[0]
-            norms = operator.row_norms(view.columns)
-            gain = gain + times(per_sample(view.reach.gain, norms), norms)
-            rounding = rounding + times(per_sample(view.reach.rounding, norms), norms)
-        return up(gain), up(rounding)
-
-    def _entry_reach(self, ball: ProvedBall, operator: Proved) -> Tensor:
-        u, applied = self.upwards, self._in(operator)
-        reaches = []
-        for view in ball.views:
-            norms = applied.row_norms(view.columns)
-            reaches.append(u.times(u.per_sample(view.reach.at(self.epsilon), norms), norms))
-        # One may have an axis of size 1 where another one depends on it.
-        return reduce(u.arithmetic.minimum, reaches)
 
     def linear(self, node: LinearNode) -> None:
         """Carries the invariant through a linear map."""
@@ -278,10 +204,6 @@ class SoundPass:
         one = self.upwards.arithmetic.ones_like(self.centers[source.index])
         return self._closed(source, one, self.errors[source.index], plain)
 
-    def _weights(self, columns: Tensor) -> Tensor | None:
-        """`None` for weights that are all one: nothing to mask."""
-        return None if (columns == 1.0).all() else columns
-
     def _closed(self, source: Node, rows: Tensor, error: Tensor, norms: Norms) -> Reach:
         """Radius of `diag(rows) (z' - z)` (P4)."""
         u, a = self.upwards, self.upwards.arithmetic
@@ -296,10 +218,3 @@ class SoundPass:
             reaches.append(view.reach.times(norms(operator, rows, view.columns)))
         join = Reach.beside if source.disjoint else Reach.__add__
         return Reach(none, rounded, u) + reduce(join, reaches)
-
-
-def closed_ball(node: Node) -> int | None:
-    """The ball that a step only moves entries of, or `None`."""
-    while isinstance(node, LinearNode) and node.operator.moves:
-        node = node.sources[0]
-    return node.index if node.is_ball else None

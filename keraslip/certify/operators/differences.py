@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from keraslip.certify.norms.rounding import times, up
-from keraslip.certify.operators.algebra import Chain
+from keraslip.certify.operators.chain import Chain
 from keraslip.certify.operators.kernels import ProvedConv, ProvedDense
 from keraslip.certify.operators.matrices import origins
 from keraslip.certify.operators.proved import Proved
@@ -19,14 +19,7 @@ _LEAST, _MOST = 2.0**-390, 2.0**500
 
 
 class Differences:
-    """Rows of a map less other rows of it.
-
-    Args:
-        operator: The map.
-        first: Flat places of outputs, `(pairs,)`.
-        second: Those of the outputs that are taken from them.
-        budget: Coefficients that may be written out.
-    """
+    """Rows of a map, at flat places `first`, less those at `second`, with at most `budget` coefficients."""
 
     def __init__(
         self, operator: Proved, first: np.ndarray, second: np.ndarray, budget: int = WRITTEN

@@ -6,7 +6,7 @@ import numpy as np
 
 from keraslip.certify.norms import dense_norm
 from keraslip.certify.norms.rounding import INFLATION, times, up
-from keraslip.certify.operators.proved import Proved, Tensor, register_operator
+from keraslip.certify.operators.proved import Proved, register_operator
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import (
     AveragePoolMap,
@@ -20,6 +20,34 @@ from keraslip.linear import (
     ZeroPadMap,
 )
 from keraslip.lockless import cached_property
+from keraslip.typing import Tensor
+
+
+class _Unsigned(Proved):
+    """Base of maps whose coefficients are positive and too large to vanish."""
+
+    @cached_property
+    def absolute(self) -> Proved:
+        return self
+
+    def vanishing(self, smallest: float) -> None:
+        return None
+
+
+class _Copying(_Unsigned):
+    """Base of maps whose output entries are input entries, or zero: nothing rounds."""
+
+    reads_columns = True
+
+    @cached_property
+    def flushes(self) -> np.ndarray:
+        return np.zeros((1, *self.out_shape))
+
+    def whole_rows(self) -> np.ndarray:
+        return self.forward(np.ones((1, *self.in_shape)))
+
+    def weighed_rows(self, upwards: Upwards, columns: Tensor) -> Tensor:
+        return upwards.map(self.map).forward(columns)
 
 
 @register_operator(LinearMap)  # any map that says that it only moves entries
@@ -28,72 +56,36 @@ from keraslip.lockless import cached_property
 @register_operator(PermuteMap)
 @register_operator(ZeroPadMap)
 @register_operator(CropMap)
-class ProvedMoving(Proved):
+class ProvedMoving(_Copying):
     """Every output entry is one input entry, used once, or zero."""
 
-    reads_columns = True
     terms, fan_out, swell, vanished = 0, 0, 1.0, 0.0
-
-    @cached_property
-    def absolute(self) -> Proved:
-        return self
-
-    @cached_property
-    def flushes(self) -> np.ndarray:
-        return np.zeros((1, *self.out_shape))
-
-    def vanishing(self, smallest: float) -> None:
-        return None
 
     def build_norm(self) -> float:
         return 1.0
-
-    def whole_rows(self) -> np.ndarray:
-        return self.forward(np.ones((1, *self.in_shape)))
-
-    def weighed_rows(self, upwards: Upwards, columns: Tensor) -> Tensor:
-        return upwards.map(self.map).forward(columns)
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
         return float((rows * self.forward(columns[None])[0]).max())
 
 
 @register_operator(TakeMap)
-class ProvedTaken(Proved):
+class ProvedTaken(_Copying):
     """Every output entry is one input entry, which may be used several times: columns are orthogonal."""
 
-    reads_columns = True
-
-    @cached_property
-    def absolute(self) -> Proved:
-        return self
-
-    @cached_property
-    def flushes(self) -> np.ndarray:
-        return np.zeros((1, *self.out_shape))
-
-    def vanishing(self, smallest: float) -> None:
-        return None
+    map: TakeMap
 
     def build_norm(self) -> float:
-        assert isinstance(self.map, TakeMap)
         return math.sqrt(self.map.most)
-
-    def whole_rows(self) -> np.ndarray:
-        return np.ones((1, *self.out_shape))
-
-    def weighed_rows(self, upwards: Upwards, columns: Tensor) -> Tensor:
-        return upwards.map(self.map).forward(columns)
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
         # No square may vanish.
         weights = np.where(rows > 0.0, np.maximum(rows, 2.0**-400), rows)
         lengths = np.sqrt(self.adjoint(np.square(weights)[None])[0])
-        bound = up(times(up(lengths, self.fan_out), columns).max())
-        return float(min(bound, up(times(times(self.norm, rows.max()), columns.max()))))
+        bound = float(up(times(up(lengths, self.fan_out), columns).max()))
+        return min(bound, self.by_norm(rows, columns))
 
 
-class ProvedMeans(Proved):
+class _Mean(_Unsigned):
     """Base of means: sums that are divided."""
 
     map: AveragePoolMap | MeanMap
@@ -106,19 +98,12 @@ class ProvedMeans(Proved):
     def swell(self) -> float:
         return float(self.map.window)
 
-    @cached_property
-    def absolute(self) -> Proved:
-        return self
-
-    def vanishing(self, smallest: float) -> None:
-        return None
-
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
-        return float(up(times(times(self.norm, rows.max()), columns.max())))
+        return self.by_norm(rows, columns)
 
 
 @register_operator(AveragePoolMap)
-class ProvedPool(ProvedMeans):
+class ProvedPool(_Mean):
     """Average pooling: one matrix along the height and one along the width."""
 
     @property
@@ -137,7 +122,7 @@ class ProvedPool(ProvedMeans):
 
 
 @register_operator(MeanMap)
-class ProvedMean(ProvedMeans):
+class ProvedMean(_Mean):
     """Mean over height and width."""
 
     def build_norm(self) -> float:

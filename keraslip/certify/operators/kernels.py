@@ -16,10 +16,11 @@ from keraslip.certify.norms.rounding import (
     times,
     up,
 )
-from keraslip.certify.operators.proved import Proved, Tensor, prove, register_operator
+from keraslip.certify.operators.proved import Proved, prove, register_operator
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import AdjointMap, ConvMap, DenseMap, DiagonalMap, ExactScaleMap
 from keraslip.lockless import cached_property
+from keraslip.typing import Tensor
 
 #: Above this many coefficients a convolution is not written out to sharpen its global norm, and not at all.
 _WRITTEN_OUT, _LARGEST = 10_000_000, 2**26
@@ -191,7 +192,7 @@ class ProvedConv(Proved):
         if not len(keep_out) or not len(keep_in):
             return 0.0
         if self._coefficients > _LARGEST:
-            return float(up(times(times(self.norm, rows.max()), columns.max())))
+            return self.by_norm(rows, columns)
         block = self.matrix[keep_out]
         # Zeros stay stored: rows of one pixel keep one pattern, which makes the Gram matrix fast.
         block.data *= np.repeat(rows[keep_out], np.diff(block.indptr))
