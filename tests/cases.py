@@ -375,6 +375,21 @@ LAYERS = {
     ),
     "flipped": Case(IMAGE, between(lambda x: ops.flip(x, (1, -1)))),
     "repeated": Case(STEPS, lambda x: theta(dense(3)(ops.repeat(theta(dense(2)(x)), 2, axis=1)))),
+    "tiled": Case(STEPS, lambda x: theta(dense(3)(ops.tile(theta(dense(2)(x)), (2, 1))))),
+    "rolled": Case(IMAGE, between(lambda x: ops.roll(x, (3, -1), axis=(1, -1)))),
+    "stacked": Case(
+        FLAT, lambda x: theta(dense(4)(ops.stack([x, 2 * x, theta(dense(6)(x))], axis=-1)))
+    ),
+    "taken": Case(IMAGE, between(lambda x: ops.take(x, [[0, -1], [2, 2]], axis=1)[:, 1])),
+    "repeated vector": Case(
+        FLAT, lambda x: theta(dense(3)(layers.RepeatVector(2)(theta(dense()(x)))))
+    ),
+    "a sum that is broadcast": Case(
+        IMAGE, between(lambda x: x - ops.mean(x, axis=(1, 2), keepdims=True))
+    ),
+    "ops.max": Case(IMAGE, lambda x: dense(3)(ops.max(conv()(x), axis=(1, -2))), attacked=True),
+    "ops.min": Case(IMAGE, lambda x: theta(conv(2)(ops.amin(conv()(x), axis=-1, keepdims=True)))),
+    "ops.cast": Case(FLAT, lambda x: theta(dense()(ops.cast(x, "float32")))),
     "sliced": Case(IMAGE, between(lambda x: x[:, None, 1:, ::2, :3][:, 0])),
     "sliced, pending": Case(IMAGE, lambda x: theta(conv()(x)[..., 1])),
     "ops.pad": Case(

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from keraslip.convert.builder import MASKED
+from keraslip.convert.builder import MASKED, plain_name
 from keraslip.convert.conversion import as_graph, built
 from keraslip.convert.plan import Plan, does_nothing
 from keraslip.models.check import Fate, print_cost, print_fates
@@ -48,7 +48,21 @@ def _fates(model: Any) -> tuple[list[Fate], Any]:
             return fates, None
         return fates, built(graph)[0]
     except (UnsupportedLayerError, ValueError) as error:
-        return [*fates, Fate(model.name, model, f"none: {error}", True)], None
+        places = getattr(error, "places", ()) or ((model.name, model, error),)
+        return list(_with_refusals(fates, places)), None
+
+
+def _with_refusals(fates: list[Fate], places: Any) -> Iterator[Fate]:
+    """What happens at each layer, where the new network shows why some of them cannot be passed."""
+    left = list(places)
+    for fate in fates:
+        # What is no layer is the same operation in the new network; a layer has its path as its name.
+        found = [p for p in left if p[1] is fate.operation or p[0] == plain_name(fate.path)]
+        left = [place for place in left if place not in found]
+        refused = (Fate(fate.path, fate.operation, f"none: {error}", True) for *_, error in found)
+        yield next(refused, fate)
+    for path, operation, error in left:
+        yield Fate(path, operation, f"none: {error}", True)
 
 
 def _of_layers(graph: Any) -> Iterator[Fate]:

@@ -99,7 +99,8 @@ def _of_the_whole(model: Any) -> Iterator[Problem]:
     try:
         ends_linear = _ends_linear(model)
     except UnsupportedLayerError as error:
-        yield Problem(model.name, model, error)
+        for place in error.places or ((model.name, model, error),):
+            yield Problem(*place)
         return
     if not ends_linear:
         last = model.outputs[0]._keras_history.operation

@@ -3,26 +3,32 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keraslip.activations import Activation, ClippedReLU, Largest, PiecewiseLinear
 from keraslip.linear import CropMap, ReshapeMap
 from keraslip.rules.bases import ActivationRule
 from keraslip.rules.interpreter import Form, Interpreter
-from keraslip.rules.merge import beside
+from keraslip.rules.merge import stacked
 from keraslip.rules.registry import bare_operation, register_rule
 from keraslip.rules.rule import Rule, UnsupportedLayerError
 
 
-def clip(low: float | None, high: float | None) -> Activation:
+def clip(low: Any, high: Any) -> Activation:
     """`min(max(z, low), high)`, either of them `None` for none."""
+    given = low, high
+    if not all(np.ndim(end) == 0 for end in given):
+        raise UnsupportedLayerError(
+            f"a clip has a rule for numbers, not for tensors. Received: {given}"
+        )
+    low, high = (None if end is None else float(end) for end in given)
     if low == 0.0 and high is None:
         return ClippedReLU()
     ends = [end for end in (low, high) if end is not None]
-    if not all(isinstance(end, int | float) for end in ends) or ends != sorted(set(ends)):
+    if ends != sorted(set(ends)):
         raise UnsupportedLayerError(
-            "a clip has a rule for one number below and a larger one above. "
-            f"Received: {low!r} and {high!r}"
+            f"a clip has a rule for one number below and a larger one above. Received: {given}"
         )
     gradients = ([0.0] if low is not None else []) + [1.0] + ([0.0] if high is not None else [])
     at_zero = 0.0 if low is None else max(0.0, low)
@@ -45,9 +51,7 @@ def largest(context: Interpreter, forms: list[Form], sign: float) -> Form:
         raise UnsupportedLayerError(f"branches of several shapes have no rule. Received: {shapes}")
     (shape,) = shapes
     deep = (*shape, 1)
-    form = beside(
-        context, [context.move(form, ReshapeMap(shape, deep)) for form in forms], len(shape)
-    )
+    form = stacked(context, forms, len(shape))
     first = CropMap(form.shape, (*[(0, 0)] * len(shape), (0, len(forms) - 1)))
     form = context.move(context.activate(form, Largest(sign)), first)
     return context.move(form, ReshapeMap(deep, shape))

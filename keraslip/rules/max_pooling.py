@@ -18,8 +18,9 @@ from keraslip.linear import (
     compose,
 )
 from keraslip.rules.interpreter import Form, Interpreter
-from keraslip.rules.registry import register_rule
-from keraslip.rules.rule import Rule
+from keraslip.rules.operations import after, inner_axes
+from keraslip.rules.registry import bare_operation, register_rule
+from keraslip.rules.rule import Rule, UnsupportedLayerError
 from keraslip.typing import Shape
 
 
@@ -44,20 +45,23 @@ class _Windows:
         self.there = (self.places >= self.padding[0]) & (self.places < self.padding[0] + size)
 
 
-def pooled(context: Interpreter, form: Form, windows: dict[int, _Windows]) -> Form:
-    """The largest entry of every window, which spans the axes given.
+def pooled(
+    context: Interpreter, form: Form, windows: dict[int, _Windows], sign: float = 1.0
+) -> Form:
+    """The largest entry of every window, which spans the axes given; with the sign -1 the smallest.
 
     Args:
         context: The pass.
         form: Any form.
         windows: By axis, counted without that of the batch.
+        sign: 1 or -1.
     """
     shape, out = form.shape, list(form.shape)
     for axis, along in windows.items():
         out[axis] = along.count
     taken = _taken(shape, windows)
     form = (context.move if taken.isometry else context.linear)(form, taken)
-    form = context.activate(form, Largest(there=_there(windows, len(shape))))
+    form = context.activate(form, Largest(sign, _there(windows, len(shape))))
     first = CropMap(form.shape, (*[(0, 0)] * len(shape), (0, form.shape[-1] - 1)))
     return context.move(form, compose(ReshapeMap(first.out_shape, tuple(out)), first))
 
@@ -133,6 +137,36 @@ class GlobalMaxPoolingRule(Rule):
             return form
         channels = tuple(size for k, size in enumerate(form.shape) if k not in axes)
         return context.move(form, ReshapeMap(form.shape, channels))
+
+
+class ExtremeOperationRule(Rule):
+    """Base of the largest and smallest entries over some axes."""
+
+    sign = 1.0
+
+    def check(self, operation: Any) -> None:
+        super().check(operation)
+        if getattr(operation, "initial", None) is not None:
+            raise UnsupportedLayerError("it has a rule without initial; use ops.maximum behind it")
+
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
+        shape = args[0].shape
+        axes = inner_axes(operation.axis, len(shape))
+        whole = {axis: _Windows(shape[axis], shape[axis], 1, "valid") for axis in axes}
+        form = pooled(context, args[0], whole, self.sign)
+        return context.move(form, ReshapeMap(form.shape, after(operation, shape)))
+
+
+@register_rule(bare_operation(lambda x: ops.max(x, 1)), bare_operation(lambda x: ops.amax(x, 1)))
+class MaxOperationRule(ExtremeOperationRule):
+    """`ops.max` over positions or channels."""
+
+
+@register_rule(bare_operation(lambda x: ops.min(x, 1)), bare_operation(lambda x: ops.amin(x, 1)))
+class MinOperationRule(ExtremeOperationRule):
+    """`ops.min` over positions or channels."""
+
+    sign = -1.0
 
 
 def _each(number: Any, axes: range) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keraslip.linear import ZeroPadMap
+from keraslip.linear import ReshapeMap, TakeMap, ZeroPadMap
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import bare_operation, register_rule
 from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts
@@ -31,12 +31,22 @@ def add(context: Interpreter, forms: list[Form]) -> Form:
         raise UnsupportedLayerError(
             "An Add layer of a branch and a constant has no rule; write x + c"
         )
-    shapes = {form.shape for form in forms}
-    if len(shapes) != 1:
+    shapes = [form.shape for form in forms]
+    if len({len(shape) for shape in shapes}) != 1:
         raise UnsupportedLayerError(
-            f"A sum whose branches are broadcast has no rule; give them one shape. Received: {shapes}"
+            f"A sum of branches with several numbers of axes has no rule; reshape one. Received: {shapes}"
         )
-    return context.add(forms)
+    whole = tuple(np.broadcast_shapes(*shapes))
+    return context.add([spread(context, form, whole) for form in forms])
+
+
+def spread(context: Interpreter, form: Form, shape: Shape) -> Form:
+    """A branch whose axes of one entry are repeated up to a shape."""
+    if form.shape == shape:
+        return form
+    sizes = zip(form.shape, shape, strict=True)
+    places = tuple(None if here == there else (0,) * there for here, there in sizes)
+    return context.linear(form, TakeMap(form.shape, places))
 
 
 @register_rule(bare_operation(lambda x: x + x))
@@ -56,16 +66,9 @@ class ConcatenateRule(Rule):
     """Branches one after the other: the sum of what each of them puts in its place, and zeros elsewhere."""
 
     def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
-        forms = list(args[0] if args else kwargs["xs"])
-        if not all(hasattr(form, "is_form") for form in forms):
-            raise UnsupportedLayerError(
-                "a branch and a constant have no rule side by side; pad the branch"
-            )
+        forms = checked_branches(args[0] if args else kwargs["xs"])
         axis = operation.axis % (len(forms[0].shape) + 1) - 1
-        if axis < 0:
-            raise UnsupportedLayerError(
-                "it joins along the axis of the batch; join along another one"
-            )
+        _check_axis(axis)
         return beside(context, forms, axis)
 
 
@@ -79,6 +82,42 @@ def beside(context: Interpreter, forms: list[Form], axis: int) -> Form:
         placed.append(context.linear(form, ZeroPadMap(form.shape, tuple(sides))))
         before += size
     return context.add(placed, disjoint=True)
+
+
+@register_rule(bare_operation(lambda x: ops.stack([x, x], axis=1)))
+class StackRule(Rule):
+    """`ops.stack` of branches: side by side along an axis of its own."""
+
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
+        forms = checked_branches(args[0] if args else kwargs["x"])
+        return stacked(context, forms, operation.axis % (len(forms[0].shape) + 2) - 1)
+
+
+def stacked(context: Interpreter, forms: list[Form], axis: int) -> Form:
+    """Branches of one shape along a new axis, counted without that of the batch."""
+    (shape,) = {form.shape for form in forms}
+    _check_axis(axis)
+    deep = (*shape[:axis], 1, *shape[axis:])
+    return beside(context, [context.move(form, ReshapeMap(shape, deep)) for form in forms], axis)
+
+
+def checked_branches(given: Any) -> list[Form]:
+    """The branches that are joined.
+
+    Raises:
+        UnsupportedLayerError: if one of them is a constant.
+    """
+    forms = list(given)
+    if not all(hasattr(form, "is_form") for form in forms):
+        raise UnsupportedLayerError(
+            "a branch and a constant have no rule side by side; pad the branch"
+        )
+    return forms
+
+
+def _check_axis(axis: int) -> None:
+    if axis < 0:
+        raise UnsupportedLayerError("it joins along the axis of the batch; join along another one")
 
 
 def value_at(value: float, operation: Any, shape: Shape, args: Any, kwargs: Any) -> Any:

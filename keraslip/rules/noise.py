@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keraslip.rules.interpreter import Form, Interpreter
-from keraslip.rules.registry import register_rule
-from keraslip.rules.rule import Rule
+from keraslip.rules.registry import bare_operation, register_rule
+from keraslip.rules.rule import Rule, UnsupportedLayerError
 from keraslip.typing import Tensor
 
 
@@ -56,6 +56,22 @@ class NoiseRule(Rule):
 
     def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
         return context.noise(args[0], operation, self.of_inputs)
+
+
+@register_rule(bare_operation(lambda x: ops.cast(x, "int32")))
+class CastRule(Rule):
+    """`ops.cast` to float32, of whole numbers that the model takes."""
+
+    def check(self, operation: Any) -> None:
+        super().check(operation)
+        if operation.dtype != "float32":
+            raise UnsupportedLayerError(
+                "it rounds what it reads; cast to float32 alone. "
+                f"Received: dtype={operation.dtype!r}"
+            )
+
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
+        return args[0]
 
 
 @register_rule(

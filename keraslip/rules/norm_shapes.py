@@ -5,11 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.linear import LinearMap
 from keraslip.rules.locality import Closing
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.rule import UnsupportedLayerError
-from keraslip.rules.walk import propagate
+from keraslip.rules.walk import Call, carried, propagate
 from keraslip.typing import Tensor
 
 
@@ -20,6 +21,7 @@ class _Recorder:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.ends_linear = False
         self.closings: list[Closing] = []
+        self.refused: dict[str, tuple[str, Any, UnsupportedLayerError]] = {}
 
     def start(self, key: str, linear_map: LinearMap) -> Tensor:
         self.shapes[key] = linear_map.out_shape
@@ -27,6 +29,25 @@ class _Recorder:
         # The first thing that is done to it: fails for what computes in float64.
         linear_map.adjoint(vector)
         return vector
+
+    def carried(self, call: Call, context: Propagation) -> AffineForm:
+        """As `carried`, and on with any form of that shape where a call is refused."""
+        try:
+            return carried(call, context)
+        except UnsupportedLayerError as error:
+            self.refused[call.path] = call.path, call.operation, error
+            shape = call.output.shape[1:]
+            if None in shape:
+                raise
+            return AffineForm.closed(Ball(ops.zeros((2, *shape)), ops.ones((1,))))
+
+    def check(self) -> None:
+        """Raises for what was refused."""
+        if self.refused:
+            places = tuple(self.refused.values())
+            error = places[0][2]
+            error.places = places
+            raise error from None
 
 
 class WithoutNorms(Propagation):
@@ -38,13 +59,17 @@ class WithoutNorms(Propagation):
 
 
 def norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool, list[Closing]]:
-    """Every norm the bound takes, whether the end is linear, and the closings; symbolic."""
+    """Every norm the bound takes, whether the end is linear, and the closings; symbolic.
+
+    Raises:
+        UnsupportedLayerError: for the first call that no bound can pass; its `places` are all of them.
+    """
     recorder = _Recorder()
 
     class Pass(keras.Operation):
         def call(self, x: Tensor) -> Tensor:
             context = WithoutNorms(ops.ones(()), recorder)
-            form = propagate(model, x, context)
+            form = propagate(model, x, context, recorder.carried)
             recorder.ends_linear = form.ball is None
             lipschitz = logits_lipschitz(form, context)
             closed = [Closing.of(record.key, record.form) for record in context.records]
@@ -52,7 +77,13 @@ def norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool, list[Clos
             return lipschitz
 
     shape = single_input_shape(model)
-    Pass().compute_output_spec(keras.KerasTensor((2, *shape), "float32"))
+    try:
+        Pass().compute_output_spec(keras.KerasTensor((2, *shape), "float32"))
+    except Exception:
+        # Keras puts words of its own around what is raised inside.
+        recorder.check()
+        raise
+    recorder.check()
     return recorder.shapes, recorder.ends_linear, recorder.closings
 
 

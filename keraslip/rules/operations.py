@@ -22,6 +22,7 @@ from keraslip.rules.registry import bare_operation, register_rule
 from keraslip.rules.rule import Rule, UnsupportedLayerError
 from keraslip.typing import Shape
 
+_BY_TENSOR = "it takes entries by a tensor; use slices and whole numbers"
 _MIXES = "it mixes the samples of a batch; leave the first axis as it is"
 
 
@@ -71,6 +72,8 @@ class ReshapeOperationRule(Rule):
 
     def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
         shape = args[0].shape
+        if getattr(operation, "axis", ()) is None:
+            raise UnsupportedLayerError("of a batch of one it would squeeze that; name its axis")
         target = after(operation, shape)
         if math.prod(target) != math.prod(shape):
             raise UnsupportedLayerError(_MIXES)
@@ -127,6 +130,47 @@ class RepeatOperationRule(TakeOperationRule):
     def places(self, operation: Any, axis: int, size: int, rank: int) -> Any:
         named = axis - 1 in inner_axes(operation.axis, rank)
         return np.repeat(np.arange(size), operation.repeats) if named else None
+
+
+@register_rule(bare_operation(lambda x: ops.take(x, [0], 1)))
+class TakeRule(Rule):
+    """`ops.take` of places that are the same for all samples."""
+
+    def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
+        form, named = [*args, *kwargs.values()]
+        if hasattr(named, "is_form") or not hasattr(form, "is_form"):
+            raise UnsupportedLayerError(_BY_TENSOR)
+        shape = form.shape
+        (axis,) = inner_axes(operation.axis, len(shape))
+        found = np.asarray(ops.convert_to_numpy(named))
+        places: list[tuple[int, ...] | None] = [None] * len(shape)
+        places[axis] = tuple(np.arange(shape[axis])[found.ravel()].tolist())
+        taken = TakeMap(shape, tuple(places))
+        target = (*shape[:axis], *found.shape, *shape[axis + 1 :])
+        return copied(context, form, compose(ReshapeMap(taken.out_shape, target), taken))
+
+
+@register_rule(bare_operation(lambda x: ops.tile(x, (1, 2))))
+class TileOperationRule(TakeOperationRule):
+    """`ops.tile`."""
+
+    def places(self, operation: Any, axis: int, size: int, rank: int) -> Any:
+        times = [int(number) for number in np.atleast_1d(operation.repeats)]
+        times = [1] * (rank + 1 - len(times)) + times
+        if len(times) > rank + 1 or times[0] != 1:
+            raise UnsupportedLayerError(_MIXES)
+        return np.tile(np.arange(size), times[axis])
+
+
+@register_rule(bare_operation(lambda x: ops.roll(x, 1, 1)))
+class RollOperationRule(TakeOperationRule):
+    """`ops.roll`."""
+
+    def places(self, operation: Any, axis: int, size: int, rank: int) -> Any:
+        inner_axes(operation.axis, rank)
+        axes, shifts = np.broadcast_arrays(operation.axis, operation.shift)
+        here = np.atleast_1d(axes % (rank + 1) == axis)
+        return np.roll(np.arange(size), np.atleast_1d(shifts)[here].sum())
 
 
 @register_rule(bare_operation(lambda x: ops.pad(x, ((0, 0), (1, 1)))))
@@ -186,9 +230,7 @@ class GetItemRule(Rule):
             one for one in (key if isinstance(key, tuple | list) else (key,)) if one is not None
         ]
         if not all(isinstance(one, int | slice) or one is Ellipsis for one in keys):
-            raise UnsupportedLayerError(
-                "it takes entries by a tensor; use slices and whole numbers"
-            )
+            raise UnsupportedLayerError(_BY_TENSOR)
         keys = keys if Ellipsis in keys else [*keys, Ellipsis]
         dots = keys.index(Ellipsis)
         return [*keys[:dots], *[slice(None)] * (rank + 1 - len(keys)), *keys[dots + 1 :]]

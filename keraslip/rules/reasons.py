@@ -1,4 +1,4 @@
-"""Why some of Keras' layers have no rule, and what to use instead: a sentence each."""
+"""Why some of Keras' layers and operations have no rule, and what to use instead: a sentence each."""
 
 import functools
 
@@ -34,6 +34,55 @@ _REASONS = {
     "it resizes images; use Cropping2D or UpSampling2D, or do it to the data": (
         "CenterCrop", "RandomCrop", "Resizing",
     ),
+    "it mixes samples, or changes images by their own values; do it to the data": (
+        "AutoContrast", "CutMix", "Equalization", "MixUp", "Solarization",
+    ),
+    "it jumps from one number to the next, so that no Lipschitz constant bounds it; do it to the data": (
+        "CategoryEncoding", "Discretization", "HashedCrossing", "Hashing",
+    ),
+    "it leaves out steps by their values, which jumps; cut or pad the series before the model": ("Masking",),
+    "it squares what it reads; do it to the data": ("MelSpectrogram", "STFTSpectrogram"),
+    "it scales the kernel anew in each training step; use the layer in it, whose norm is bounded as it is, "
+    "or keraslip.layers.AOLDense and AOLConv2D": ("SpectralNormalization",),
+    "volumes have rules of pooling and dense layers alone; move one axis into the channels with Permute and "
+    "Reshape, and use a layer of images": (
+        "Conv3D", "Conv3DTranspose", "Cropping3D", "UpSampling3D", "ZeroPadding3D",
+    ),
+}  # fmt: skip
+
+#: The same of bare operations, by the names of their classes.
+_OF_OPERATIONS = {
+    "it has several results; take them as slices, x[:, :3] and x[:, 3:]": ("ArraySplit", "Split", "Unstack"),
+    "its slope grows without bound; use an activation with a Lipschitz constant": (
+        "Cosh", "Exp", "Exp2", "Expm1", "Log", "Log10", "Log1p", "Log2", "Power", "Prod", "Reciprocal",
+        "Rsqrt", "Sinh", "Sqrt", "Square", "Std", "Tan", "Var",
+    ),
+    "it jumps, so that no Lipschitz constant bounds it; use relu, hard_tanh or hard_sigmoid": (
+        "Argmax", "Argmin", "Ceil", "Floor", "FloorDivide", "HardShrink", "Heaviside", "Mod", "OneHot",
+        "Round", "Sign", "Threshold", "Trunc",
+    ),
+    "it chooses by a condition; use ops.maximum, ops.minimum, relu or leaky_relu": (
+        "Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual", "Select", "Where",
+    ),
+    "it multiplies by a matrix that no layer holds; use Dense, or EinsumDense": (
+        "Dot", "Einsum", "Inner", "Matmul", "Outer", "Tensordot",
+    ),
+    "it is a layer's work; use the layer of that name": (
+        "AveragePool", "BatchNorm", "Conv", "ConvTranspose", "DepthwiseConv", "MaxPool", "Resize",
+        "SeparableConv",
+    ),
+    "it divides by the size of what it reads, which can be near zero; use BatchNormalization": (
+        "LayerNorm", "Normalize", "RMSNorm",
+    ),
+    "it sorts; use keraslip.layers.GroupSort": ("Argsort", "Median", "Quantile", "Sort", "TopK"),
+    "it multiplies two halves of what it reads; use silu or MaxMin": ("Glu",),
+    "it moves or adds up entries in a way of its own; use slices, x[:, 1:] - x[:, :-1], and ops.sum, "
+    "ops.mean, ops.flip, ops.transpose or ops.concatenate": (
+        "Average", "BroadcastTo", "Cumsum", "Diff", "Hstack", "Rot90", "Slice", "TakeAlongAxis",
+        "Vstack",
+    ),
+    "it changes no number; leave it out": ("Copy", "StopGradient"),
+    "its slope depends on all it reads; use ops.max, or an activation": ("Logsumexp", "Norm", "Softmax"),
 }  # fmt: skip
 
 
@@ -45,10 +94,18 @@ def _by_type() -> dict[type, str]:
     return found
 
 
+@functools.cache
+def _by_name() -> dict[str, str]:
+    return {name: reason for reason, names in _OF_OPERATIONS.items() for name in names}
+
+
 def reason_against(operation: type) -> str | None:
-    """Why a type of Keras' layers has no rule, and what to use instead; `None` if nothing is known.
+    """Why a type of Keras' layers or operations has no rule, and what to use instead; `None` if not known.
 
     Args:
         operation: The exact type.
     """
-    return _by_type().get(operation)
+    bare = operation.__module__.startswith("keras.") and not issubclass(
+        operation, keras.layers.Layer
+    )
+    return _by_name().get(operation.__name__) if bare else _by_type().get(operation)

@@ -11,6 +11,9 @@ Tensor = Any
 class UnsupportedLayerError(NotImplementedError):
     """A layer, or one of its settings, through which keraslip cannot carry a bound."""
 
+    #: Where one walk through a model met several: path, operation and error of each, this one first.
+    places: "tuple[tuple[str, Any, UnsupportedLayerError], ...]" = ()
+
 
 class MismatchError(UnsupportedLayerError):
     """A layer that does not compute what its rule says, found by running it."""

@@ -164,6 +164,15 @@ class UpSampling1DRule(LinearRule):
         return repeated(in_shape, {0: _one(layer.size)[0]})
 
 
+@register_rule(keras.layers.RepeatVector)
+class RepeatVectorRule(LinearRule):
+    """A vector at every step."""
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+        row = ReshapeMap(in_shape, (1, *in_shape))
+        return compose(repeated(row.out_shape, {0: layer.n}), row)
+
+
 def _one(number: Any) -> tuple[int]:
     """A number that a layer may hold as a tuple of one."""
     return (number[0] if isinstance(number, tuple | list) else number,)

@@ -39,13 +39,16 @@ class Visit:
     problem: str | None
 
 
-def propagate(model: Any, x: Tensor, context: Propagation) -> AffineForm:
+def propagate(
+    model: Any, x: Tensor, context: Propagation, step: "Step | None" = None
+) -> AffineForm:
     """Carries the input ball through a functional model.
 
     Args:
         model: A functional or sequential Keras model with one input and one output.
         x: Inputs `(batch, *shape)`.
         context: The settings of the pass.
+        step: In place of `carried`.
 
     Returns:
         The `AffineForm` of the model's output; its center is the model's output at `x`.
@@ -56,7 +59,7 @@ def propagate(model: Any, x: Tensor, context: Propagation) -> AffineForm:
     one = ops.ones((1,), dtype=x.dtype)
     paper = context.bound == "paper"
     ball = Ball(x, one, global_gain=one if paper else None)
-    result: AffineForm = walk(model, AffineForm.closed(ball), context)
+    result: AffineForm = walk(model, AffineForm.closed(ball), context, step)
     return result
 
 
@@ -85,7 +88,9 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
 def check_call(path: str, node: Any) -> None:
     """Raises for a call that says that it is training."""
     rule = registered_rule(type(node.operation))
-    if node.arguments.kwargs.get("training") and not (rule and rule.says_training):
+    # Keras writes it into calls of its own; a layer without a rule is refused for that.
+    says = is_graph(node.operation) if rule is None else not rule.says_training
+    if node.arguments.kwargs.get("training") and says:
         raise UnsupportedLayerError(
             f"The call of {type(node.operation).__name__} at {path!r} says training=True, which may hold at "
             "inference as well: a certificate is about a network that does the same at every call. Build the "
@@ -132,13 +137,14 @@ def nodes(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         yield f"{prefix}{path}", node
 
 
-def walk(model: Any, form: Form, context: Interpreter) -> Form:
+def walk(model: Any, form: Form, context: Interpreter, step: "Step | None" = None) -> Form:
     """Carries a form through a functional model by the rules of its layers.
 
     Args:
         model: A functional or sequential Keras model with one input and one output.
         form: The input's form.
         context: What the rules' steps mean.
+        step: In place of `carried`.
 
     Returns:
         The output's form.
@@ -146,8 +152,8 @@ def walk(model: Any, form: Form, context: Interpreter) -> Form:
     Raises:
         UnsupportedLayerError: at a layer without a rule.
     """
-
-    return fold(model, form, lambda call: carried(call, context))
+    each = step or carried
+    return fold(model, form, lambda call: each(call, context))
 
 
 def carried(call: "Call", context: Interpreter) -> Form:
@@ -216,6 +222,10 @@ class Call:
     output: Any
 
 
+#: Carries the form of one call's output.
+Step = Callable[[Call, Any], Form]
+
+
 def fold(
     model: Any,
     value: Any,
@@ -241,18 +251,37 @@ def fold(
         if node.is_input:
             continue
         check(path, node)
-        output = tree.flatten(node.outputs)[0]
+        output, *others = tree.flatten(node.outputs)
+        values.update({id(other): _Another(node.operation) for other in others})
         if is_graph(node.operation):
             _check_nested(path, node.operation)
             # Whatever structure it came in, a dictionary of one perhaps.
             result = fold(
-                node.operation, values[id(node.input_tensors[0])], step, f"{path}/", check
+                node.operation, _known(values, node.input_tensors[0]), step, f"{path}/", check
             )
         else:
             args, kwargs = tree.map_structure(
-                lambda t: values[id(t)] if isinstance(t, keras.KerasTensor) else t,
+                lambda t: _known(values, t) if isinstance(t, keras.KerasTensor) else t,
                 (node.arguments.args, node.arguments.kwargs),
             )
             result = step(Call(path, node.operation, args, kwargs, output))
         values[id(output)] = result
-    return values[id(tree.flatten(graph.outputs)[0])]
+    return _known(values, tree.flatten(graph.outputs)[0])
+
+
+@dataclass(frozen=True)
+class _Another:
+    """Stands for a result that is not the first one of its operation."""
+
+    operation: Any
+
+
+def _known(values: dict[int, Any], tensor: Any) -> Any:
+    value = values[id(tensor)]
+    if isinstance(value, _Another):
+        where = f"{type(value.operation).__name__} at {value.operation.name!r}"
+        raise UnsupportedLayerError(
+            f"No bound can pass {where}: of several results the first alone is known; take slices in place "
+            "of a split, x[:, :3] and x[:, 3:]"
+        )
+    return value

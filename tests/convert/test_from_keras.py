@@ -316,6 +316,19 @@ def test_the_page_tells_every_problem_at_once():
     assert [layer for layer, _, _, rule in rows if "none: " in rule] == ["first", "second"]
 
 
+def test_the_page_tells_every_problem_of_bare_operations_too():
+    inner_inputs = keras.Input((4,))
+    inner = keras.Model(inner_inputs, inner_inputs * inner_inputs, name="inner")
+    inputs = keras.Input((4,))
+    x = keras.ops.flip(inner(keras.layers.Dense(4)(inputs)), 0)
+    model = keras.Model(inputs, keras.layers.Dense(3)(x * inputs))
+    taken, rows = told(model)
+    refused = [rule for *_, rule in rows if "none: " in rule]
+    assert not taken and len(refused) == 3
+    assert ["product" in rule for rule in refused] == [True, False, True]
+    assert not any("automatically infer" in rule for rule in refused)
+
+
 def test_the_page_tells_what_shows_only_as_a_whole():
     inputs = keras.Input((4,))
     outputs = keras.layers.Dense(3, activation="relu")(inputs)

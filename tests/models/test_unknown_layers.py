@@ -170,11 +170,11 @@ def two_in_one():
     return keraslip.LocalLipschitzModel(inputs, keras.layers.Add()(inner(inputs)))
 
 
-def broadcast_sum():
+def broadcast_maximum():
     inputs = keras.Input((FEATURES,))
     narrow = keras.layers.Dense(1)(inputs)
     return keraslip.LocalLipschitzModel(
-        inputs, keras.layers.Add()([keras.layers.Dense(3)(inputs), narrow])
+        inputs, keras.layers.Maximum()([keras.layers.Dense(3)(inputs), narrow])
     )
 
 
@@ -199,7 +199,7 @@ REFUSED = {
     "two outputs inside": (two_in_one, "2 outputs"),
     "one logit": (lambda: ends(keras.layers.Dense(1)), "two classes"),
     "an image of logits": (lambda: ends(keras.layers.Conv2D(3, 1), (2, 2, 1)), "two classes"),
-    "a sum that broadcasts": (broadcast_sum, "broadcast"),
+    "a maximum that broadcasts": (broadcast_maximum, "several shapes"),
 }
 
 

@@ -13,7 +13,22 @@ REFUSED = {
     "division by a branch": (lambda x, y: 1.0 / x, "near zero. Divide by a constant"),
     "division by another": (lambda x, y: x / y, "near zero"),
     "a constant for each sample": (lambda x, y: x * keras.ops.ones((7, 4)), "sample to sample"),
-    "a difference that is broadcast": (lambda x, y: x - y[:, :1], "."),
+    "a split": (lambda x, y: keras.ops.concatenate(keras.ops.split(x, 2, 1)), "take .* slices"),
+    "a batch of one": (lambda x, y: keras.ops.squeeze(x[:, None]), "name its axis"),
+    "a power": (lambda x, y: x**2, "slope grows"),
+    "a condition": (lambda x, y: keras.ops.where(x > 0, x, y), "ops.maximum"),
+    "a matrix": (lambda x, y: x @ keras.ops.ones((4, 4)), "use Dense"),
+    "a cast that rounds": (
+        lambda x, y: keras.ops.cast(keras.ops.cast(x, "float16"), "float32"),
+        "cast to float32",
+    ),
+    "clips of a vector": (lambda x, y: keras.ops.maximum(x, keras.ops.arange(4.0)), "for numbers"),
+    "tiles of samples": (lambda x, y: keras.ops.tile(x, (2, 1)), "mixes the samples"),
+    "samples rolled": (lambda x, y: keras.ops.roll(x, 1, 0), "mixes the samples"),
+    "the largest sample": (
+        lambda x, y: x - keras.ops.max(x, 0, keepdims=True),
+        "mixes the samples",
+    ),
 }
 
 
@@ -60,6 +75,8 @@ ALONE = {
     ),
     "lambda": ((4,), keras.layers.Lambda(lambda x: x), "write it with keras.ops"),
     "embedding": ((4,), keras.layers.Embedding(3, 2), "certify from the vectors on"),
+    "volume": ((3, 4, 4, 1), keras.layers.Conv3D(2, 2), "use a layer of images"),
+    "mixed samples": ((8, 8, 3), keras.layers.MixUp(), "do it to the data"),
     "recurrent": ((4, 2), keras.layers.LSTM(3), "padding='causal'"),
     "mixes samples": ((4,), lambda x: keras.ops.flip(x, 0), "mixes the samples"),
     "sum over samples": (
