@@ -30,6 +30,12 @@ def check_range(input_range: Any) -> tuple[float, float]:
     return low, high
 
 
+def range_around(x: np.ndarray, input_range: Range) -> Range:
+    """The range where all of `x` lie in it, else `None`: an attack needs no range to begin."""
+    low, high = check_range(input_range)
+    return input_range if low <= x.min() and x.max() <= high else None
+
+
 def check_inputs(x: Any, low: float, high: float) -> np.ndarray:
     """Return `x` as a float32 array with finite entries inside `[low, high]`."""
     x = np.array(keras.ops.convert_to_numpy(x), "float32", order="C")

@@ -42,6 +42,7 @@ def attack(
 ) -> None:
     """Attack the images of a data set by projected gradient descent in the L2 ball."""
     from keraslip.attacks import pgd_l2
+    from keraslip.attacks.checks import range_around
     from keraslip.cli.measure import say_attack
     from keraslip.cli.output import check_file
     from keraslip.cli.run_folder import as_json
@@ -61,7 +62,7 @@ def attack(
     subject.show(console)
     say_attack(console, len(subject.x), steps, restarts)
     options: Any = {"steps": steps, "restarts": restarts, "seed": seed, "batch_size": batch_size}
-    options["input_range"] = subject.input_range
+    options["input_range"] = range_around(subject.x, subject.input_range)
     ball = subject.model, subject.x, subject.y, subject.epsilon
     with stopped_with(console, "Stopped; nothing was written."):
         points = pgd_l2(*ball, verbose=console.is_terminal, **options)

@@ -10,6 +10,7 @@ from rich.console import Console
 from keraslip import __version__
 from keraslip.attacks import pgd_l2
 from keraslip.attacks.accuracy import correct
+from keraslip.attacks.checks import model_range, range_around
 from keraslip.certify import Certificates
 from keraslip.certify.execution.executed import Executed
 from keraslip.certify.execution.kept_network import network_of
@@ -137,7 +138,9 @@ def withstand(
     """Which samples are correct and stay so under PGD; those that are not `alive` are known to be lost."""
     # A radius of 0 is a sample that the attack leaves alone: no new shape has to be compiled.
     radii = np.where(alive, epsilon, 0.0)
-    points = pgd_l2(model, x, y, radii, steps=steps, seed=seed, batch_size=BATCH, verbose=verbose)
+    valid = range_around(x, model_range(model))
+    options: Any = {"steps": steps, "seed": seed, "batch_size": BATCH, "verbose": verbose}
+    points = pgd_l2(model, x, y, radii, input_range=valid, **options)
     right, _ = correct(model, points, y, BATCH)
     return alive & right
 

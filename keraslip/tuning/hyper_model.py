@@ -35,7 +35,7 @@ class LipschitzHyperModel(keras_tuner.HyperModel):
     | `upper_threshold` | 0.1 to 2 | |
     | `lower_threshold` | -2 to -0.1 | |
     | `width` | 0.5 or 1 | |
-    | `loss` | `"gloro"` or `"bcp"` | also `"trades"` |
+    | `loss` | `"gloro"` or `"bcp"` | any of `keraslip.losses.names()` |
     | `kappa` | 0 to 0.5 | weight of the clean loss at the end, with `"bcp"` only |
     | `sparsity` | 0, 0.001 or 0.01 | weight of the sparsity loss |
     | `epsilon_factor` | 1 to 1.3 | epsilon at the end of training, as a multiple of `epsilon` |

@@ -252,6 +252,16 @@ def test_an_attack_that_fools_nobody_draws_nothing(run, tmp_path):
     assert "no picture" in result.output and not picture.exists()
 
 
+def test_data_outside_of_the_models_range_are_attacked_without_one(run, model, digits, tmp_path):
+    x, y, file = 2 * digits.x_test[:40] - 1, digits.y_test[:40], tmp_path / "scaled.npz"
+    np.savez(file, x_train=x, y_train=y, x_test=x, y_test=y)
+    result = call("attack", run, "--data", file, "--steps", 1, "--out", tmp_path / "a.json")
+    assert result.exit_code == 0 and "lie from -1 to 1" in " ".join(result.output.split())
+    assert json.loads((tmp_path / "a.json").read_text())["input_range"] is None
+    withstood = measure.withstand(model, x, y, 0.1, y >= 0, 1, 0, verbose=0)
+    assert withstood.shape == (40,)
+
+
 def test_report_of_a_run(run, monkeypatch):
     monkeypatch.setattr(measure, "RADII", 20)
     monkeypatch.setattr(measure, "PGD_STEPS", 5)

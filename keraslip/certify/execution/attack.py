@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from keraslip.attacks import pgd_l2
+from keraslip.attacks.checks import model_range, range_around
 from keraslip.certify.norms.rounding import LARGEST
 
 #: Where in the ball of a certified radius an attack ends: no rounding of the search reaches so far.
@@ -30,8 +31,6 @@ def attacked(
     """
     size = min(batch_size, max(16, 1 << (len(x) - 1).bit_length()))
     filled = np.resize(np.arange(len(x)), max(1, -(-len(x) // size)) * size)
-    given = model.input_range if model.compiled else (0.0, 1.0)
-    inside = valid and given is not None and x.min() >= given[0] and x.max() <= given[1]
     points = pgd_l2(
         model,
         x[filled],
@@ -39,7 +38,7 @@ def attacked(
         # Further away no float32 is left to attack with.
         np.minimum(epsilon[filled], np.sqrt(LARGEST)),
         steps=steps,
-        input_range=given if inside else None,
+        input_range=range_around(x, model_range(model)) if valid else None,
         batch_size=size,
         seed=seed,
         verbose=False,
