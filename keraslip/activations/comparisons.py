@@ -7,19 +7,14 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Comparisons:
-    """Groups of entries whose pairs are compared one after the other.
+    """Groups of entries whose pairs are compared one after the other."""
 
-    Args:
-        groups: Flat places of the entries of every group, `(groups, size)`.
-        pairs: Columns `(i, j)` of `groups`: the larger of both entries goes to i, the smaller one to j.
-        clips: By column, behind the last comparison: the clip of every group, `(groups,)`, and whether it is
-            the largest value, not the smallest one.
-        kept: Columns whose entries are outputs, in their places; the others become zero. All if `None`.
-        there: Which entries count, `(groups, size)`; all if `None`.
-    """
-
-    groups: np.ndarray
+    groups: np.ndarray  #: Flat places of the entries of every group, `(groups, size)`.
+    #: Columns `(i, j)` of `groups`: the larger of both entries goes to i, the smaller one to j.
     pairs: tuple[tuple[int, int], ...]
+    #: By column, behind the last comparison: the clip of every group, `(groups,)`, and whether it is the
+    #: largest value, not the smallest one.
     clips: dict[int, tuple[np.ndarray, bool]] = field(default_factory=dict)
+    #: Columns whose entries are outputs, in their places; the others become zero. All if `None`.
     kept: tuple[int, ...] | None = None
-    there: np.ndarray | None = None
+    there: np.ndarray | None = None  #: Which entries count, `(groups, size)`; all if `None`.

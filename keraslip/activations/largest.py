@@ -18,14 +18,11 @@ class Largest(Activation):
     """The largest entry along the last axis in the first place, zeros in the others.
 
     `|max(z') - max(z)| <= max |z'_k - z_k|` over the entries k that are the largest one somewhere in the box.
-
-    Args:
-        sign: -1 for the smallest entry in place of the largest.
-        there: 1 for the entries that count, 0 for those to leave out, broadcastable to `(1, *shape)`; all
-            of them if `None`.
     """
 
-    sign: float = 1.0
+    sign: float = 1.0  #: -1 for the smallest entry in place of the largest.
+    #: 1 for the entries that count, 0 for those to leave out, broadcastable to `(1, *shape)`; all of them if
+    #: `None`.
     there: Tensor | None = None
     roundings: ClassVar[float] = 0.0
     is_elementwise: ClassVar[bool] = False

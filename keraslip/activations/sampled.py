@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from keraslip.activations.activation import Activation, Slopes
+from keraslip.typing import Array
 
-Array = np.ndarray
 #: Of float64, relative to the numbers that are compared.
 _TOLERANCE = 1e-9
 #: Of what cancels, see `Activation.offset`.
@@ -19,13 +19,7 @@ _NUMBERS, _DRAWS = 50_000, 8
 def activation_problem(
     activation: Activation, shape: tuple[int, ...], rng: np.random.Generator
 ) -> str | None:
-    """What does not hold of an activation, in words, or `None`: see `Activation` for what must.
-
-    Args:
-        activation: The activation, in float64.
-        shape: Shape of one input, without the batch axis.
-        rng: Draws boxes, and points in them.
-    """
+    """What does not hold of a float64 activation in random boxes, in words, or `None`: see `Activation`."""
     z, rho = _boxes((int(np.clip(_NUMBERS // np.prod(shape), 4, 500)), *shape), rng)
     with np.errstate(all="ignore"):
         return next(_problems(activation, z, rho, rng), None) or next(
@@ -43,17 +37,11 @@ def _boxes(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[Array, Arr
 
 @dataclass(frozen=True, eq=False)
 class _Moved:
-    """Two points of a box, and what may be said of the change from one to the other.
+    """Two points of a box, and what may be said of the change from one to the other."""
 
-    Args:
-        moved: From input to input.
-        change: From output to output.
-        room: What float64 may round of these.
-    """
-
-    moved: Array
-    change: Array
-    room: Array
+    moved: Array  #: From input to input.
+    change: Array  #: From output to output.
+    room: Array  #: What float64 may round of these.
 
     @classmethod
     def between(cls, activation: Activation, start: Array, end: Array) -> "_Moved":

@@ -17,19 +17,12 @@ _VALUE = 1e-14
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a function on which its slope only rises, or only falls.
+    """A part of a function on which its slope only rises, or only falls."""
 
-    Args:
-        start: Its begin.
-        end: Its end.
-        before: The slope at its begin.
-        after: The slope at its end.
-    """
-
-    start: float
-    end: float
-    before: float
-    after: float
+    start: float  #: Its begin.
+    end: float  #: Its end.
+    before: float  #: The slope at its begin.
+    after: float  #: The slope at its end.
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -67,11 +60,7 @@ class Secants:
         self.noise = _VALUE * (1.0 + function.offset + most * (self.xp.abs(z) + rho))
 
     def largest(self, sign: float) -> Tensor:
-        """An upper bound of `sign` times every mean slope.
-
-        Args:
-            sign: 1.0 for the largest, -1.0 for the negative of the smallest.
-        """
+        """An upper bound of `sign`, 1.0 or -1.0, times every mean slope."""
         xp, found = self.xp, [sign * self.slope]
         for side in (-1.0, 1.0):
             far = self._secant(sign, side, self.there[side], self.rho)

@@ -20,22 +20,13 @@ class Tangents:
 
     Which of a piece's tangents is taken decides how tight a bound is, not whether it holds: the one for a
     center is looked up.
-
-    Args:
-        slope: Of the lines, by the center's place.
-        height: Of the lines at 0.
     """
 
-    slope: Array
-    height: Array
+    slope: Array  #: Of the lines, by the center's place.
+    height: Array  #: Of the lines at 0.
 
     def at(self, place: Tensor, arithmetic: Any) -> tuple[Tensor, Tensor]:
-        """Slope and height for centers.
-
-        Args:
-            place: What `place_of` says of them.
-            arithmetic: What they are tensors of.
-        """
+        """Slope and height for centers, of which `place_of` said the place, as tensors of an arithmetic."""
         slope, height = (
             arithmetic.lookup(arithmetic.constant(part), place)
             for part in (self.slope, self.height)
@@ -49,13 +40,7 @@ def place_of(z: Tensor, arithmetic: Any) -> Tensor:
 
 
 def tangents(function: Any, piece: Any, side: float) -> Tangents:
-    """The tangents of a piece that lies on one side of the center; made once.
-
-    Args:
-        function: A `Smooth` function.
-        piece: One of its pieces, on which it bends.
-        side: 1.0 for centers below the piece, -1.0 for those above.
-    """
+    """The tangents of a piece of a `Smooth` function, for centers below it (side 1.0) or above (-1.0)."""
     key = type(function), *function.numbers.values(), piece, side
     if key not in _KNOWN:
         _KNOWN[key] = _made(function.to(float64), piece, side)

@@ -7,7 +7,6 @@ from keraslip.typing import Array
 
 
 def conv_kernel(kernel: Array, geometry: ConvGeometry, channels: int) -> Array:
-    """See `Arithmetic.conv_kernel`."""
     return kernel
 
 
@@ -15,7 +14,6 @@ adjoint_kernel = conv_kernel
 
 
 def conv(x: Array, kernel: Array, geometry: ConvGeometry) -> Array:
-    """See `Arithmetic.conv`."""
     image, size = x.shape[1:3], kernel.shape
     sides = geometry.padded(image, size)
     padded = np.zeros((len(x), *_lengths(image, sides), x.shape[3]), x.dtype)
@@ -30,7 +28,6 @@ def conv(x: Array, kernel: Array, geometry: ConvGeometry) -> Array:
 def conv_adjoint(
     y: Array, kernel: Array, geometry: ConvGeometry, in_shape: Shape, left: Shape
 ) -> Array:
-    """See `Arithmetic.conv_adjoint`."""
     image, size = in_shape[:2], kernel.shape
     sides = geometry.padded(image, size)
     padded = np.zeros((len(y), *_lengths(image, sides), in_shape[2]), y.dtype)
@@ -74,5 +71,5 @@ def _backward(y: Array, tap: Array, groups: int) -> Array:
 
 
 def average_pool(x: Array, sides: tuple[Array, Array], pool: PoolGeometry) -> Array:
-    """See `Arithmetic.average_pool`: by the shares that the backend's pooling has."""
+    """By the shares that the backend's pooling has."""
     return np.einsum("bhwc,hp,wq->bpqc", x, *sides, optimize=True)

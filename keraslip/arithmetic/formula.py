@@ -25,21 +25,13 @@ class Formula:
     arithmetic: Arithmetic | Any = field(default=training, kw_only=True, repr=False)
 
     def each(self, change: Callable[[Any], Any]) -> Self:
-        """The same with other coefficients.
-
-        Args:
-            change: Function from a tensor to a tensor.
-        """
+        """The same with other coefficients: what `change` makes of each tensor."""
         return self._rebuilt(
             lambda part: change(part) if _is_tensor(part) else part, self.arithmetic
         )
 
     def to(self, arithmetic: Arithmetic | Any) -> Self:
-        """The same in another arithmetic.
-
-        Args:
-            arithmetic: `keraslip.arithmetic.training`, `float64`, or a graph's.
-        """
+        """The same in another arithmetic: `keraslip.arithmetic.training`, `float64`, or a graph's."""
 
         def moved(part: Any) -> Any:
             if _is_tensor(part):

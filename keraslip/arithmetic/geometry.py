@@ -7,19 +7,12 @@ from keraslip.typing import Shape
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """Strides, padding, dilation and groups of a convolution.
+    """Strides, padding, dilation and groups of a convolution."""
 
-    Args:
-        strides: Step along height and width.
-        padding: `"valid"` or `"same"`.
-        dilation: Distance of the kernel's taps along height and width.
-        groups: Number of independent channel groups.
-    """
-
-    strides: tuple[int, int] = (1, 1)
-    padding: str = "valid"
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
+    strides: tuple[int, int] = (1, 1)  #: Step along height and width.
+    padding: str = "valid"  #: `"valid"` or `"same"`.
+    dilation: tuple[int, int] = (1, 1)  #: Distance of the kernel's taps along height and width.
+    groups: int = 1  #: Number of independent channel groups.
 
     def axis(self, axis: int, size: int, kernel_size: int) -> tuple[int, int]:
         """Output size and left padding along one spatial axis (0 or 1)."""
@@ -69,14 +62,8 @@ class ConvGeometry:
 
 @dataclass(frozen=True)
 class PoolGeometry:
-    """Windows of a pooling layer.
+    """Windows of a pooling layer."""
 
-    Args:
-        size: Height and width of a window.
-        strides: Step along height and width.
-        padding: `"valid"` or `"same"`.
-    """
-
-    size: tuple[int, int]
-    strides: tuple[int, int]
-    padding: str
+    size: tuple[int, int]  #: Height and width of a window.
+    strides: tuple[int, int]  #: Step along height and width.
+    padding: str  #: `"valid"` or `"same"`.

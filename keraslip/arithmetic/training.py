@@ -1,6 +1,5 @@
-"""The arithmetic of training: the backend's tensors, in float32, with gradients."""
+"""The arithmetic of training: the backend's tensors, in float32, with gradients. See `Arithmetic`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -39,41 +38,29 @@ sort = ops.sort
 matmul = ops.matmul
 eye = ops.eye
 einsum = ops.einsum
+split = ops.split
+concatenate = ops.concatenate
 
 
 def constant(array: Any) -> Tensor:
-    """See `Arithmetic.constant`; weights stay what they are, with their gradients."""
+    """Weights stay what they are, with their gradients."""
     return ops.convert_to_tensor(array)
 
 
 def divide(a: Tensor, b: Tensor) -> Tensor:
-    """See `Arithmetic.divide`: its gradient is finite too."""
+    """Its gradient is finite too."""
     return a / ops.where(b == 0.0, ops.ones_like(b), b)
 
 
 def indicator(condition: Tensor, like: Tensor) -> Tensor:
-    """See `Arithmetic.indicator`."""
     return ops.stop_gradient(ops.cast(condition, like.dtype))
 
 
-def split(x: Tensor, count: int, axis: int) -> Sequence[Tensor]:
-    """See `Arithmetic.split`."""
-    parts: Sequence[Tensor] = ops.split(x, count, axis=axis)
-    return parts
-
-
-def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
-    """See `Arithmetic.concatenate`."""
-    return ops.concatenate(list(parts), axis=axis)
-
-
 def take(x: Tensor, places: Any, axis: int) -> Tensor:
-    """See `Arithmetic.take`."""
     return ops.take(x, ops.convert_to_tensor(places, "int32"), axis=axis)
 
 
 def lookup(table: Tensor, places: Tensor) -> Tensor:
-    """See `Arithmetic.lookup`."""
     last = ops.cast(table.shape[0] - 1, places.dtype)
     # Comparisons with NaN are false.
     known = ops.where(places > 0.0, ops.minimum(places, last), ops.zeros_like(places))

@@ -7,7 +7,6 @@ from keraslip.typing import Tensor
 
 
 def conv_kernel(kernel: Tensor, geometry: ConvGeometry, channels: int) -> Tensor:
-    """See `Arithmetic.conv_kernel`."""
     if not _one_by_one(geometry, channels):
         return kernel
     height, width, _, filters = kernel.shape
@@ -15,7 +14,6 @@ def conv_kernel(kernel: Tensor, geometry: ConvGeometry, channels: int) -> Tensor
 
 
 def conv(x: Tensor, kernel: Tensor, geometry: ConvGeometry) -> Tensor:
-    """See `Arithmetic.conv`."""
     # Backends have a kernel of their own for channels that are not mixed, TensorFlow only for equal strides.
     convolve = ops.depthwise_conv if _one_by_one(geometry, x.shape[-1]) else ops.conv
     return convolve(
@@ -33,7 +31,7 @@ def _one_by_one(geometry: ConvGeometry, channels: int) -> bool:
 
 
 def adjoint_kernel(kernel: Tensor, geometry: ConvGeometry, channels: int) -> Tensor:
-    """See `Arithmetic.adjoint_kernel`: flipped, in and out of each group exchanged."""
+    """Flipped, in and out of each group exchanged."""
     (sh, sw), groups = _steps(geometry), geometry.groups
     kh, kw, inner, outer = kernel.shape
     if sh * sw == groups == 1:
@@ -107,7 +105,7 @@ def _fitted(z: Tensor, left: Shape, in_shape: Shape) -> Tensor:
 
 
 def average_pool(x: Tensor, sides: tuple[Tensor, Tensor], pool: PoolGeometry) -> Tensor:
-    """See `Arithmetic.average_pool`: the backend's own."""
+    """The backend's own."""
     return ops.average_pool(
         x, pool.size, strides=pool.strides, padding=pool.padding, data_format="channels_last"
     )

@@ -40,27 +40,13 @@ def l2_norm(x: Tensor) -> Tensor:
 
 
 def euclidean(x: Tensor) -> Tensor:
-    """Norm of every sample whose entries are of moderate size: one pass over the data.
-
-    Args:
-        x: Tensor of shape `(batch, ...)`.
-
-    Returns:
-        Tensor of shape `(batch,)`; its gradient at zero is zero.
-    """
+    """Norm of every sample `(batch, ...)` with entries of moderate size, in one pass; gradient 0 at 0."""
     flat = _flatten(x)
     return safe_sqrt(ops.einsum("bi,bi->b", flat, flat))
 
 
 def normalize(x: Tensor) -> Tensor:
-    """Every sample divided by its L2 norm; a zero sample stays zero.
-
-    Args:
-        x: Tensor of shape `(batch, ...)`.
-
-    Returns:
-        Tensor of the shape of `x`.
-    """
+    """Every sample `(batch, ...)` divided by its L2 norm; a zero sample stays zero."""
     norm = l2_norm(x)
     safe_norm = ops.where(norm <= 0.0, ops.ones_like(norm), norm)
     return x / per_sample(safe_norm, len(x.shape))
@@ -72,13 +58,5 @@ def safe_sqrt(x: Tensor) -> Tensor:
 
 
 def per_sample(x: Tensor, rank: int) -> Tensor:
-    """Reshapes `(batch,)` to `(batch, 1, ...)` of the given rank, for broadcasting.
-
-    Args:
-        x: Tensor of shape `(batch,)`, or a scalar.
-        rank: Rank to broadcast against.
-
-    Returns:
-        Tensor of shape `(batch, 1, ..., 1)`.
-    """
+    """`(batch,)`, or a scalar, reshaped to `(batch, 1, ...)` of a rank, for broadcasting."""
     return ops.reshape(x, (-1,) + (1,) * (rank - 1))

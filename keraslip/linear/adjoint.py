@@ -1,25 +1,20 @@
 """The transposed map as a map of its own."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keraslip.linear.linear_map import LinearMap, Shape
 from keraslip.linear.magnitudes import safe_sqrt
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class AdjointMap(LinearMap):
-    """The adjoint of a map that stores its coefficients: a transposed convolution.
-
-    Args:
-        of: The map; its outputs are the inputs here.
-    """
+    """The adjoint of a map that stores its coefficients: a transposed convolution."""
 
     one_sum: ClassVar[bool] = True
 
-    of: LinearMap
+    of: LinearMap  #: The map; its outputs are the inputs here.
     in_shape: Shape = field(init=False)
 
     def __post_init__(self) -> None:
@@ -33,17 +28,14 @@ class AdjointMap(LinearMap):
 
     @property
     def convolves(self) -> bool:  # type: ignore[override]
-        """See `LinearMap`."""
         return self.of.convolves
 
     @property
     def roundings(self) -> int:  # type: ignore[override]
-        """See `LinearMap`."""
         return self.of.roundings
 
     @property
     def stores(self) -> bool:  # type: ignore[override]
-        """See `LinearMap`."""
         return self.of.stores
 
     def forward(self, x: Tensor) -> Tensor:

@@ -30,17 +30,12 @@ class Identity(MovingMap):
 
 @dataclass(frozen=True, eq=False)
 class Composition(LinearMap):
-    """`outer` after `inner`; use `compose`, which simplifies.
-
-    Args:
-        outer: The map applied last.
-        inner: The map applied first.
-    """
+    """`outer` after `inner`; use `compose`, which simplifies."""
 
     roundings: ClassVar[int] = 0
 
-    outer: LinearMap
-    inner: LinearMap
+    outer: LinearMap  #: The map applied last.
+    inner: LinearMap  #: The map applied first.
     in_shape: Shape = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,17 +47,14 @@ class Composition(LinearMap):
 
     @property
     def isometry(self) -> bool:  # type: ignore[override]
-        """See `LinearMap`."""
         return self.outer.isometry and self.inner.isometry
 
     @property
     def copies(self) -> bool:  # type: ignore[override]
-        """See `LinearMap`."""
         return all(m.copies or m.isometry for m in (self.outer, self.inner))
 
     @property
     def convolves(self) -> bool:  # type: ignore[override]
-        """See `LinearMap`."""
         return self.outer.convolves or self.inner.convolves
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,15 +87,11 @@ class Composition(LinearMap):
 
 @dataclass(frozen=True, eq=False)
 class Sum(LinearMap):
-    """Sum of maps with the same input and output, such as `x + conv(x)`.
-
-    Args:
-        maps: The summands.
-    """
+    """Sum of maps with the same input and output, such as `x + conv(x)`."""
 
     roundings: ClassVar[int] = 0
 
-    maps: tuple[LinearMap, ...]
+    maps: tuple[LinearMap, ...]  #: The summands.
     in_shape: Shape = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +103,6 @@ class Sum(LinearMap):
 
     @property
     def convolves(self) -> bool:  # type: ignore[override]
-        """See `LinearMap`."""
         return any(m.convolves for m in self.maps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,13 +144,6 @@ def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:
 
     A scale of each channel (input normalisation) before or after a dense layer or a convolution is folded
     into the kernel, so that its row norms are exact.
-
-    Args:
-        outer: The map applied last.
-        inner: The map applied first.
-
-    Returns:
-        The composed map.
     """
     if isinstance(inner, Identity):
         return outer

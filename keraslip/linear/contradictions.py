@@ -27,14 +27,10 @@ def is_known(linear_map: LinearMap) -> bool:
 
 
 def contradiction(linear_map: LinearMap, rng: np.random.Generator) -> str | None:
-    """What contradicts itself in a map, in words, or `None`.
+    """What contradicts itself in a map of any arithmetic, in words, or `None`.
 
     Random vectors see whether it is linear, whether its adjoint is the adjoint, and whether its bounds are
     bounds: what is wrong in every entry is always found, what is wrong in few entries perhaps not.
-
-    Args:
-        linear_map: Any map, in any arithmetic.
-        rng: Draws the vectors.
     """
     exact = linear_map.to(float64)
     if not _is_finite(exact):
@@ -57,14 +53,9 @@ def contradiction(linear_map: LinearMap, rng: np.random.Generator) -> str | None
 def of_vectors(
     made: Any, absolute: Any, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
 ) -> str | None:
-    """What contradicts itself in a map, or what a proof makes of one, on inputs and outputs, in words.
+    """What contradicts itself in a map, or what a proof makes of one, on inputs u and outputs v, in words.
 
-    Args:
-        made: With `forward`, `adjoint` and, below, `row_norms`, in float64.
-        absolute: The same with magnitudes of the coefficients.
-        u: Inputs `(batch, *in_shape)`.
-        v: Outputs `(batch, *out_shape)`.
-        rng: Draws how inputs are mixed.
+    In float64; `absolute` is the same with magnitudes of the coefficients.
     """
     forward, back = made.forward(u), made.adjoint(v)
     if forward.shape != v.shape or back.shape != u.shape:

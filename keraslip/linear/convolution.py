@@ -12,22 +12,16 @@ from keraslip.typing import Tensor
 
 @dataclass(frozen=True, eq=False)
 class ConvMap(LinearMap):
-    """A convolution in channels-last layout.
-
-    Args:
-        kernel: Tensor `(kernel_height, kernel_width, channels_in / groups, channels_out)`.
-        in_shape: `(height, width, channels_in)`.
-        geometry: Strides, padding, dilation and groups.
-    """
+    """A convolution in channels-last layout."""
 
     convolves: ClassVar[bool] = True
     roundings: ClassVar[int] = 0
     one_sum: ClassVar[bool] = True
     stores: ClassVar[bool] = True
 
-    kernel: Tensor
-    in_shape: Shape
-    geometry: ConvGeometry = ConvGeometry()
+    kernel: Tensor  #: Tensor `(kernel_height, kernel_width, channels_in / groups, channels_out)`.
+    in_shape: Shape  #: `(height, width, channels_in)`.
+    geometry: ConvGeometry = ConvGeometry()  #: Strides, padding, dilation and groups.
     #: Kernels as the arithmetic convolves with them, there and back, once they are made.
     _kept: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)
 

@@ -11,19 +11,14 @@ from keraslip.typing import Tensor
 
 @dataclass(frozen=True, eq=False)
 class DenseMap(LinearMap):
-    """`x @ kernel` along the last axis.
-
-    Args:
-        kernel: Tensor `(features_in, features_out)`.
-        in_shape: Shape of one input; its last entry is `features_in`.
-    """
+    """`x @ kernel` along the last axis."""
 
     roundings: ClassVar[int] = 0
     one_sum: ClassVar[bool] = True
     stores: ClassVar[bool] = True
 
-    kernel: Tensor
-    in_shape: Shape
+    kernel: Tensor  #: Tensor `(features_in, features_out)`.
+    in_shape: Shape  #: Shape of one input; its last entry is `features_in`.
 
     @property
     def out_shape(self) -> Shape:
@@ -70,18 +65,13 @@ class DenseMap(LinearMap):
 
 @dataclass(frozen=True, eq=False)
 class DiagonalMap(LinearMap):
-    """Entrywise product with fixed numbers: rescaling, normalisation.
-
-    Args:
-        scale: Tensor that broadcasts to `(1, *shape)`.
-        in_shape: Shape of one input, without the batch axis.
-    """
+    """Entrywise product with fixed numbers: rescaling, normalisation."""
 
     one_sum: ClassVar[bool] = True
     stores: ClassVar[bool] = True
 
-    scale: Tensor
-    in_shape: Shape
+    scale: Tensor  #: Tensor that broadcasts to `(1, *shape)`.
+    in_shape: Shape  #: Shape of one input, without the batch axis.
 
     def __post_init__(self) -> None:
         missing = len(self.in_shape) + 1 - len(self.scale.shape)

@@ -129,13 +129,7 @@ class LinearMap(Formula, ABC):
 
 
 def channel_scale(arithmetic: Any, scale: Tensor, channels: int) -> Tensor | None:
-    """The scale of each channel (last axis), or `None` where it depends on more.
-
-    Args:
-        arithmetic: Of the scale.
-        scale: Tensor `(1, ...)`.
-        channels: Size of the last axis.
-    """
+    """The scale `(1, ...)` of each channel (last axis), or `None` where it depends on more."""
     if any(size != 1 for size in scale.shape[:-1]):
         return None
     return arithmetic.broadcast_to(arithmetic.reshape(scale, (-1,)), (channels,))

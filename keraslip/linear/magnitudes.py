@@ -26,14 +26,5 @@ def hypotenuse(arithmetic: Any, x: Tensor, y: Tensor) -> Tensor:
 
 
 def mixed_norm(arithmetic: Any, column_sum: Tensor, row_sum: Tensor) -> Tensor:
-    """`sqrt(||W||_1 ||W||_inf) >= ||W||_2`, without overflow of the product.
-
-    Args:
-        arithmetic: Of the sums.
-        column_sum: Largest absolute column sum, a scalar.
-        row_sum: Largest absolute row sum, a scalar.
-
-    Returns:
-        A scalar upper bound of the spectral norm.
-    """
+    """`sqrt(||W||_1 ||W||_inf) >= ||W||_2` of the largest column and row sums; no product overflows."""
     return safe_sqrt(arithmetic, column_sum) * safe_sqrt(arithmetic, row_sum)

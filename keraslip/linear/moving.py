@@ -45,14 +45,9 @@ class MovingMap(LinearMap):
 
 @dataclass(frozen=True, eq=False)
 class ReshapeMap(MovingMap):
-    """Row-major reshape, flatten included.
+    """Row-major reshape, flatten included."""
 
-    Args:
-        in_shape: Shape of one input.
-        target: Shape of one output; as many entries.
-    """
-
-    target: Shape
+    target: Shape  #: Shape of one output; as many entries.
 
     def __post_init__(self) -> None:
         if math.prod(self.in_shape) != math.prod(self.target):
@@ -73,13 +68,9 @@ class ReshapeMap(MovingMap):
 
 @dataclass(frozen=True, eq=False)
 class PermuteMap(MovingMap):
-    """Permutation of the axes.
+    """Permutation of the axes."""
 
-    Args:
-        in_shape: Shape of one input.
-        axes: Order of the input's axes in the output, counted from 0 without the batch axis.
-    """
-
+    #: Order of the input's axes in the output, counted from 0 without the batch axis.
     axes: tuple[int, ...]
 
     @property
@@ -96,14 +87,9 @@ class PermuteMap(MovingMap):
 
 @dataclass(frozen=True, eq=False)
 class ZeroPadMap(MovingMap):
-    """Zeros around the tensor.
+    """Zeros around the tensor."""
 
-    Args:
-        in_shape: Shape of one input.
-        padding: For every axis the zeros before and after.
-    """
-
-    padding: tuple[tuple[int, int], ...]
+    padding: tuple[tuple[int, int], ...]  #: For every axis the zeros before and after.
 
     @property
     def out_shape(self) -> Shape:
@@ -120,13 +106,9 @@ class ZeroPadMap(MovingMap):
 
 @dataclass(frozen=True, eq=False)
 class CropMap(MovingMap):
-    """Entries cut off at the ends of the axes.
+    """Entries cut off at the ends of the axes."""
 
-    Args:
-        in_shape: Shape of one input.
-        cropping: For every axis the entries to cut off before and after.
-    """
-
+    #: For every axis the entries to cut off before and after.
     cropping: tuple[tuple[int, int], ...]
 
     @property

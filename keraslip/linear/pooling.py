@@ -19,22 +19,16 @@ class AveragePoolMap(LinearMap):
     The map is one small matrix along the height and one along the width. They are read off the backend's
     own pooling, for at the border of padding `"same"` backends differ: TensorFlow and JAX divide by the
     number of real pixels in the window, PyTorch repeats the last pixel where the padding is uneven.
-
-    Args:
-        in_shape: `(height, width, channels)`.
-        pool_size: Window along height and width.
-        strides: Step along height and width.
-        padding: `"valid"` or `"same"`.
-        sides: The two matrices, `(height, out_height)` and `(width, out_width)`, where they are known.
     """
 
     roundings: ClassVar[int] = 4  # shares such as 1/3 are read as float32
     one_sum: ClassVar[bool] = True
 
-    in_shape: Shape
-    pool_size: tuple[int, int]
-    strides: tuple[int, int]
-    padding: str
+    in_shape: Shape  #: `(height, width, channels)`.
+    pool_size: tuple[int, int]  #: Window along height and width.
+    strides: tuple[int, int]  #: Step along height and width.
+    padding: str  #: `"valid"` or `"same"`.
+    #: The two matrices, `(height, out_height)` and `(width, out_width)`, where they are known.
     sides: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
@@ -91,16 +85,12 @@ class AveragePoolMap(LinearMap):
 
 @dataclass(frozen=True, eq=False)
 class MeanMap(LinearMap):
-    """Mean over height and width in channels-last layout, `(h, w, c)` to `(c,)`.
-
-    Args:
-        in_shape: `(height, width, channels)`.
-    """
+    """Mean over height and width in channels-last layout, `(h, w, c)` to `(c,)`."""
 
     roundings: ClassVar[int] = 0
     one_sum: ClassVar[bool] = True
 
-    in_shape: Shape
+    in_shape: Shape  #: `(height, width, channels)`.
 
     @property
     def window(self) -> int:

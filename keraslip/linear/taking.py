@@ -11,18 +11,14 @@ from keraslip.typing import Tensor
 
 @dataclass(frozen=True, eq=False)
 class TakeMap(LinearMap):
-    """Every output entry is an input entry, which may be taken several times.
-
-    Args:
-        in_shape: Shape of one input.
-        places: For every axis the places to take, in order; `None` for the axis as it is.
-    """
+    """Every output entry is an input entry, which may be taken several times."""
 
     roundings: ClassVar[int] = 0
     one_sum: ClassVar[bool] = True
     copies: ClassVar[bool] = True
 
-    in_shape: Shape
+    in_shape: Shape  #: Shape of one input.
+    #: For every axis the places to take, in order; `None` for the axis as it is.
     places: tuple[tuple[int, ...] | None, ...]
 
     @property
@@ -36,7 +32,6 @@ class TakeMap(LinearMap):
 
     @property
     def isometry(self) -> bool:  # type: ignore[override]
-        """See `LinearMap`."""
         return self.most == 1
 
     @property
