@@ -19,14 +19,11 @@ def is_command() -> bool:
 
 
 def choose() -> None:
-    """Obeys `--backend` if the process is the `keraslip` command, and reports a backend that is missing.
+    """Obeys `--backend` if the process is the `keraslip` command; a missing one is an ImportError.
 
     Keras reads its backend once, when it is first imported, which is before any command line parser of ours
     can run: importing `keraslip.cli` imports `keraslip`. Without `--backend` and KERAS_BACKEND the command
     takes Keras' configured backend, or the first that is installed.
-
-    Raises:
-        ImportError: if the chosen backend is not installed, saying how to install it.
     """
     if "keras" in sys.modules or _needs_none():
         return

@@ -47,11 +47,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def run_file(name: str, path: Path) -> None:
-    """Runs a Python file as the module of that name; a file that fails leaves none.
-
-    Raises:
-        ValueError: if it is no Python file.
-    """
+    """Runs a Python file as the module of that name; a file that fails leaves none."""
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file.")

@@ -100,15 +100,9 @@ class Stages:
 
 @contextmanager
 def stages(title: str, verbose: Any, console: Console | None = None) -> Iterator[Stages]:
-    """A bar with the stages of a computation.
+    """A bar with the stages of a computation, to be told of the progress.
 
-    Args:
-        title: What is going on.
-        verbose: Whether to show it; `"auto"` shows it on a terminal while it lasts.
-        console: Where to; standard output by default.
-
-    Yields:
-        What to tell of the progress.
+    It is shown if verbose, with `"auto"` on a terminal while it lasts; on standard output by default.
     """
     console = Console() if console is None else console
     shown = console.is_terminal if verbose == "auto" else bool(verbose)

@@ -9,11 +9,7 @@ from keraslip.rules.kept import kept
 
 
 def onto_logits(model: Any) -> Any:
-    """The model onto what its softmax reads; the model itself where it does not end in one.
-
-    Args:
-        model: Any Keras model.
-    """
+    """The model onto what its softmax reads; the model itself where it does not end in one."""
     last = end(model)
     if last is None or not is_softmax(last.operation):
         return model

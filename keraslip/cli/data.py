@@ -24,27 +24,14 @@ def load_data(name: str, data_dir: Path | None = None) -> datasets.Dataset:
 
 
 def check_parts(data: datasets.Dataset, *parts: str) -> None:
-    """Raises unless a data set of one's own has samples where a command needs them.
-
-    Args:
-        data: The data set.
-        parts: Any of `"train"`, `"val"`, `"test"`.
-
-    Raises:
-        ValueError: naming the first part that is empty.
-    """
+    """Raises a ValueError unless a data set has samples in each of these parts, `"train"` for one."""
     for part in parts:
         if not len(getattr(data, f"x_{part}")):
             raise ValueError(f"{data.name} holds no x_{part}, which this command needs.")
 
 
 def far_epsilon(data: datasets.Dataset, epsilon: float) -> str | None:
-    """What to say of an epsilon that is large for the data, or `None`.
-
-    Args:
-        data: The data set.
-        epsilon: L2 radius, in raw input units.
-    """
+    """What to say of an L2 radius that is large for the data, or `None`."""
     distance = datasets.class_distance(data.x_train, data.y_train)
     if not epsilon > distance / 2:
         return None

@@ -51,12 +51,9 @@ def measure(
     certify_samples: int | None = None,
     console: Console | None = None,
 ) -> Measured:
-    """Measures a model at its compiled epsilon on the first test images.
+    """Measures a model at its compiled epsilon on the first test images; a KeyboardInterrupt after Ctrl-C.
 
     All that are certified are attacked, and all are certified, where no number is given.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C.
     """
     console = Console(quiet=True) if console is None else console
     verbose, epsilon = not console.quiet, model.epsilon_value

@@ -53,11 +53,7 @@ class RunFolder:
         return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
 
     def check(self, overwrite: bool = False, resumable: bool = True) -> None:
-        """Raises where no run can begin; nothing is changed.
-
-        Raises:
-            OSError: if something is there already and `overwrite` is not set, or nothing can be written.
-        """
+        """Raises an OSError where no run can begin; nothing is changed."""
         check_folder(self.path)
         if self.exists and not overwrite:
             go_on = "Continue the run in it with --resume, r" if resumable else "R"
@@ -76,11 +72,7 @@ class RunFolder:
             events.unlink()
 
     def settings(self) -> dict[str, Any]:
-        """The content of config.json.
-
-        Raises:
-            FileNotFoundError: if the folder holds no run.
-        """
+        """The content of config.json; a FileNotFoundError if the folder holds no run."""
         found = self.read_table(CONFIG) if self.path.is_dir() else None
         if found is None:
             raise FileNotFoundError(

@@ -73,8 +73,7 @@ class CommonSettings:
     ) -> Self:
         """Settings from what the user gave, what the folder holds and the recipe: a run's or the network's.
 
-        Raises:
-            ValueError: for unknown names, numbers out of range, or where given and stored settings differ.
+        A ValueError names what is unknown or out of range, and where given and stored settings differ.
         """
         given = cls._read({k: v for k, v in given.items() if v is not None and v != []})
         if recipe is not None:

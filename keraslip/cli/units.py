@@ -13,13 +13,7 @@ def unit(x: np.ndarray) -> str:
 
 
 def mismatch(model: Any, data: Dataset, x: np.ndarray) -> str | None:
-    """What to say where samples do not lie in the range that a model was compiled for, or `None`.
-
-    Args:
-        model: The model; one that was not compiled says nothing of a range.
-        data: Where the samples come from.
-        x: Those that are looked at, `(n, *shape)`.
-    """
+    """What to say where samples do not lie in the range that a model was compiled for, or `None`."""
     expected = getattr(model, "input_range", None) if model.compiled else None
     if expected is None:
         return None

@@ -26,32 +26,21 @@ _OF_INPUTS = (keras.layers.Rescaling, keras.layers.Normalization)
 
 @dataclass(eq=False)
 class Step:
-    """One call, and what it reads.
+    """One call, and what it reads."""
 
-    Args:
-        call: The call, with the steps that made its tensors as arguments; `None` for the model's input.
-        reads: Those steps, in order.
-        uses: How many calls read what this one makes, the model's output included.
-    """
-
+    #: The call, with the steps that made its tensors as arguments; `None` for the model's input.
     call: Any
-    reads: list["Step"]
-    uses: int = 0
+    reads: list["Step"]  #: Those steps, in order.
+    uses: int = 0  #: How many calls read what this one makes, the model's output included.
 
 
 @dataclass(eq=False)
 class Plan:
-    """The calls of a network in order.
+    """The calls of a network in order."""
 
-    Args:
-        start: The input.
-        steps: In the order in which they run.
-        last: The one that makes the output.
-    """
-
-    start: Step
-    steps: list[Step]
-    last: Step
+    start: Step  #: The input.
+    steps: list[Step]  #: In the order in which they run.
+    last: Step  #: The one that makes the output.
     #: For a layer with a kernel, the normalisation behind it that goes into the kernel.
     folded: dict[int, Any] = field(default_factory=dict)
     #: Layers that the new network does not have: these normalisations, and what does nothing at inference.

@@ -26,9 +26,7 @@ def write_elsewhere(
 ) -> dict[str, np.ndarray]:
     """Saves the model, and has a TensorFlow process write the artefact and say what it answers.
 
-    Raises:
-        ValueError: if a layer is defined where the process cannot import it.
-        RuntimeError: if the process fails; what keraslip raises there is raised here.
+    What keraslip raises there is raised here, a RuntimeError for the rest.
     """
     folder = artefact.parent / "asked"
     folder.mkdir()

@@ -64,7 +64,7 @@ class Graph:
         return tf.where(condition, _number(a), _number(b))
 
     def divide(self, a: Tensor, b: Tensor) -> Tensor:
-        """See `Arithmetic.divide`: some runtimes compute both sides of `where`, as products."""
+        """Some runtimes compute both sides of `where`, as products."""
         return a / tf.where(b == 0.0, tf.ones_like(b), b)
 
     def indicator(self, condition: Tensor, like: Tensor) -> Tensor:
@@ -80,14 +80,13 @@ class Graph:
         return tf.gather(x, places, axis=axis)
 
     def lookup(self, table: Tensor, places: Tensor) -> Tensor:
-        """See `Arithmetic.lookup`."""
         last = tf.constant(table.shape[0] - 1, tf.float64)
         # Comparisons with NaN are false.
         known = tf.where(places > 0.0, tf.minimum(places, last), tf.zeros_like(places))
         return tf.gather(table, tf.cast(known, tf.int32))
 
     def erf(self, x: Tensor) -> Tensor:
-        """See `Arithmetic.erf`: not every runtime knows it in float64.
+        """Not every runtime knows it in float64.
 
         With `t = 2 / (2 + |x|)` it is `1 - t exp(g(t) - x^2)`, and g is a polynomial but for 1e-15.
         """
@@ -123,7 +122,7 @@ class Graph:
     def conv_adjoint(
         self, y: Tensor, kernel: Tensor, geometry: ConvGeometry, in_shape: Shape, left: Shape
     ) -> Tensor:
-        """See `Arithmetic.conv_adjoint`: what each tap gives back, laid in its place and added up."""
+        """What each tap gives back, laid in its place and added up."""
         image, size = tuple(in_shape[:2]), tuple(kernel.shape)
         sides = geometry.padded(image, size)
         lengths = [before + n + after for n, (before, after) in zip(image, sides, strict=True)]
@@ -135,7 +134,7 @@ class Graph:
         return total[:, top : top + image[0], start : start + image[1]]
 
     def average_pool(self, x: Tensor, sides: Any, pool: PoolGeometry) -> Tensor:
-        """See `Arithmetic.average_pool`: by the shares that the backend's pooling has."""
+        """By the shares that the backend's pooling has."""
         rows = tf.tensordot(x, sides[0], [[1], [0]])  # b w c p
         both = tf.tensordot(rows, sides[1], [[1], [0]])  # b c p q
         return tf.transpose(both, [0, 2, 3, 1])

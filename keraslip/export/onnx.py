@@ -15,12 +15,9 @@ _OPSET = 17
 
 
 def write(served: ServedModel, path: Path, metadata: dict[str, Any]) -> None:
-    """Writes a folder with `serve.onnx` and `certify.onnx`.
+    """Writes a folder with `serve.onnx` and `certify.onnx`, whose radii have the shape `(batch,)`.
 
-    The radii that `certify.onnx` takes have the shape `(batch,)`.
-
-    Raises:
-        NotImplementedError: for a step that tf2onnx cannot convert.
+    A NotImplementedError names a step that tf2onnx cannot convert.
     """
     import onnx
     import tf2onnx

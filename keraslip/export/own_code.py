@@ -17,10 +17,8 @@ from keraslip.rules.walk import visits
 def own_modules(model: Any) -> dict[str, str]:
     """Modules of the user's own layers, rules, losses, initializers and the like, with their files.
 
-    Nothing is run here, and nothing runs there that has not run here.
-
-    Raises:
-        ValueError: if something is defined where another process cannot import it.
+    Nothing is run here, and nothing runs there that has not run here. A ValueError names what another process
+    could not import.
     """
     things = list(_things(model))
     own = sorted({thing.__name__ for thing in things if thing.__module__ == "__main__"})

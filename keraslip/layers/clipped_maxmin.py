@@ -10,8 +10,7 @@ from keraslip.layers.maxmin import MaxMin
 from keraslip.rules.bases import ActivationRule
 from keraslip.rules.linear import full_precision
 from keraslip.rules.registry import register_rule
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keraslip")

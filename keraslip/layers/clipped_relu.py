@@ -8,8 +8,7 @@ from keraslip import activations
 from keraslip.rules.bases import ActivationRule
 from keraslip.rules.linear import full_precision
 from keraslip.rules.registry import register_rule
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keraslip")
@@ -73,11 +72,7 @@ class ClippedReLURule(ActivationRule):
 
 
 def finite_number(name: str, value: Any) -> float:
-    """A number as a float.
-
-    Raises:
-        ValueError: if it is not a finite number.
-    """
+    """A finite number as a float, or a ValueError."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -94,11 +89,7 @@ def threshold_weight(
     value: float,
     constraint: Any = None,
 ) -> Any:
-    """A trainable threshold for every activation entry, `(1, *shape)`.
-
-    Raises:
-        ValueError: if a size of the input is unknown.
-    """
+    """A trainable threshold for every activation entry, `(1, *shape)`; every size must be known."""
     shape = (1, *input_shape[1:])
     if None in shape:
         raise ValueError(

@@ -55,11 +55,6 @@ class MaskedNorm:
 
 
 def random_unit_vector(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A unit vector `(1, *shape)` that depends on its name alone, the same on every backend.
-
-    Args:
-        name: Seed.
-        shape: Shape of one sample.
-    """
+    """A unit vector `(1, *shape)` that depends on its name alone, the same on every backend."""
     vector = np.random.default_rng(zlib.crc32(name.encode())).standard_normal((1, *shape))
     return (vector / np.linalg.norm(vector)).astype("float32")

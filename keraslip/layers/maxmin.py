@@ -93,11 +93,7 @@ class MaxMinRule(ActivationRule):
 
 
 def channels_of(axis: int, input_shape: tuple[int | None, ...]) -> int | None:
-    """The size of an axis of an input's shape.
-
-    Raises:
-        ValueError: if there is no such axis beside that of the batch.
-    """
+    """The size of an axis of an input's shape, or a ValueError if there is none beside that of the batch."""
     rank = len(input_shape)
     if not isinstance(axis, int) or not -rank < axis < rank or axis == 0:
         raise ValueError(

@@ -46,12 +46,7 @@ class RobustLoss(keras.losses.Loss, ABC):
 
 
 def one_hot_labels(y: Tensor, classes: int) -> Tensor:
-    """Class indices or one-hot labels as one-hot float32 `(batch, classes)`.
-
-    Args:
-        y: `(batch,)` or `(batch, 1)` class indices, or `(batch, classes)` one-hot.
-        classes: Number of classes.
-    """
+    """Class indices `(batch,)` or `(batch, 1)`, or one-hot labels, as one-hot float32 `(batch, classes)`."""
     if len(y.shape) == 2 and y.shape[-1] == classes and classes > 1:
         return ops.cast(y, "float32")
     return ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), classes, dtype="float32")
@@ -83,18 +78,7 @@ def number(
     above: float = -math.inf,
     below: float = math.inf,
 ) -> float:
-    """An argument of a loss as a float.
-
-    Args:
-        name: What the argument is called.
-        value: The value that was given.
-        least: The smallest number that is allowed.
-        above: The number has to be larger.
-        below: The number has to be smaller.
-
-    Raises:
-        ValueError: if it is no such number.
-    """
+    """An argument of a loss as a float, or a ValueError unless it lies within these limits."""
     real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if real and value >= least and above < value < below:
         return float(value)

@@ -18,19 +18,12 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Fate:
-    """What happens at a layer.
+    """What happens at a layer."""
 
-    Args:
-        path: Of the layer in the model.
-        operation: The layer, or the model.
-        says: Rule, what becomes of the layer, or why nothing can.
-        refused: Whether it is the last of these.
-    """
-
-    path: str
-    operation: Any
-    says: str
-    refused: bool = False
+    path: str  #: Of the layer in the model.
+    operation: Any  #: The layer, or the model.
+    says: str  #: Rule, what becomes of the layer, or why nothing can.
+    refused: bool = False  #: Whether it is the last of these.
 
 
 def check_model(model: Any, console: Console | None = None) -> bool:
@@ -70,16 +63,7 @@ def print_cost(model: Any, console: Console | None = None) -> None:
 
 
 def print_fates(title: str, fates: Iterable[Fate], console: Console | None = None) -> bool:
-    """Prints what happens at each layer, equal layers in one row.
-
-    Args:
-        title: Of the table.
-        fates: In the order of the layers.
-        console: Where to print; standard output if `None`.
-
-    Returns:
-        Whether none is refused.
-    """
+    """Prints what happens at each layer, equal layers in one row; returns whether none is refused."""
     groups: dict[tuple[str, str], list[Fate]] = {}
     for fate in fates:
         # What is said of a layer may name its path.

@@ -12,10 +12,9 @@ from keraslip.checks import check_images, check_labels
 
 
 def check_data(model: Any, x: Any, y: Any, look: Callable[[Any], None] | None = None) -> Any:
-    """Checks training or test data; arrays whole, streams on their first batch.
+    """Checks training or test data, arrays whole, streams on their first batch.
 
-    Returns:
-        `x`, or a stream that yields what `x` would have.
+    Returns `x`, or a stream that yields what `x` would have.
     """
     batch, x = ((x, y), x) if y is not None else _first_batch(x)
     if not isinstance(batch, list | tuple) or len(batch) < 2:
@@ -51,11 +50,7 @@ def _no_labels(received: str) -> ValueError:
 
 
 def check_validation(data: Any, check: Callable[[Any, Any], Any]) -> Any:
-    """Checks `validation_data`.
-
-    Returns:
-        The data, or a stream that yields what they would have.
-    """
+    """Checks `validation_data`; returns them, or a stream that yields what they would have."""
     if not isinstance(data, list | tuple):
         return check(data, None)
     if len(data) not in (2, 3) or data[1] is None:

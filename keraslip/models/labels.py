@@ -105,11 +105,7 @@ class InvalidLabels(keras.metrics.Metric):
 
 
 def metric_form(metrics: Iterable[Any]) -> str | None:
-    """The form that metrics of Keras want labels in, `"index"` or `"one-hot"`; `None` if either will do.
-
-    Raises:
-        ValueError: if they want both.
-    """
+    """The form that metrics of Keras want labels in, `"index"` or `"one-hot"`; `None` if either will do."""
     found = {form for metric in keras.tree.flatten(list(metrics)) if (form := _form(metric))}
     if len(found) > 1:
         raise ValueError(

@@ -22,11 +22,7 @@ def uniform_iterations(count: int) -> int:
 
 
 def checked_options(**given: Any) -> dict[str, Any]:
-    """The arguments of `compile` that Keras does not know, by name, with defaults filled in.
-
-    Raises:
-        ValueError: if one of them is out of range.
-    """
+    """The arguments of `compile` that Keras does not know, by name, with defaults filled in."""
     if given["epsilon"] is None:
         raise ValueError("compile needs epsilon, the L2 radius to certify in raw input units.")
     epsilon, loss, bound = check_epsilon(given["epsilon"]), given["loss"], given["bound"]

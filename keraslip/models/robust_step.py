@@ -14,7 +14,7 @@ from keraslip.models.options import EVALUATION_ITERATIONS, uniform_iterations
 from keraslip.rules import Propagation
 from keraslip.rules.bounded import check_graph
 from keraslip.rules.norm_shapes import logits_lipschitz
-from keraslip.rules.propagation import LayerRecord, varying_share
+from keraslip.rules.records import LayerRecord, varying_share
 from keraslip.rules.walk import propagate
 from keraslip.schedules import at_progress, current
 from keraslip.typing import Tensor

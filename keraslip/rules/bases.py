@@ -10,8 +10,7 @@ from keraslip.linear import LinearMap
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import rule_for_function
 from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts
-
-Tensor = Any
+from keraslip.typing import Tensor
 
 
 class LinearRule(Rule):
@@ -62,11 +61,7 @@ class ActivationRule(Rule):
 
 
 def fused_activation(layer: Any) -> Activation | None:
-    """A layer's `activation` argument; `None` if it is linear.
-
-    Raises:
-        UnsupportedLayerError: for a function without a rule.
-    """
+    """A layer's `activation` argument; `None` if it is linear."""
     function = getattr(layer, "activation", None)
     if function is None or function is keras.activations.linear:
         return None

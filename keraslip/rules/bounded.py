@@ -15,17 +15,11 @@ from keraslip.rules.walk import is_graph, visits
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Why a model cannot be bounded.
+    """Why a model cannot be bounded."""
 
-    Args:
-        path: Path of the layer in the model, or the model's name.
-        operation: The layer, or the model.
-        error: What `compile` raises.
-    """
-
-    path: str
-    operation: Any
-    error: NotImplementedError | ValueError
+    path: str  #: Path of the layer in the model, or the model's name.
+    operation: Any  #: The layer, or the model.
+    error: NotImplementedError | ValueError  #: What `compile` raises.
 
 
 def check_bounded(model: Any) -> None:
@@ -51,11 +45,7 @@ def check_graph(model: Any) -> None:
 
 
 def problems(model: Any) -> Iterator[Problem]:
-    """Everything that keeps a model from being bounded; nothing if it can be.
-
-    Args:
-        model: Any Keras model.
-    """
+    """Everything that keeps a model from being bounded; nothing if it can be."""
     graph = graph_problem(model)
     if graph is not None:
         yield Problem(model.name, model, UnsupportedLayerError(graph))

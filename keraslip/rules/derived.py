@@ -17,11 +17,7 @@ class DerivedWeights(ABC):
 
 
 def settle(model: Any) -> None:
-    """Brings all derived weights of a model up to its trained ones.
-
-    Args:
-        model: Any Keras model.
-    """
+    """Brings all derived weights of a model up to its trained ones."""
     for layer in model._flatten_layers():
         if isinstance(layer, DerivedWeights):
             layer.settle()

@@ -55,9 +55,7 @@ class EinsumDenseRule(DenseRule):
 def _labels(equation: str, rank: int | None) -> tuple[str, str, str]:
     """Labels of the input, the kernel and the output; those that dots stand for are capitals.
 
-    Args:
-        equation: Such as `"...x,xy->...y"`.
-        rank: Of the input, with the batch axis; `None` to let dots stand for one axis.
+    Without the rank of the input, with the batch axis, dots stand for one axis.
     """
     inputs, rest = equation.replace(" ", "").split(",")
     kernel, outputs = rest.split("->")

@@ -24,35 +24,27 @@ class Interpreter(Protocol):
 
     def linear(self, form: Form, linear_map: LinearMap, bias: Tensor | None = None) -> Form:
         """`W x + bias`."""
-        ...
 
     def move(self, form: Form, linear_map: LinearMap) -> Form:
         """A map that only moves entries, or adds zeros."""
-        ...
 
     def activate(self, form: Form, activation: Activation) -> Form:
         """An activation."""
-        ...
 
     def add(self, forms: list[Form], disjoint: bool = False) -> Form:
         """The sum of branches of one shape; `disjoint`: at every entry all of them but one are zero."""
-        ...
 
     def shift(self, form: Form, constant: Tensor) -> Form:
         """A constant added that broadcasts to the form's shape."""
-        ...
 
     def dropout(self, form: Form, drawn: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Form:
         """In training a product with what is drawn for a tensor, no larger than the second result."""
-        ...
 
     def noise(self, form: Form, layer: Any, of_inputs: bool) -> Form:
         """In training what the layer makes of the center, with the same ball around it.
 
         With `of_inputs` that is true in front of all activations only.
         """
-        ...
 
     def statistics(self, form: Form, layer: Any) -> tuple[Tensor, Tensor] | None:
         """Mean and variance of the batch that a `BatchNormalization` uses; `None` for its moving ones."""
-        ...

@@ -21,9 +21,7 @@ from keraslip.linear import (
 from keraslip.rules.bases import LinearRule
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import UnsupportedLayerError, broadcasts
-
-Tensor = Any
-Shape = tuple[int, ...]
+from keraslip.typing import Shape, Tensor
 
 
 def full_precision(x: Any) -> Tensor:
@@ -71,13 +69,7 @@ def in_channels_last(
 
 
 def depthwise(kernel: Any, in_shape: Shape, geometry: ConvGeometry) -> ConvMap:
-    """A convolution of every channel by itself.
-
-    Args:
-        kernel: `(height, width, channels, multiplier)`.
-        in_shape: `(height, width, channels)`.
-        geometry: But for the groups.
-    """
+    """A convolution of every channel by itself, kernel `(height, width, channels, multiplier)`."""
     height, width, channels, multiplier = kernel.shape
     grouped = ops.reshape(full_precision(kernel), (height, width, 1, channels * multiplier))
     return ConvMap(grouped, in_shape, replace(geometry, groups=channels))

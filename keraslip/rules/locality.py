@@ -12,18 +12,13 @@ CHOICES = ("auto", "dense", "all")
 
 @dataclass(frozen=True)
 class Closing:
-    """A place where a norm is taken: an activation, or the logits.
+    """A place where a norm is taken: an activation, or the logits."""
 
-    Args:
-        name: What the pass calls it.
-        layers: Paths of the layers whose maps the norm covers, and of the one that closes them.
-        convolves: Whether a convolution is among the maps.
-        sources: Names of the activations whose constant units are the columns to leave out.
-    """
-
-    name: str
+    name: str  #: What the pass calls it.
+    #: Paths of the layers whose maps the norm covers, and of the one that closes them.
     layers: tuple[str, ...]
-    convolves: bool
+    convolves: bool  #: Whether a convolution is among the maps.
+    #: Names of the activations whose constant units are the columns to leave out.
     sources: tuple[str, ...]
 
     @classmethod
@@ -45,15 +40,10 @@ class Closing:
 
 @dataclass(frozen=True)
 class Locality:
-    """Where constant units are left out of norms.
+    """Where constant units are left out of norms."""
 
-    Args:
-        norms: Names of the closings whose norms leave them out.
-        masks: Names of the activations whose constant units it takes to know.
-    """
-
-    norms: frozenset[str]
-    masks: frozenset[str]
+    norms: frozenset[str]  #: Names of the closings whose norms leave them out.
+    masks: frozenset[str]  #: Names of the activations whose constant units it takes to know.
 
     @classmethod
     def chosen(cls, local: Any, closings: Iterable[Closing]) -> "Locality":
@@ -82,9 +72,7 @@ class Locality:
 def default_bound(local: Any = "auto", sparsity: float = 0.0) -> str:
     """The bound of training if none is named: what certified more after equal time (docs/results.md).
 
-    Args:
-        local: The `local=` of `compile`; whoever chooses layers wants local norms.
-        sparsity: Weight of the sparsity loss, which needs to know the units that may vary.
+    Whoever chooses layers wants local norms; a sparsity loss needs to know the units that may vary.
     """
     return "global" if local == "auto" and not sparsity > 0.0 else "local"
 

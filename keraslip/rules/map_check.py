@@ -74,14 +74,7 @@ def parts(model: Any, look: Callable[[LinearMap], None] | None = None) -> Parts:
 
 
 def check_maps(model: Any) -> None:
-    """Raises for a linear map that is no linear map, or whose adjoint or bounds are wrong.
-
-    Args:
-        model: A functional Keras model, all of whose layers have rules.
-
-    Raises:
-        MismatchError: naming the layer, and what is wrong with its map.
-    """
+    """Raises a MismatchError for a map that is not linear, or whose adjoint or bounds are wrong."""
     rules = (registered_rule(type(visit.operation)) for visit in visits(model))
     # The maps of keraslip's own rules are judged by its tests.
     if any(rule is not None and not _is_ours(rule) for rule in rules):

@@ -48,13 +48,9 @@ class _Windows:
 def pooled(
     context: Interpreter, form: Form, windows: dict[int, _Windows], sign: float = 1.0
 ) -> Form:
-    """The largest entry of every window, which spans the axes given; with the sign -1 the smallest.
+    """The largest entry of every window; windows by axis, counted without that of the batch.
 
-    Args:
-        context: The pass.
-        form: Any form.
-        windows: By axis, counted without that of the batch.
-        sign: 1 or -1.
+    With the sign -1 the smallest.
     """
     shape, out = form.shape, list(form.shape)
     for axis, along in windows.items():

@@ -22,11 +22,7 @@ class AddRule(Rule):
 
 
 def add(context: Interpreter, forms: list[Form]) -> Form:
-    """The sum of branches.
-
-    Raises:
-        UnsupportedLayerError: for branches of several shapes, and constants.
-    """
+    """The sum of branches of one shape."""
     if not all(hasattr(form, "is_form") for form in forms):
         raise UnsupportedLayerError(
             "An Add layer of a branch and a constant has no rule; write x + c"

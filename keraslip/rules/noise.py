@@ -26,12 +26,7 @@ class DropoutRule(Rule):
         return context.dropout(args[0], lambda x: self.drawn(operation, x))
 
     def drawn(self, layer: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What a training step multiplies by, and the largest magnitude of that, `()` or `(batch,)`.
-
-        Args:
-            layer: The layer.
-            x: Of the shape of its input.
-        """
+        """What a training step multiplies x by, and the largest magnitude of that, `()` or `(batch,)`."""
         growth = 1.0 / (1.0 - layer.rate)
         # Exactly 0 or the growth, which half precision rounds: the norm of the map.
         kept = layer(ops.ones_like(x), training=True) > 0.0

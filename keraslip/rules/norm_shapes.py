@@ -95,11 +95,7 @@ def logits_lipschitz(form: Any, context: Propagation) -> Tensor:
 
 
 def single_input_shape(model: Any) -> tuple[int, ...]:
-    """Shape of one input of a model.
-
-    Raises:
-        UnsupportedLayerError: if there are several inputs or outputs, or a size is unknown.
-    """
+    """Shape of one input of a model with one input and one output."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise UnsupportedLayerError(
             "A model with one input and one output is needed. "

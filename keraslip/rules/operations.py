@@ -27,11 +27,7 @@ _MIXES = "it mixes the samples of a batch; leave the first axis as it is"
 
 
 def after(operation: Any, shape: Shape, *args: Any, **kwargs: Any) -> Shape:
-    """Shape of one output of an operation on one input of a shape.
-
-    Raises:
-        UnsupportedLayerError: if the batch axis does not stay the first one.
-    """
+    """Shape of one output of an operation on one input of a shape; the batch axis must stay the first one."""
     start = keras.KerasTensor((None, *shape))
     found = tuple(operation.compute_output_spec(start, *args, **kwargs).shape)
     if not found or found[0] is not None or None in found[1:]:
@@ -40,11 +36,7 @@ def after(operation: Any, shape: Shape, *args: Any, **kwargs: Any) -> Shape:
 
 
 def inner_axes(axis: Any, rank: int) -> tuple[int, ...]:
-    """Axes that an operation names, counted without that of the batch; `None` is all of them.
-
-    Raises:
-        UnsupportedLayerError: if that of the batch is one of them.
-    """
+    """Axes that an operation names, without that of the batch, which is refused; `None` is all of them."""
     named = range(rank + 1) if axis is None else np.atleast_1d(axis)
     axes = tuple(sorted(int(one) % (rank + 1) - 1 for one in named))
     if -1 in axes:

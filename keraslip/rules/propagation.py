@@ -1,6 +1,6 @@
 """One pass of the bound through a network: epsilon, masks, norms, and what is learnt on the way."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, reduce
 from typing import Any, Protocol
@@ -8,12 +8,13 @@ from typing import Any, Protocol
 from keras import ops
 from keras.backend import standardize_dtype
 
-from keraslip.activations import Activation, Slopes
+from keraslip.activations import Activation
 from keraslip.bounds.ball import AffineForm, Ball, add_forms, dropped, moved
-from keraslip.bounds.numerics import per_sample
 from keraslip.bounds.spectral import masked_norm
 from keraslip.linear import LinearMap
+from keraslip.rules.box import Box, masks
 from keraslip.rules.locality import Closing, Locality
+from keraslip.rules.records import LayerRecord
 from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.typing import Tensor
 
@@ -26,41 +27,30 @@ class Vectors(Protocol):
 
     def start(self, key: str, linear_map: LinearMap) -> Tensor:
         """A vector `(1, *out_shape)` for the norm called `key`."""
-        ...
 
 
 @dataclass
 class Propagation:
-    """The settings of one pass and what it gathers.
+    """The settings of one pass and what it gathers."""
 
-    Args:
-        epsilon: L2 radius of the input ball in raw input units, `()` or `(batch,)`.
-        vectors: Where power iterations start.
-        bound: `"local"`: masked norms, boxes from the local ball. `"global"`: no masks. `"paper"`: masked
-            norms, boxes from interval propagation and global norms, iterations with gradients.
-        power_iterations: Iterations for every norm.
-        uniform_iterations: Iterations for norms without masks, if others.
-        locality: Which norms leave constant units out; all of them if `None`.
-        training: Whether dropout is active and warm starts are gathered.
-        learning: Whether warm starts are gathered outside of training, too.
-        penalized: Whether the sparsity penalty is wanted.
-        tight: Masked row norms of convolutions too, at the cost of one more convolution each.
-    """
-
-    epsilon: Tensor
-    vectors: Vectors
+    epsilon: Tensor  #: L2 radius of the input ball in raw input units, `()` or `(batch,)`.
+    vectors: Vectors  #: Where power iterations start.
+    #: `"local"`: masked norms, boxes from the local ball. `"global"`: no masks. `"paper"`: masked norms,
+    #: boxes from interval propagation and global norms, iterations with gradients.
     bound: str = "local"
-    power_iterations: int = 1
-    uniform_iterations: int | None = None
+    power_iterations: int = 1  #: Iterations for every norm.
+    uniform_iterations: int | None = None  #: Iterations for norms without masks, if others.
+    #: Which norms leave constant units out; all of them if `None`.
     locality: Locality | None = None
-    training: bool = False
-    penalized: bool = False
+    training: bool = False  #: Whether dropout is active and warm starts are gathered.
+    penalized: bool = False  #: Whether the sparsity penalty is wanted.
+    #: Masked row norms of convolutions too, at the cost of one more convolution each.
     tight: bool = False
-    learning: bool = False
+    learning: bool = False  #: Whether warm starts are gathered outside of training, too.
     key: str = ""
     next_starts: dict[str, Tensor] = field(default_factory=dict)
     penalty: Tensor = 0.0
-    records: list["LayerRecord"] = field(default_factory=list)
+    records: list[LayerRecord] = field(default_factory=list)
     announced: list[Closing] = field(default_factory=list)
 
     @property
@@ -128,19 +118,11 @@ class Propagation:
         return mean, variance
 
     def activate(self, form: AffineForm, activation: Activation) -> AffineForm:
-        """Closes a form by an activation.
-
-        Args:
-            form: The activation's input.
-            activation: What closes it, see `ActivationRule`.
-
-        Returns:
-            The closed form of the output.
-        """
+        """Closes a form by an activation: the closed form of the output."""
         local = self._is_local
 
         @cache
-        def box() -> _Box:
+        def box() -> Box:
             return self._box(form, local)
 
         def output_box() -> tuple[Tensor, Tensor]:
@@ -153,17 +135,13 @@ class Propagation:
             return self._closed(form, center, most=most)
         if not activation.masks:
             return self._closed(form, center, box=output_box, most=most)
-        slopes = _masks(activation, box())
+        slopes = masks(activation, box())
         # The published algorithm drops no rows of what mixes units.
         rows = slopes.rows if self.bound != "paper" or activation.is_elementwise else None
         return self._closed(form, center, rows, slopes.columns, output_box, most)
 
     def close(self, form: AffineForm) -> Ball:
-        """The ball of a form, with no activation; free if nothing is pending.
-
-        Args:
-            form: Any form.
-        """
+        """The ball of a form, with no activation; free if nothing is pending."""
         if form.ball is not None:
             return form.ball
         gain, uniform = self._gain(form, None), self._global_gain(form)
@@ -175,9 +153,6 @@ class Propagation:
         """Names the norms that closing a form here would take, for a layer that closes in training only.
 
         Warm starts are made for the norms of a pass at inference: they must know these too.
-
-        Args:
-            form: What training would close.
         """
         if form.ball is None:
             self.announced.append(Closing.of(self._name(), form))
@@ -275,73 +250,7 @@ class Propagation:
             self.next_starts[key] = reached
         return sigma
 
-    def _box(self, form: AffineForm, local: bool = True) -> "_Box":
+    def _box(self, form: AffineForm, local: bool = True) -> Box:
         """Where every unit can be."""
-        rank = len(form.shape) + 1
-        reach = 0.0
-        for ball, pending in form.terms:
-            gain = ball.global_gain if self.bound == "paper" else ball.gain
-            columns = ball.varying if self.bound == "local" and local else None
-            norms = pending.row_norms(columns, self.tight)
-            reach = reach + per_sample(self.epsilon * gain, rank) * norms
-        if self.bound != "paper" or any(ball.box is None for ball, _ in form.terms):
-            return _Box(form.center, reach)
-        middle, half = 0.0, 0.0
-        for ball, pending in form.terms:
-            low, high = ball.changes()
-            middle = middle + pending.forward(0.5 * (high + low))
-            half = half + pending.absolute().forward(0.5 * (high - low))
-        center = form.center + middle
-        lower = ops.maximum(form.center - reach, center - half)
-        upper = ops.minimum(form.center + reach, center + half)
-        return _Box(0.5 * (lower + upper), 0.5 * (upper - lower))
-
-
-@dataclass(frozen=True, eq=False)
-class _Box:
-    """Every unit within a distance of its middle, which is the center but where two boxes were cut."""
-
-    middle: Tensor
-    reach: Tensor
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Smallest and largest value of every unit."""
-        yield self.middle - self.reach
-        yield self.middle + self.reach
-
-
-def _masks(activation: Activation, box: _Box) -> Slopes:
-    """Weights for any two points of a box, without gradients."""
-    middle = ops.stop_gradient(box.middle)
-    reach = ops.broadcast_to(ops.stop_gradient(box.reach), ops.shape(middle))
-    return activation.constant().kept(middle, reach)
-
-
-@dataclass(frozen=True, eq=False)
-class LayerRecord:
-    """What happened where a form was closed, for logs and `explain`.
-
-    Args:
-        key: Path of the operation in the model.
-        form: The form before.
-        ball: The ball after.
-    """
-
-    key: str
-    form: AffineForm
-    ball: Ball
-
-
-def varying_share(records: list[LayerRecord]) -> Tensor:
-    """Share of units that may vary, over the activations whose masks the bound uses; `()`, 1 for none."""
-    varying, units = 0.0, 0
-    for record in records:
-        mask = record.ball.varying
-        if mask is None:
-            continue
-        count = 1
-        for size in record.form.shape:
-            count *= size
-        units += count
-        varying = varying + count * ops.mean(mask)
-    return ops.convert_to_tensor(varying / units if units else 1.0)
+        masked = self.bound == "local" and local
+        return Box.around(form, self.epsilon, masked, self.tight, self.bound == "paper")

@@ -54,17 +54,9 @@ def register_rule(*operations: Any) -> Callable[[R], R]:
 
 
 def rule_for(operation: Any, path: str | None = None) -> Rule:
-    """The rule of a layer or bare operation, its settings checked.
+    """The `Rule` of a layer or bare operation, its settings checked.
 
-    Args:
-        operation: A layer or operation.
-        path: Where it stands in the model, for the message.
-
-    Returns:
-        The `Rule`.
-
-    Raises:
-        UnsupportedLayerError: (a `NotImplementedError`) naming the layer and the remedy.
+    An UnsupportedLayerError names the layer by its path, and the remedy.
     """
     where = f"{type(operation).__name__} at {path or operation.name!r}"
     rule = _RULES.get(type(operation))
@@ -93,11 +85,7 @@ def registered_rule(operation: type) -> Rule | None:
 
 
 def bare_operation(build: Callable[[Any], Any]) -> type:
-    """The class of a bare operation in a graph, such as `x + y`, which has no public name.
-
-    Args:
-        build: From a symbolic tensor to what the operation makes of it.
-    """
+    """The class of a bare operation in a graph, such as `x + y`, which has no public name."""
     operation = build(keras.KerasTensor((None, 1)))._keras_history.operation
     return type(operation)
 

@@ -10,8 +10,7 @@ from keraslip.rules.linear import Conv2DRule, full_precision, in_channels_last
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.shape import MovingRule
-
-Shape = tuple[int, ...]
+from keraslip.typing import Shape
 
 
 @register_rule(keras.layers.Cropping2D)
@@ -25,12 +24,7 @@ class Cropping2DRule(MovingRule):
 
 
 def repeated(in_shape: Shape, times: dict[int, int]) -> TakeMap:
-    """The entries of some axes so many times each.
-
-    Args:
-        in_shape: Shape of one input.
-        times: By axis.
-    """
+    """The entries of some axes so many times each, by axis."""
     places = (
         tuple(place for place in range(size) for _ in range(times[axis])) if axis in times else None
         for axis, size in enumerate(in_shape)

@@ -5,8 +5,6 @@ from typing import Any, ClassVar
 
 from keraslip.rules.interpreter import Form, Interpreter
 
-Tensor = Any
-
 
 class UnsupportedLayerError(NotImplementedError):
     """A layer, or one of its settings, through which keraslip cannot carry a bound."""

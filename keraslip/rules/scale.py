@@ -14,13 +14,7 @@ from keraslip.rules.rule import Rule, UnsupportedLayerError
 
 
 def scaled(context: Interpreter, form: Form, scale: Any) -> Form:
-    """A branch times numbers that broadcast to its shape.
-
-    Args:
-        context: The pass.
-        form: The branch.
-        scale: A number, or a tensor `(1, ...)`.
-    """
+    """A branch times numbers that broadcast to its shape: one, or a tensor `(1, ...)`."""
     exact = isinstance(scale, float) and abs(math.frexp(scale)[0]) == 0.5
     kind = ExactScaleMap if exact else DiagonalMap
     return context.linear(form, kind(ops.convert_to_tensor(scale, "float32"), form.shape))

@@ -24,19 +24,11 @@ from keraslip.rules.linear import LinearRule, depthwise, full_precision
 from keraslip.rules.registry import register_rule
 from keraslip.rules.resize import check_adjoint, repeated
 from keraslip.rules.shape import MovingRule
-
-Tensor = Any
-Shape = tuple[int, ...]
+from keraslip.typing import Shape, Tensor
 
 
 def as_row(layer: Any, in_shape: Shape, build: Callable[[Shape], LinearMap]) -> LinearMap:
-    """A map of images of one row, as one of sequences.
-
-    Args:
-        layer: A layer on sequences, with or without `data_format`.
-        in_shape: Shape of the layer's input.
-        build: From `(1, steps, channels)` to the map.
-    """
+    """A map of images of one row, built from `(1, steps, channels)`, as one of sequences of a layer."""
     last = getattr(layer, "data_format", "channels_last") == "channels_last"
     steps, channels = in_shape if last else reversed(in_shape)
     inner = build((1, steps, channels))

@@ -10,8 +10,7 @@ from keraslip.rules.bases import LinearRule
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import register_rule
 from keraslip.rules.rule import Rule
-
-Shape = tuple[int, ...]
+from keraslip.typing import Shape
 
 
 class MovingRule(LinearRule):

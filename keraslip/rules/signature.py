@@ -40,14 +40,10 @@ Token = Any
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """Equal to another if nothing was changed in between.
+    """Equal to another if nothing was changed in between."""
 
-    Args:
-        tokens: What was found, as nested tuples.
-        held: Objects that tokens know by their identity, which must not be given to another meanwhile.
-    """
-
-    tokens: Token
+    tokens: Token  #: What was found, as nested tuples.
+    #: Objects that tokens know by their identity, which must not be given to another meanwhile.
     held: tuple[Any, ...]
 
     def __eq__(self, other: object) -> bool:
@@ -57,12 +53,7 @@ class Signature:
 
 
 def signature(model: Any, *more: Any) -> Signature:
-    """The signature of a model.
-
-    Args:
-        model: Any Keras model.
-        *more: Objects that the function depends on besides.
-    """
+    """The signature of a model, and of other objects that a function depends on."""
     reader = _Reader()
     tokens = tuple(reader.read(part) for part in (settings(), model, *more))
     return Signature(tokens, tuple(reader.held))

@@ -26,35 +26,20 @@ def _functional_call() -> Any:
 
 @dataclass(frozen=True)
 class Visit:
-    """One operation of a model, nested models opened.
+    """One operation of a model, nested models opened."""
 
-    Args:
-        path: Unique name inside the model.
-        operation: The layer or bare operation.
-        problem: Why no bound can pass it, or `None`.
-    """
-
-    path: str
-    operation: Any
-    problem: str | None
+    path: str  #: Unique name inside the model.
+    operation: Any  #: The layer or bare operation.
+    problem: str | None  #: Why no bound can pass it, or `None`.
 
 
 def propagate(
     model: Any, x: Tensor, context: Propagation, step: "Step | None" = None
 ) -> AffineForm:
-    """Carries the input ball through a functional model.
+    """Carries the input ball through a functional model with one input and one output.
 
-    Args:
-        model: A functional or sequential Keras model with one input and one output.
-        x: Inputs `(batch, *shape)`.
-        context: The settings of the pass.
-        step: In place of `carried`.
-
-    Returns:
-        The `AffineForm` of the model's output; its center is the model's output at `x`.
-
-    Raises:
-        UnsupportedLayerError: at a layer without a rule.
+    Returns the `AffineForm` of the output; its center is the model's output at `x`. A step takes the place
+    of `carried`.
     """
     one = ops.ones((1,), dtype=x.dtype)
     paper = context.bound == "paper"
@@ -64,12 +49,7 @@ def propagate(
 
 
 def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
-    """Every operation of a model, and whether it has a rule; raises nothing.
-
-    Args:
-        model: A functional or sequential Keras model.
-        prefix: Path of the model inside another.
-    """
+    """Every operation of a model, and whether it has a rule; raises nothing."""
     for path, node in nodes(model, prefix):
         operation = node.operation
         try:
@@ -138,34 +118,16 @@ def nodes(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def walk(model: Any, form: Form, context: Interpreter, step: "Step | None" = None) -> Form:
-    """Carries a form through a functional model by the rules of its layers.
+    """Carries a form through a functional model with one input and one output by the rules of its layers.
 
-    Args:
-        model: A functional or sequential Keras model with one input and one output.
-        form: The input's form.
-        context: What the rules' steps mean.
-        step: In place of `carried`.
-
-    Returns:
-        The output's form.
-
-    Raises:
-        UnsupportedLayerError: at a layer without a rule.
+    A step takes the place of `carried`.
     """
     each = step or carried
     return fold(model, form, lambda call: each(call, context))
 
 
 def carried(call: "Call", context: Interpreter) -> Form:
-    """The output's form of one call, by the rule of its operation.
-
-    Args:
-        call: The call, with forms for tensors.
-        context: What the rule's steps mean.
-
-    Raises:
-        UnsupportedLayerError: naming the operation.
-    """
+    """The output's form of one call, with forms for tensors, by the rule of its operation."""
     context.key = call.path
     rule = rule_for(call.operation, call.path)
     try:
@@ -192,11 +154,7 @@ def _check_shape(call: "Call", shape: tuple[int, ...]) -> None:
 
 
 def run(call: "Call") -> Tensor:
-    """What an operation computes inside a model at inference.
-
-    Args:
-        call: The call, with tensors.
-    """
+    """What an operation computes inside a model at inference."""
     kwargs = call.kwargs
     if "training" in getattr(call.operation, "_call_context_args", ()):
         kwargs = {**kwargs, "training": False}
@@ -205,21 +163,13 @@ def run(call: "Call") -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of an operation in a graph.
+    """One call of an operation in a graph."""
 
-    Args:
-        path: Unique name inside the model.
-        operation: The layer or bare operation.
-        args: Its positional arguments, with a value for every tensor.
-        kwargs: Its keyword arguments.
-        output: The symbolic tensor that it gave when the graph was built.
-    """
-
-    path: str
-    operation: Any
-    args: Any
-    kwargs: Any
-    output: Any
+    path: str  #: Unique name inside the model.
+    operation: Any  #: The layer or bare operation.
+    args: Any  #: Its positional arguments, with a value for every tensor.
+    kwargs: Any  #: Its keyword arguments.
+    output: Any  #: The symbolic tensor that it gave when the graph was built.
 
 
 #: Carries the form of one call's output.

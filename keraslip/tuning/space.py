@@ -120,11 +120,7 @@ def choose(hp: Any, name: str, spec: Any) -> Any:
 
 
 def builder_names(builder: Callable[..., Any]) -> list[str]:
-    """The hyperparameters that a builder takes and `functools.partial` has not fixed.
-
-    Raises:
-        ValueError: if it cannot be called without other arguments.
-    """
+    """The hyperparameters that a builder takes, and needs alone, and `functools.partial` has not fixed."""
     parameters = inspect.signature(builder).parameters
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     named = {name: p for name, p in parameters.items() if p.kind in kinds}

@@ -47,11 +47,7 @@ class Executed:
         return kept(model, "logits", build, again)
 
     def logits(self, x: np.ndarray) -> np.ndarray:
-        """Logits `(n, classes)` of inputs `(n, *shape)`.
-
-        Raises:
-            ValueError: if a switch for less precision than float32 is on by now.
-        """
+        """Logits `(n, classes)` of inputs `(n, *shape)`; refused in less than float32."""
         check_backend()
         size = self._size if len(x) > FEW else min(FEW, self._size)
         if size in self._checked or not len(x):
@@ -93,11 +89,7 @@ def _is_near(found: np.ndarray, known: np.ndarray) -> bool:
 
 
 def check_rounding(network: Network, x: np.ndarray, executed: np.ndarray) -> None:
-    """Judges the execution by its mean error on some of the samples.
-
-    Raises:
-        ReducedPrecisionError: if it errs more than float32 does.
-    """
+    """Raises a ReducedPrecisionError if the mean error on some samples is more than float32's."""
     finite = np.flatnonzero(np.isfinite(executed).all(axis=1))
     if not len(finite):
         return
@@ -126,11 +118,7 @@ def _judge(emulation: Emulation, executed: np.ndarray) -> None:
 
 
 def self_check(x: np.ndarray, executed: np.ndarray, exact: np.ndarray, error: np.ndarray) -> None:
-    """Compares executed logits with those in float64, for inputs of certified samples.
-
-    Raises:
-        CertificateViolation: if they are further apart: the execution rounds more than float32 may.
-    """
+    """Raises a CertificateViolation where executed logits are too far from those in float64."""
     wrong = ~(np.abs(executed - exact) <= error).all(axis=1)
     if wrong.any():
         i = int(np.argmax(wrong))

@@ -205,11 +205,7 @@ class _Constants(Forward):
 
 
 def _kind(node: ActivationNode) -> dict[str, np.ndarray]:
-    """An activation as flat arrays.
-
-    Raises:
-        ValueError: if the checker does not know it.
-    """
+    """An activation as flat arrays; a ValueError if the checker does not know it."""
     arrays = node.activation.plain(node.shape)
     if arrays is None:
         raise ValueError(

@@ -44,10 +44,7 @@ def write(
 def read(path: FilePath, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
     """What `write` wrote: arrays by name, all of one length, what `meta` says, and `counterexamples`.
 
-    `None` stands for optional arrays that are missing.
-
-    Raises:
-        ValueError: if the file is none of certificates, or of a newer format.
+    `None` stands for optional arrays that are missing; a ValueError says that a file holds none of this.
     """
     # Opened here: NumPy leaves the file open where it cannot read it.
     with open(path, "rb") as file:

@@ -34,19 +34,11 @@ class Alarm:
         self._done = {"balls": 0, "radii": 0}
 
     def balls(self, samples: Samples, rows: np.ndarray) -> None:
-        """Attacks some of the certified samples `rows` at epsilon.
-
-        Raises:
-            CertificateViolation: if one of them contradicts its certificate.
-        """
+        """Attacks some of the certified samples `rows` at epsilon."""
         self._attack(samples, self._some("balls", rows[samples.epsilon[rows] > 0.0]))
 
     def radii(self, samples: Samples, rows: np.ndarray) -> None:
-        """Attacks some of the samples `rows` just inside of their certified radius, see `balls`.
-
-        Raises:
-            CertificateViolation: if a label changes there.
-        """
+        """Attacks some of the samples `rows` just inside of their certified radius, see `balls`."""
         radius = samples.radius
         rows = self._some("radii", rows[np.isfinite(radius[rows]) & (radius[rows] > 0.0)])
         # The Lipschitz bound is about the ball of epsilon.
@@ -75,18 +67,10 @@ def audit(
     evaluate: Evaluator | None = None,
     exact: bool = False,
 ) -> None:
-    """Holds attacked points against their certificates.
+    """Raises a CertificateViolation if `points`, attacks of `samples.x[rows]`, contradict what was certified.
 
-    Args:
-        executed: Runs the model.
-        samples: What was certified, and the logits that were executed.
-        points: What the attack made of `samples.x[rows]`.
-        rows: The samples.
-        evaluate: Bounds the model's execution; none is taken to round nothing.
-        exact: Whether the certificates are about the ideal network.
-
-    Raises:
-        CertificateViolation: if one of them contradicts its certificate.
+    `evaluate` bounds the model's execution; without it nothing is taken to round. Of certificates that are
+    `exact` the ideal network is the subject.
     """
     x, label, epsilon = samples.x[rows], samples.label[rows], samples.epsilon[rows]
     before = samples.logits[rows].astype("float64")

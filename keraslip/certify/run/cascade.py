@@ -80,11 +80,7 @@ class Cascade:
         return Samples.begin(block, radii, logits)
 
     def run(self, samples: Samples) -> None:
-        """Settles the open samples of a block, in place.
-
-        Raises:
-            CertificateViolation: if the alarm goes off.
-        """
+        """Settles the open samples of a block, in place; a CertificateViolation if the alarm goes off."""
         if self.settings.radius:
             samples.radius[:] = np.nan  # until it was searched for
         self.report("global norms", len(samples) - len(samples.open))

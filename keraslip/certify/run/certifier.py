@@ -120,15 +120,9 @@ def _details(settings: Settings, digest: str, seed: int) -> dict[str, Any]:
 
 
 class Before:
-    """Certificates of the same samples, as far as there are any; asked block by block.
+    """Certificates of the same samples, if there are any; asked block by block.
 
-    Args:
-        resume: The certificates, or `None`.
-        settings: How to certify now.
-        details: What the result rests on now; the digest of every block is added to its `blocks`.
-
-    Raises:
-        ValueError: if they rest on something else.
+    What they rest on is held against `details`, to whose `blocks` the digest of every block is added.
     """
 
     def __init__(
@@ -146,11 +140,7 @@ class Before:
             )
 
     def certificates(self, digest: str, size: int) -> Certificates | None:
-        """The certificates of the next block of so many samples, `None` if it was not finished.
-
-        Raises:
-            ValueError: if something else was asked.
-        """
+        """The certificates of the next block of so many samples, `None` if it was not finished."""
         first, self._first = self._first, self._first + size
         number = len(self._blocks)
         self._blocks.append(digest)

@@ -20,14 +20,7 @@ def global_margins(
     """Margins of labels by global norms with slopes of 0 and 1, as executed in float32, for comparison.
 
     Its gains are those of a ball in which every unit varies, which hold in smaller ones; only what rounds is
-    counted for the ball asked for.
-
-    Args:
-        model: A model whose samples have certificates: what runs is held against the network there.
-        x: Inputs `(n, *shape)`, float32.
-        y: Labels `(n,)`.
-        epsilons: Radii.
-        batch_size: Samples at a time.
+    counted for the ball asked for. What runs was held against the network by the samples' certificates.
 
     Returns:
         For every radius the margins `(n,)`, NaN where a number is not finite; and bounds of the Lipschitz

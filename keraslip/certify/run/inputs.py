@@ -24,14 +24,8 @@ def blocks(
 ) -> tuple[Iterator[Block], int | None]:
     """Checked samples in blocks of one size, the last one smaller; and their number if it is known.
 
-    Args:
-        x: Inputs `(n, *shape)`, or a stream of batches `x`, `(x, y)` or `(x, y, sample_weight)`.
-        y: Labels, class indices or one-hot, or `None`; none for a stream.
-        size: Samples in a block.
-        shape: Shape of one input.
-        classes: Number of classes.
-        steps: Batches to read of a stream, at most; all if `None`.
-        model: The model, whose names dictionaries of inputs and labels use; arrays only if `None`.
+    Of an array `(n, *shape)` with labels, or a stream of batches `x`, `(x, y)` or `(x, y, sample_weight)`, of
+    which at most `steps` are read. The model's names are those of dictionaries of inputs and labels.
     """
     steps = None if steps is None else check_count(steps, "steps")
     x, y = _named(model, x, y)
@@ -77,8 +71,7 @@ def with_radii(
 ) -> Iterator[tuple[Block, np.ndarray]]:
     """Blocks with the radii of their samples: one for all, `()`, or one for each, `(n,)`.
 
-    Raises:
-        ValueError: if there are more or fewer radii than samples; at once, if their number is known.
+    A wrong number of radii is a ValueError, at once if that of the samples is known.
     """
     if epsilon.ndim and count is not None and len(epsilon) != count:
         raise wrong_count(epsilon)
@@ -134,11 +127,7 @@ def _together(parts: list[Block]) -> Block:
 
 
 def _batches_of(stream: Any, steps: int | None) -> Iterator[tuple[Any, Any]]:
-    """Inputs of every batch, at most so many, and its labels or `None`.
-
-    Raises:
-        ValueError: for a stream that is known to have no end, without steps.
-    """
+    """Inputs of every batch, at most so many, and its labels or `None`; what has no end is refused."""
     count = _length(stream)
     if count == math.inf and steps is None:
         raise ValueError(
