@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from keraslip.cli.settings import DATASETS, LARGEST_SEED, any_of
+from keraslip.cli.setting_options import LARGEST_SEED, any_of
+from keraslip.cli.settings import DATASETS
 
 
 def _run_code(file: Path | None) -> Path | None:

@@ -5,7 +5,8 @@ import math
 from rich.table import Table
 
 from keraslip.cli import usual
-from keraslip.cli.settings import Settings, flag
+from keraslip.cli.setting_options import flag
+from keraslip.cli.settings import Settings
 
 #: By the name of the network.
 RECIPES = {name: Settings(application=name, **given) for name, given in usual.USUAL.items()}

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from keraslip.cli.options import AttackSamples, CertifySamples, Code, DataDir, SeedOfRun
+from keraslip.cli.setting_options import flag
 
 #: Options that say how to measure.
 MEASURING = ("data_dir", "seed", "attack_samples", "certify_samples")
@@ -51,7 +52,7 @@ def _refuse_measuring(context: typer.Context) -> None:
     """Raises if options were given that say how to measure: with several runs nothing is measured."""
     sources = {name: context.get_parameter_source(name) for name in MEASURING}
     given = [
-        f"--{name.replace('_', '-')}"
+        flag(name)
         for name, source in sources.items()
         if source is not None and source.name == "COMMANDLINE"
     ]

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from keraslip.cli.settings import CommonSettings, any_of, check_choice
+from keraslip.cli.setting_options import any_of, check_choice
+from keraslip.cli.settings import CommonSettings
 
 #: Names of tuners, and of their classes in keras-tuner.
 TUNERS = {"random": "RandomSearch", "hyperband": "Hyperband", "bayesian": "BayesianOptimization"}

@@ -1,14 +1,28 @@
-"""A command's options, made from the settings."""
+"""A command's options, made from the settings, and the words that settings are described in."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Annotated, Any, get_type_hints
 
-from keraslip.cli.settings import CommonSettings
+import typer
+
+#: The largest seed of NumPy's older generator, which Keras seeds too.
+LARGEST_SEED = 2**32 - 1
 
 
-def with_settings(kind: type[CommonSettings]) -> Callable[..., Any]:
+def any_of(names: Iterable[str]) -> str:
+    """Names as words of help list them."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
+
+def option(help: str | None = None, *flags: str, **limits: Any) -> Any:
+    """An option of a setting, whose default the recipe has."""
+    return typer.Option(*flags, help=help, show_default=False, **limits)
+
+
+def with_settings(kind: type[Any]) -> Callable[..., Any]:
     """Gives a command an option for each setting, in place of its parameter `given`.
 
     The command gets a dictionary of the settings by name; `None`, for what a user leaves out, comes from the
@@ -19,8 +33,8 @@ def with_settings(kind: type[CommonSettings]) -> Callable[..., Any]:
 
     def parameter(name: str) -> inspect.Parameter:
         # What has several forms is written as text.
-        plain, option = hints[name].__origin__, hints[name].__metadata__[0]
-        annotation: Any = Annotated[(str if plain is Any else plain) | None, option]
+        plain, shown = hints[name].__origin__, hints[name].__metadata__[0]
+        annotation: Any = Annotated[(str if plain is Any else plain) | None, shown]
         keyword = inspect.Parameter.KEYWORD_ONLY
         return inspect.Parameter(name, keyword, default=None, annotation=annotation)
 
@@ -42,3 +56,15 @@ def with_settings(kind: type[CommonSettings]) -> Callable[..., Any]:
         return run
 
     return decorate
+
+
+def flag(name: str) -> str:
+    """The option of a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_choice(name: str, value: Any, known: list[Any]) -> None:
+    """Raises unless the value of a setting is among those there are."""
+    if value not in known:
+        listed = ", ".join(str(choice).lower() for choice in known)
+        raise ValueError(f"{flag(name)} must be one of {listed}. Received: {value!r}")

@@ -4,33 +4,18 @@ The commands' options are made from it, so nothing here imports Keras: words of 
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Self
 
-import typer
-
+from keraslip.cli.setting_options import LARGEST_SEED, any_of, check_choice, flag, option
 from keraslip.cli.usual import OWN_MODEL, RECIPES, USUAL, is_own, usual_of_own
 from keraslip.loss_names import LOSSES
-
-#: The largest seed of NumPy's older generator, which Keras seeds too.
-LARGEST_SEED = 2**32 - 1
 
 
 def _power_iterations() -> int:
     from keraslip.models.options import POWER_ITERATIONS
 
     return POWER_ITERATIONS
-
-
-def any_of(names: Iterable[str]) -> str:
-    """Names as words of help list them."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}"
-
-
-def _option(help: str | None = None, *flags: str, **limits: Any) -> Any:
-    return typer.Option(*flags, help=help, show_default=False, **limits)
 
 
 #: What `--dataset` takes.
@@ -44,22 +29,22 @@ class CommonSettings:
     """What decides a run and a search; a recipe says what each network is trained with."""
 
     application: Annotated[
-        str, _option(f"{any_of([*USUAL, OWN_MODEL])}.", "--application", "--model")
+        str, option(f"{any_of([*USUAL, OWN_MODEL])}.", "--application", "--model")
     ]
-    dataset: Annotated[str, _option(f"{any_of(DATASETS)}.", "--dataset", "--data")]
-    epsilon: Annotated[float, _option("L2 radius to certify, in [0, 1] pixel units.")]
-    epochs: Annotated[int, _option("Length of the run.", min=1)]
-    activation: Annotated[str, _option("clipped_relu, maxmin, clipped_maxmin or relu.")] = (
+    dataset: Annotated[str, option(f"{any_of(DATASETS)}.", "--dataset", "--data")]
+    epsilon: Annotated[float, option("L2 radius to certify, in [0, 1] pixel units.")]
+    epochs: Annotated[int, option("Length of the run.", min=1)]
+    activation: Annotated[str, option("clipped_relu, maxmin, clipped_maxmin or relu.")] = (
         "clipped_relu"
     )
-    batch_size: Annotated[int, _option("Images in a step.", min=1)] = 256
-    power_iterations: Annotated[int, _option("For each norm in a step.", min=1)] = field(
+    batch_size: Annotated[int, option("Images in a step.", min=1)] = 256
+    power_iterations: Annotated[int, option("For each norm in a step.", min=1)] = field(
         default_factory=_power_iterations
     )
     augment: Annotated[
-        str | None, _option(f"Of training images: {any_of([*AUGMENTATIONS, 'none'])}.")
+        str | None, option(f"Of training images: {any_of([*AUGMENTATIONS, 'none'])}.")
     ] = None
-    seed: Annotated[int, _option("Default: 0.", min=0, max=LARGEST_SEED)] = 0
+    seed: Annotated[int, option("Default: 0.", min=0, max=LARGEST_SEED)] = 0
 
     #: What goes on, and why its settings cannot change.
     _KIND: ClassVar[tuple[str, str]]
@@ -142,33 +127,33 @@ class CommonSettings:
 class Settings(CommonSettings):
     """All that decides a run; written to config.json and compared on resume."""
 
-    threshold: Annotated[float | None, _option("Initial threshold.")] = None
-    width: Annotated[float, _option("Factor for the network's channels and units.")] = 1.0
+    threshold: Annotated[float | None, option("Initial threshold.")] = None
+    width: Annotated[float, option("Factor for the network's channels and units.")] = 1.0
     start: Annotated[
-        str, _option("Of the kernels: usual, as the network has them, or orthogonal.")
+        str, option("Of the kernels: usual, as the network has them, or orthogonal.")
     ] = "usual"
-    optimizer: Annotated[str, _option("adam or nadam.")] = "adam"
+    optimizer: Annotated[str, option("adam or nadam.")] = "adam"
     clip_norm: Annotated[
-        float | None, _option("Longest gradient of all weights together; default: any.")
+        float | None, option("Longest gradient of all weights together; default: any.")
     ] = None
     ema: Annotated[
         float | None,
-        _option("Momentum of averaged weights, which are validated and kept; default: none."),
+        option("Momentum of averaged weights, which are validated and kept; default: none."),
     ] = None
-    learning_rate: Annotated[float, _option("The optimizer's.")] = 1e-3
+    learning_rate: Annotated[float, option("The optimizer's.")] = 1e-3
     final_learning_rate: Annotated[
-        float, _option("Of the last step, as a share of --learning-rate, which half the run has.")
+        float, option("Of the last step, as a share of --learning-rate, which half the run has.")
     ] = 0.02
-    loss: Annotated[str, _option(f"{any_of(LOSSES)}.")] = "bcp"
+    loss: Annotated[str, option(f"{any_of(LOSSES)}.")] = "bcp"
     bound: Annotated[
-        str, _option("Of training: global, local or paper; local with --local or --sparsity.")
+        str, option("Of training: global, local or paper; local with --local or --sparsity.")
     ] = "global"
     local: Annotated[
-        Any, _option("Norms that leave constant units out: auto, dense, all, or NAME,NAME.")
+        Any, option("Norms that leave constant units out: auto, dense, all, or NAME,NAME.")
     ] = "auto"
-    sparsity: Annotated[float, _option("Weight of the sparsity loss.")] = 0.0
+    sparsity: Annotated[float, option("Weight of the sparsity loss.")] = 0.0
     train_epsilon_factor: Annotated[
-        float, _option("Epsilon at the end of training, as a multiple of --epsilon.")
+        float, option("Epsilon at the end of training, as a multiple of --epsilon.")
     ] = 1.1
 
     _KIND = "run", ""
@@ -213,15 +198,3 @@ class Settings(CommonSettings):
             value = given.get(name)
             if value is not None and not 0.0 < value < math.inf:
                 raise ValueError(f"{flag(name)} must be a finite number > 0. Received: {value}")
-
-
-def flag(name: str) -> str:
-    """The option of a setting."""
-    return f"--{name.replace('_', '-')}"
-
-
-def check_choice(name: str, value: Any, known: list[Any]) -> None:
-    """Raises unless the value of a setting is among those there are."""
-    if value not in known:
-        listed = ", ".join(str(choice).lower() for choice in known)
-        raise ValueError(f"{flag(name)} must be one of {listed}. Received: {value!r}")
