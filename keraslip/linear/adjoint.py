@@ -45,13 +45,13 @@ class AdjointMap(LinearMap):
         return self.of.forward(y)
 
     def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:
-        a = self.arithmetic
-        ones = a.ones((1, *self.in_shape))
+        xp = self.arithmetic
+        ones = xp.ones((1, *self.in_shape))
         mask = varying if varying is not None and tight else ones
-        unit = a.stop_gradient(self.of.norm_bound())
-        unit = a.where(unit <= 0.0, a.ones_like(unit), unit)
-        squares = self.of.each(lambda part: a.square(part / unit))
-        return unit * safe_sqrt(a, squares.adjoint(a.square(mask)))
+        unit = xp.stop_gradient(self.of.norm_bound())
+        unit = xp.where(unit <= 0.0, xp.ones_like(unit), unit)
+        squares = self.of.each(lambda part: xp.square(part / unit))
+        return unit * safe_sqrt(xp, squares.adjoint(xp.square(mask)))
 
     def norm_bound(self) -> Tensor:
         return self.of.norm_bound()

@@ -201,14 +201,14 @@ def into(
 
 def _moved(moving: LinearMap, scale: Tensor, back: bool) -> Tensor | None:
     """The scale on the other side of a map that moves entries, `None` where that is not one of channels."""
-    a, rank = moving.arithmetic, len(scale.shape)
+    xp, rank = moving.arithmetic, len(scale.shape)
     if isinstance(moving, PermuteMap):
         order = [0, *(axis + 1 for axis in moving.axes)]
         if back:
             order = sorted(range(rank), key=order.__getitem__)
-        return a.transpose(scale, order)
+        return xp.transpose(scale, order)
     shape, other = moving.in_shape, moving.out_shape
     same = isinstance(moving, ReshapeMap) and shape[-1:] == other[-1:]
     if not same or any(size != 1 for size in scale.shape[:-1]):
         return None
-    return a.reshape(scale, (*(1,) * len(shape if back else other), scale.shape[-1]))
+    return xp.reshape(scale, (*(1,) * len(shape if back else other), scale.shape[-1]))

@@ -48,56 +48,56 @@ def almost_orthogonal(
     return _out_of_cells(arithmetic, taps, tuple(kernel.shape), strides)
 
 
-def _scale(a: Any, taps: Tensor) -> Tensor:
+def _scale(xp: Any, taps: Tensor) -> Tensor:
     """`d^-1/2` for every input of a kernel `(height, width, inputs, outputs)`, 1 where d is zero."""
-    sums = _ROOM * _row_sums(a, taps)
+    sums = _ROOM * _row_sums(xp, taps)
     some = sums > 0.0
-    root = a.sqrt(a.where(some, sums, a.ones_like(sums)))
-    return a.ones_like(sums) / root
+    root = xp.sqrt(xp.where(some, sums, xp.ones_like(sums)))
+    return xp.ones_like(sums) / root
 
 
-def _row_sums(a: Any, taps: Tensor) -> Tensor:
+def _row_sums(xp: Any, taps: Tensor) -> Tensor:
     """Sums of the magnitudes of `W^T W` along its rows, for every input."""
     height, width = taps.shape[:2]
-    turned, images = _turned(a, taps), a.transpose(taps, (2, 0, 1, 3))
+    turned, images = _turned(xp, taps), xp.transpose(taps, (2, 0, 1, 3))
     if height * width == 1:
-        return a.sum(a.abs(a.matmul(taps[0, 0], turned[0, 0])), axis=1)
+        return xp.sum(xp.abs(xp.matmul(taps[0, 0], turned[0, 0])), axis=1)
     # Two images at least: PyTorch has no gradient for one image and one channel.
     count = images.shape[0]
     sides = ((0, 1 if count == 1 else 0), (height - 1, height - 1), (width - 1, width - 1), (0, 0))
     geometry = ConvGeometry()
-    filters = a.conv_kernel(turned, geometry, turned.shape[2])
-    products = a.conv(a.pad(images, sides), filters, geometry)
-    return a.sum(a.abs(products), axis=(1, 2, 3))[:count]
+    filters = xp.conv_kernel(turned, geometry, turned.shape[2])
+    products = xp.conv(xp.pad(images, sides), filters, geometry)
+    return xp.sum(xp.abs(products), axis=(1, 2, 3))[:count]
 
 
-def _turned(a: Any, taps: Tensor) -> Tensor:
+def _turned(xp: Any, taps: Tensor) -> Tensor:
     """The kernel with inputs and outputs exchanged."""
-    return a.transpose(taps, (0, 1, 3, 2))
+    return xp.transpose(taps, (0, 1, 3, 2))
 
 
-def _in_cells(a: Any, kernel: Tensor, strides: Shape) -> Tensor:
+def _in_cells(xp: Any, kernel: Tensor, strides: Shape) -> Tensor:
     """The kernel of stride 1 that reads every cell of pixels, as large as the strides, as channels."""
     high, wide, inputs, outputs = _sizes(tuple(kernel.shape))
-    kernel = a.reshape(kernel, (high, wide, inputs, outputs))
+    kernel = xp.reshape(kernel, (high, wide, inputs, outputs))
     (tall, broad), (down, right) = _cells((high, wide), strides), strides
     if down * right == 1:
         return kernel
     missing = ((0, tall * down - high), (0, broad * right - wide), (0, 0), (0, 0))
-    taps = a.reshape(a.pad(kernel, missing), (tall, down, broad, right, inputs, outputs))
-    taps = a.transpose(taps, (0, 2, 1, 3, 4, 5))
-    return a.reshape(taps, (tall, broad, down * right * inputs, outputs))
+    taps = xp.reshape(xp.pad(kernel, missing), (tall, down, broad, right, inputs, outputs))
+    taps = xp.transpose(taps, (0, 2, 1, 3, 4, 5))
+    return xp.reshape(taps, (tall, broad, down * right * inputs, outputs))
 
 
-def _out_of_cells(a: Any, taps: Tensor, shape: Shape, strides: Shape) -> Tensor:
+def _out_of_cells(xp: Any, taps: Tensor, shape: Shape, strides: Shape) -> Tensor:
     """What `_in_cells` undoes, in the kernel's own shape."""
     high, wide, inputs, outputs = _sizes(shape)
     (tall, broad), (down, right) = _cells((high, wide), strides), strides
     if down * right > 1:
-        taps = a.reshape(taps, (tall, broad, down, right, inputs, outputs))
-        taps = a.transpose(taps, (0, 2, 1, 3, 4, 5))
-        taps = a.reshape(taps, (tall * down, broad * right, inputs, outputs))[:high, :wide]
-    return a.reshape(taps, shape)
+        taps = xp.reshape(taps, (tall, broad, down, right, inputs, outputs))
+        taps = xp.transpose(taps, (0, 2, 1, 3, 4, 5))
+        taps = xp.reshape(taps, (tall * down, broad * right, inputs, outputs))[:high, :wide]
+    return xp.reshape(taps, shape)
 
 
 def _sizes(shape: Shape) -> tuple[int, ...]:

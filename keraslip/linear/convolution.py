@@ -45,43 +45,45 @@ class ConvMap(LinearMap):
         return self.arithmetic.conv(x, self._kept[0], self.geometry)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        a, channels = self.arithmetic, self.in_shape[-1]
+        xp, channels = self.arithmetic, self.in_shape[-1]
         kernel = self._kept[1] if self._kept else None
         if kernel is None:
-            kernel = a.adjoint_kernel(self.kernel, self.geometry, channels)
-        return a.conv_adjoint(y, kernel, self.geometry, self.in_shape, self.left)
+            kernel = xp.adjoint_kernel(self.kernel, self.geometry, channels)
+        return xp.conv_adjoint(y, kernel, self.geometry, self.in_shape, self.left)
 
     def prepared(self) -> LinearMap:
         # TensorFlow dies of a convolution whose kernel is made inside of a loop.
-        a, arguments = self.arithmetic, (self.kernel, self.geometry, self.in_shape[-1])
+        xp, arguments = self.arithmetic, (self.kernel, self.geometry, self.in_shape[-1])
         prepared = replace(self)
-        kept = a.conv_kernel(*arguments), a.adjoint_kernel(*arguments)
+        kept = xp.conv_kernel(*arguments), xp.adjoint_kernel(*arguments)
         object.__setattr__(prepared, "_kept", kept)
         return prepared
 
     def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:
-        a = self.arithmetic
-        scale = max_abs(a, self.kernel)
-        squares = a.square(self.kernel / scale)
+        xp = self.arithmetic
+        scale = max_abs(xp, self.kernel)
+        squares = xp.square(self.kernel / scale)
         if tight:
-            mask = a.ones((1, *self.in_shape)) if varying is None else varying
-            return scale * safe_sqrt(a, self._conv(mask, squares))
+            mask = xp.ones((1, *self.in_shape)) if varying is None else varying
+            return scale * safe_sqrt(xp, self._conv(mask, squares))
         # At the border some taps fall on the padding; the whole filter's norm is still an upper bound.
-        total = a.reshape(a.sum(squares, axis=(0, 1, 2)), (1, 1, 1, -1))
-        return scale * safe_sqrt(a, total)
+        total = xp.reshape(xp.sum(squares, axis=(0, 1, 2)), (1, 1, 1, -1))
+        return scale * safe_sqrt(xp, total)
 
     def norm_bound(self) -> Tensor:
-        a = self.arithmetic
-        magnitude = a.abs(self.kernel)
-        into_one_output = a.max(a.sum(magnitude, axis=(0, 1, 2)))
-        return mixed_norm(a, a.max(self.by_input(a.sum(magnitude, axis=(0, 1)))), into_one_output)
+        xp = self.arithmetic
+        magnitude = xp.abs(self.kernel)
+        into_one_output = xp.max(xp.sum(magnitude, axis=(0, 1, 2)))
+        return mixed_norm(
+            xp, xp.max(self.by_input(xp.sum(magnitude, axis=(0, 1)))), into_one_output
+        )
 
     def by_input(self, taps: Tensor) -> Tensor:
         """Numbers `(channels_in / groups, channels_out)`, of magnitudes, added up for every input channel."""
-        a, groups = self.arithmetic, self.geometry.groups
+        xp, groups = self.arithmetic, self.geometry.groups
         if groups == 1:
-            return a.sum(taps, axis=1)
-        return a.sum(a.reshape(taps, (taps.shape[0], groups, -1)), axis=2)
+            return xp.sum(taps, axis=1)
+        return xp.sum(xp.reshape(taps, (taps.shape[0], groups, -1)), axis=2)
 
     def unit(self) -> Tensor:
         height, width, inner, outer = self.kernel.shape
@@ -89,17 +91,17 @@ class ConvMap(LinearMap):
         return max_abs(self.arithmetic, self.kernel) * size
 
     def scaled_in(self, scale: Tensor) -> LinearMap | None:
-        a, groups = self.arithmetic, self.geometry.groups
-        of_channel = channel_scale(a, scale, self.in_shape[-1])
+        xp, groups = self.arithmetic, self.geometry.groups
+        of_channel = channel_scale(xp, scale, self.in_shape[-1])
         if of_channel is None:
             return None
         if groups == 1:
-            return self._with_kernel(self.kernel * a.reshape(of_channel, (1, 1, -1, 1)))
+            return self._with_kernel(self.kernel * xp.reshape(of_channel, (1, 1, -1, 1)))
         height, width, inner, outer = self.kernel.shape
-        taps = a.reshape(self.kernel, (height, width, inner, groups, outer // groups))
-        of_group = a.transpose(a.reshape(of_channel, (groups, inner)))
+        taps = xp.reshape(self.kernel, (height, width, inner, groups, outer // groups))
+        of_group = xp.transpose(xp.reshape(of_channel, (groups, inner)))
         return self._with_kernel(
-            a.reshape(taps * a.reshape(of_group, (inner, groups, 1)), self.kernel.shape)
+            xp.reshape(taps * xp.reshape(of_group, (inner, groups, 1)), self.kernel.shape)
         )
 
     def scaled_out(self, scale: Tensor) -> LinearMap | None:

@@ -31,20 +31,20 @@ class DenseMap(LinearMap):
         return self.arithmetic.matmul(y, self.arithmetic.transpose(self.kernel))
 
     def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:
-        a = self.arithmetic
-        scale = max_abs(a, self.kernel)
-        squares = a.square(self.kernel / scale)
+        xp = self.arithmetic
+        scale = max_abs(xp, self.kernel)
+        squares = xp.square(self.kernel / scale)
         if varying is None:
-            total = a.reshape(a.sum(squares, axis=0), (1,) * len(self.out_shape) + (-1,))
+            total = xp.reshape(xp.sum(squares, axis=0), (1,) * len(self.out_shape) + (-1,))
         else:
-            total = a.matmul(varying, squares)
-        return scale * safe_sqrt(a, total)
+            total = xp.matmul(varying, squares)
+        return scale * safe_sqrt(xp, total)
 
     def norm_bound(self) -> Tensor:
-        a = self.arithmetic
-        magnitude = a.abs(self.kernel)
-        sums = (a.max(a.sum(magnitude, axis=axis)) for axis in (0, 1))
-        return mixed_norm(a, *sums)
+        xp = self.arithmetic
+        magnitude = xp.abs(self.kernel)
+        sums = (xp.max(xp.sum(magnitude, axis=axis)) for axis in (0, 1))
+        return mixed_norm(xp, *sums)
 
     def unit(self) -> Tensor:
         return max_abs(self.arithmetic, self.kernel) * math.sqrt(math.prod(self.kernel.shape))

@@ -85,10 +85,10 @@ class LinearMap(Formula, ABC):
 
     def norm_bound(self) -> Tensor:
         """An upper bound of the global norm, cheap rather than tight; a scalar."""
-        a, absolute = self.arithmetic, self.absolute()
-        into_one = a.max(absolute.forward(a.ones((1, *self.in_shape))))
-        from_one = a.max(absolute.adjoint(a.ones((1, *self.out_shape))))
-        return mixed_norm(a, from_one, into_one)
+        xp, absolute = self.arithmetic, self.absolute()
+        into_one = xp.max(absolute.forward(xp.ones((1, *self.in_shape))))
+        from_one = xp.max(absolute.adjoint(xp.ones((1, *self.out_shape))))
+        return mixed_norm(xp, from_one, into_one)
 
     def unit(self) -> Tensor:
         """Another upper bound of the norm, for scaling: may be far too large, and reads coefficients once."""
@@ -123,9 +123,9 @@ class LinearMap(Formula, ABC):
         Returns:
             Tensor `(K, n)`, K the number of outputs and n the number of input entries.
         """
-        outputs, a = math.prod(self.out_shape), self.arithmetic
-        basis = a.reshape(a.eye(outputs), (outputs, *self.out_shape))
-        return a.reshape(self.adjoint(basis), (outputs, math.prod(self.in_shape)))
+        outputs, xp = math.prod(self.out_shape), self.arithmetic
+        basis = xp.reshape(xp.eye(outputs), (outputs, *self.out_shape))
+        return xp.reshape(self.adjoint(basis), (outputs, math.prod(self.in_shape)))
 
 
 def channel_scale(arithmetic: Any, scale: Tensor, channels: int) -> Tensor | None:

@@ -34,11 +34,11 @@ class AveragePoolMap(LinearMap):
     def __post_init__(self) -> None:
         if self.sides is not None:
             return
-        a, (height, width, _) = self.arithmetic, self.in_shape
+        xp, (height, width, _) = self.arithmetic, self.in_shape
         # Rows of pixels as images: each pools to its share of every output row. Windows' weights sum
         # to 1, so what is constant along the other axis stays so.
-        rows = a.reshape(a.eye(height), (height, height, 1, 1)) * a.ones((1, 1, width, 1))
-        columns = a.reshape(a.eye(width), (width, 1, width, 1)) * a.ones((1, height, 1, 1))
+        rows = xp.reshape(xp.eye(height), (height, height, 1, 1)) * xp.ones((1, 1, width, 1))
+        columns = xp.reshape(xp.eye(width), (width, 1, width, 1)) * xp.ones((1, height, 1, 1))
         sides = self._pool(rows)[:, :, 0, 0], self._pool(columns)[:, 0, :, 0]
         object.__setattr__(self, "sides", sides)
 
@@ -71,16 +71,16 @@ class AveragePoolMap(LinearMap):
         return self.arithmetic.einsum("bpqc,hp,wq->bhwc", y, *self._both)
 
     def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:
-        a = self.arithmetic
-        high, wide = (a.sqrt(a.sum(a.square(side), axis=0)) for side in self._both)
-        return a.reshape(high, (1, -1, 1, 1)) * a.reshape(wide, (1, 1, -1, 1))
+        xp = self.arithmetic
+        high, wide = (xp.sqrt(xp.sum(xp.square(side), axis=0)) for side in self._both)
+        return xp.reshape(high, (1, -1, 1, 1)) * xp.reshape(wide, (1, 1, -1, 1))
 
     def norm_bound(self) -> Tensor:
         # The largest sum of a row times that of a column; the exact norm where windows are disjoint. Rows
         # do not quite sum to 1 where shares are read as float32.
-        a = self.arithmetic
-        sums = [a.max(a.sum(side, axis=axis)) for side in self._both for axis in (0, 1)]
-        return safe_sqrt(a, reduce(mul, sums))
+        xp = self.arithmetic
+        sums = [xp.max(xp.sum(side, axis=axis)) for side in self._both for axis in (0, 1)]
+        return safe_sqrt(xp, reduce(mul, sums))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +105,9 @@ class MeanMap(LinearMap):
         return self.arithmetic.mean(x, axis=(1, 2))
 
     def adjoint(self, y: Tensor) -> Tensor:
-        a = self.arithmetic
-        spread = a.reshape(y, (-1, 1, 1, self.in_shape[-1])) / self.window
-        return spread * a.ones((1, *self.in_shape[:2], 1))
+        xp = self.arithmetic
+        spread = xp.reshape(y, (-1, 1, 1, self.in_shape[-1])) / self.window
+        return spread * xp.ones((1, *self.in_shape[:2], 1))
 
     def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:
         return self.arithmetic.ones((1, *self.out_shape)) * self.window**-0.5

@@ -45,13 +45,13 @@ class TakeMap(LinearMap):
         return x
 
     def adjoint(self, y: Tensor) -> Tensor:
-        a = self.arithmetic
+        xp = self.arithmetic
         for axis, found in self._taken:
             # Ones where an entry was taken: what backends have to add up by places differs too much.
-            ones = a.take(a.eye(self.in_shape[axis]), list(found), 0)
+            ones = xp.take(xp.eye(self.in_shape[axis]), list(found), 0)
             order = [*(k for k in range(len(self.in_shape) + 1) if k != axis + 1), axis + 1]
             back = sorted(range(len(order)), key=order.__getitem__)
-            y = a.transpose(a.matmul(a.transpose(y, order), ones), back)
+            y = xp.transpose(xp.matmul(xp.transpose(y, order), ones), back)
         return y
 
     def row_norms(self, varying: Tensor | None = None, tight: bool = False) -> Tensor:

@@ -183,7 +183,7 @@ TERMS = {
     "sum at the center": (sound_pass, "sums * larger", "0.0 * larger", sum_up, False),
     "moved part": (sound_pass, "up(at_center + executed * moved)", "up(at_center)", moves, False),
     "bias": (
-        sound_pass, "center + bias, magnitude + a.abs(bias)",
+        sound_pass, "center + bias, magnitude + xp.abs(bias)",
         "center + bias, magnitude", bias_first, False,
     ),
     "vector part": (
@@ -259,7 +259,7 @@ def test_rounding_of_the_input(bits):
     net = case_of(sum_up, bits).net
     x = ups(bits)[None] * (1 + 0.9 * 2.0**-bits)
     moved = np.linalg.norm(rounded(x, bits) - x)
-    reach = "reach = Reach(a.ones_like(self.epsilon), rounded, u)"
+    reach = "reach = Reach(xp.ones_like(self.epsilon), rounded, u)"
     without = mutated(sound_pass, (reach, reach.replace("rounded", "0.0 * rounded")))
     for kind, covered in ((SoundPass, True), (without.SoundPass, False)):
         found = kind(net, x, np.zeros(1), global_norms, Execution(2.0**-bits, 0.0))

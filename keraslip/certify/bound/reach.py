@@ -78,10 +78,10 @@ class View:
         # Norms of rows may leave weights out, which none above 1 would survive.
         if lipschitz <= 1.0:
             return cls(reach, weights)
-        u, a = reach.upwards, reach.upwards.arithmetic
-        most = a.maximum(u.largest(weights), 1.0)
+        u, xp = reach.upwards, reach.upwards.arithmetic
+        most = xp.maximum(u.largest(weights), 1.0)
         shares = u.up(weights / u.per_sample(most, weights))
-        return cls(reach.times(most), a.minimum(shares, 1.0))
+        return cls(reach.times(most), xp.minimum(shares, 1.0))
 
 
 @dataclass(frozen=True, eq=False)

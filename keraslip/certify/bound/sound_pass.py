@@ -55,12 +55,12 @@ class SoundPass(Known):
         self.logits_error = np.where(self.fits[:, None], errors, np.inf)
 
     def _start(self, x: np.ndarray) -> None:
-        u, a = self.upwards, self.upwards.arithmetic
-        self.centers[0], self.errors[0] = x, a.zeros_like(x)
+        u, xp = self.upwards, self.upwards.arithmetic
+        self.centers[0], self.errors[0] = x, xp.zeros_like(x)
         size = u.l2(x) + self.epsilon
         rounded = self._rounded_input(size)
         self._fit(size)
-        reach = Reach(a.ones_like(self.epsilon), rounded, u)
+        reach = Reach(xp.ones_like(self.epsilon), rounded, u)
         self.balls[0] = ProvedBall((View(reach, None),))
 
     def box(self, node: Node) -> Tensor:
@@ -73,17 +73,17 @@ class SoundPass(Known):
     def linear(self, node: LinearNode) -> None:
         """Carries the invariant through a linear map."""
         source, operator = node.sources[0], node.operator
-        up, times, a = self.upwards.up, self.upwards.times, self.upwards.arithmetic
+        up, times, xp = self.upwards.up, self.upwards.times, self.upwards.arithmetic
         applied = self._in(operator)
         x, error = self.centers[source.index], self.errors[source.index]
         center = applied.forward(x)
         if operator.copies:
             self.centers[node.index], self.errors[node.index] = center, applied.forward(error)
             return
-        magnitude = applied.absolute.forward(a.abs(x))
+        magnitude = applied.absolute.forward(xp.abs(x))
         if node.bias is not None:
-            bias = a.constant(node.bias)
-            center, magnitude = center + bias, magnitude + a.abs(bias)
+            bias = xp.constant(node.bias)
+            center, magnitude = center + bias, magnitude + xp.abs(bias)
         own = gamma(operator.terms + 2, UNIT64)
         # (P2)
         sums, products = sum_error(operator.terms, self.execution.unit, operator.one_sum)
@@ -100,7 +100,7 @@ class SoundPass(Known):
         # (P7)
         flushed = applied.flushes * self.execution.smallest + applied.underflows
         flushed = flushed + self._vanishing(node)
-        larger = 0.5 * (magnitude + a.abs(center)) + own * magnitude
+        larger = 0.5 * (magnitude + xp.abs(center)) + own * magnitude
         fresh = sums * larger + (written + own) * magnitude + flushed
         at_center = up(carried + executed * around + fresh, operator.terms)
         self.fresh[node.index] = up(fresh, operator.terms), executed
@@ -148,18 +148,18 @@ class SoundPass(Known):
     def sum(self, node: SumNode) -> None:
         """Carries the invariant through a sum."""
         count = len(node.sources) + (node.constant is not None) if node.rounds else 0
-        up, a = self.upwards.up, self.upwards.arithmetic
+        up, xp = self.upwards.up, self.upwards.arithmetic
         center = sum(self.centers[source.index] for source in node.sources)
         error = sum(self.errors[source.index] for source in node.sources)
-        magnitude = sum(a.abs(self.centers[source.index]) for source in node.sources)
+        magnitude = sum(xp.abs(self.centers[source.index]) for source in node.sources)
         if node.constant is not None:
-            constant = a.constant(node.constant)
-            center, magnitude = center + constant, magnitude + a.abs(constant)
+            constant = xp.constant(node.constant)
+            center, magnitude = center + constant, magnitude + xp.abs(constant)
         executed = gamma(count, self.execution.unit)
         moved = sum(self.box(source) for source in node.sources) if executed else 0.0
         rounding = (executed + gamma(count, UNIT64)) * magnitude + executed * moved
         self.centers[node.index] = center
-        some = a.indicator(magnitude > 0.0, magnitude)
+        some = xp.indicator(magnitude > 0.0, magnitude)
         flushed = 4 * count * (self.execution.smallest + TINY * some)
         fresh = (executed + gamma(count, UNIT64)) * magnitude + flushed
         self.fresh[node.index] = up(fresh), executed
@@ -187,12 +187,12 @@ class SoundPass(Known):
 
     def _rounded(self, activation: Activation, z: Tensor, rho: Tensor, output: Tensor) -> Tensor:
         """What an activation itself rounds, anywhere in the ball, entry by entry."""
-        up, a = self.upwards.up, self.upwards.arithmetic
+        up, xp = self.upwards.up, self.upwards.arithmetic
         count, most = activation.roundings, activation.lipschitz
         if not count:
-            return a.zeros_like(z)
+            return xp.zeros_like(z)
         # Inside of the ball both numbers differ by as much as their radii.
-        size = activation.offset + a.abs(output) + most * (a.abs(z) + 2.0 * rho)
+        size = activation.offset + xp.abs(output) + most * (xp.abs(z) + 2.0 * rho)
         self._fit(size)
         flushed = count * (1.0 + most) * max(self.execution.smallest, TINY)
         return up((gamma(count, self.execution.unit) + gamma(count, UNIT64)) * size + flushed)
@@ -206,12 +206,12 @@ class SoundPass(Known):
 
     def _closed(self, source: Node, rows: Tensor, error: Tensor, norms: Norms) -> Reach:
         """Radius of `diag(rows) (z' - z)` (P4)."""
-        u, a = self.upwards, self.upwards.arithmetic
-        none = a.zeros_like(self.epsilon)
+        u, xp = self.upwards, self.upwards.arithmetic
+        none = xp.zeros_like(self.epsilon)
         rounded = u.l2(u.times(rows, error))
         if source.index in self.split_errors:
             entries, rest = self.split_errors[source.index]
-            rounded = a.minimum(rounded, u.up(u.l2(u.times(rows, entries)) + rest))
+            rounded = xp.minimum(rounded, u.up(u.l2(u.times(rows, entries)) + rest))
         reaches = []
         for ball, operator in source.terms.items():
             view = self.balls[ball].views[0]

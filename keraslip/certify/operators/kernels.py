@@ -57,9 +57,9 @@ class ProvedDense(Proved):
         return times(norms, power).reshape(1, *(1,) * (len(self.out_shape) - 1), -1)
 
     def weighed_rows(self, upwards: Upwards, columns: Tensor) -> Tensor:
-        a = upwards.arithmetic
-        squares, power = (a.constant(part) for part in self.squares)
-        norms = upwards.up(a.sqrt(a.matmul(a.square(columns), squares)), len(self.squares[0]))
+        xp = upwards.arithmetic
+        squares, power = (xp.constant(part) for part in self.squares)
+        norms = upwards.up(xp.sqrt(xp.matmul(xp.square(columns), squares)), len(self.squares[0]))
         return upwards.times(norms * (1.0 + self.slack), power)
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
