@@ -98,8 +98,8 @@ def check_array(x: Any, shape: tuple[int, ...]) -> np.ndarray:
     return x
 
 
-def check_images(x: Any, name: str = "x") -> None:
-    """Raises if an array holds NaN or infinity, naming the first bad sample."""
+def check_images(x: Any) -> None:
+    """Raises if inputs hold NaN or infinity, naming the first bad sample."""
     if np.issubdtype(x.dtype, np.integer) or x.dtype == bool:
         return
     for start in range(0, len(x), 4096):
@@ -107,7 +107,7 @@ def check_images(x: Any, name: str = "x") -> None:
         bad = ~part.reshape(len(part), -1).all(axis=1)
         if bad.any():
             raise ValueError(
-                f"{name} holds NaN or infinity, and must be finite. Remove these samples. "
+                "x holds NaN or infinity, and must be finite. Remove these samples. "
                 f"Received: first bad sample at index {start + int(np.argmax(bad))}"
             )
 

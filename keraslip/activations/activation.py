@@ -1,10 +1,11 @@
 """What training, proofs and exported graphs have to know of an activation."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
-from keraslip.activations.comparisons import Comparisons
+import numpy as np
+
 from keraslip.arithmetic import Formula
 from keraslip.typing import Tensor
 
@@ -35,6 +36,21 @@ class Slopes:
         """The slopes of some samples."""
         parts = (getattr(self, field.name) for field in fields(self))
         return Slopes(*(None if part is None else part[samples] for part in parts))
+
+
+@dataclass(frozen=True, eq=False)
+class Comparisons:
+    """Groups of entries whose pairs are compared one after the other."""
+
+    groups: np.ndarray  #: Flat places of the entries of every group, `(groups, size)`.
+    #: Columns `(i, j)` of `groups`: the larger of both entries goes to i, the smaller one to j.
+    pairs: tuple[tuple[int, int], ...]
+    #: By column, behind the last comparison: the clip of every group, `(groups,)`, and whether it is the
+    #: largest value, not the smallest one.
+    clips: dict[int, tuple[np.ndarray, bool]] = field(default_factory=dict)
+    #: Columns whose entries are outputs, in their places; the others become zero. All if `None`.
+    kept: tuple[int, ...] | None = None
+    there: np.ndarray | None = None  #: Which entries count, `(groups, size)`; all if `None`.
 
 
 @dataclass(frozen=True, eq=False)

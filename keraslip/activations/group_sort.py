@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from keraslip.activations.activation import Activation, Slopes
-from keraslip.activations.comparisons import Comparisons
+from keraslip.activations.activation import Activation, Comparisons, Slopes
 from keraslip.typing import Tensor
 
 

@@ -1,4 +1,7 @@
-"""The margin that attacks lower, compiled once a model."""
+"""What attacks lower: the margin of the logits, compiled once a model.
+
+Of a model with a softmax at its end they are what that reads: a saturated softmax has no gradient left.
+"""
 
 import weakref
 from collections.abc import Callable
@@ -10,6 +13,7 @@ from keras import ops
 
 from keraslip.backend import input_gradient
 from keraslip.backend.calls import fresh_predictions
+from keraslip.rules.head import end, is_alone, is_softmax
 from keraslip.rules.kept import kept
 
 
@@ -45,3 +49,23 @@ def margin_gradient(model: keras.Model) -> Callable[..., Any]:
     """Compiled margin of the model, kept as long as the model lives and is not changed."""
     # A proxy, so that a model which is not used any more is freed at once.
     return kept(model, "margin", lambda: input_gradient(weakref.proxy(model), margin))
+
+
+def onto_logits(model: Any) -> Any:
+    """The model onto what its softmax reads; the model itself where it does not end in one."""
+    last = end(model)
+    if last is None or not is_softmax(last.operation):
+        return model
+    cut = kept(model, "onto logits", lambda: _without(model, last))
+    if not is_alone(last.operation):
+        # A copy, whose weights the model's training does not change.
+        cut.layers[-1].set_weights(last.operation.get_weights())
+    return cut
+
+
+def _without(model: Any, last: Any) -> Any:
+    logits = last.input_tensors[0]
+    if not is_alone(last.operation):
+        config = {**last.operation.get_config(), "activation": "linear"}
+        logits = type(last.operation).from_config(config)(logits)
+    return keras.Model(model.inputs[0], logits, name=model.name)

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from keraslip.attacks import ball, checks, margin
-from keraslip.attacks.logits import onto_logits
 from keraslip.backend.structure import logits_of
 from keraslip.checks import check_count, check_labels, check_radii
 
@@ -82,7 +81,7 @@ def pgd_l2(
     lengths = _first_lengths(step_size, radii, steps)
     if not len(x):
         return x
-    model = onto_logits(model)
+    model = margin.onto_logits(model)
     labels, sign = _labels(model, x, y, targets)
     size = -(-len(x) // -(-len(x) // size))  # equal batches
     rivals = margin.rivals(model, x, labels, size, restarts if targets is None else 0)

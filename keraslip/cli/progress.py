@@ -15,10 +15,10 @@ class EpochBar(keras.callbacks.Callback):
     Where the console is no terminal a line is printed for each epoch.
     """
 
-    def __init__(self, console: Console, title: str = "training") -> None:
+    def __init__(self, console: Console) -> None:
         super().__init__()
         self.console = console
-        self.bar = Bar(title, console)
+        self.bar = Bar("training", console)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.bar.start()

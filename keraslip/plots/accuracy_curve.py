@@ -140,14 +140,13 @@ def _last(values: NDArray[np.float64]) -> float:
     return float(known[-1]) if known.size else 0.0
 
 
-def spread(places: Sequence[float], gap: float, lowest: float = 2, highest: float = 98) -> list:
-    """Move places apart to at least `gap`, keeping their order and, if there is room, the range."""
+def spread(places: Sequence[float], gap: float) -> list:
+    """Move places apart to at least `gap`, keeping their order and, if there is room, 2 to 98."""
     order = np.argsort(places, kind="stable")
     moved = np.array(places, "float64")[order]
     steps = gap * np.arange(len(moved))
     moved = np.maximum.accumulate(moved - steps) + steps
-    top = highest - steps[::-1]
-    moved = np.maximum(np.minimum(moved, top), lowest + steps)
+    moved = np.maximum(np.minimum(moved, 98 - steps[::-1]), 2 + steps)
     result = np.empty_like(moved)
     result[order] = moved
     return result.tolist()

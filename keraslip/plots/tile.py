@@ -87,9 +87,9 @@ def write_caption(
         )
 
 
-def short(name: str, most: int = 11) -> str:
+def short(name: str) -> str:
     """Cut a long name so that it does not run into the neighbour's."""
-    return name if len(name) <= most else name[: most - 1] + "…"
+    return name if len(name) <= 11 else f"{name[:10]}…"
 
 
 def number(value: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.activations.comparisons import Comparisons
+from keraslip.activations.activation import Comparisons
 from keraslip.certify.bound.kinks import CLIPS, SIZE, Bend, Open
 from keraslip.certify.bound.nodes import ActivationNode, Node
 from keraslip.certify.bound.sound_pass import SoundPass

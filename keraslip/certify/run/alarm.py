@@ -47,9 +47,9 @@ class Alarm:
     def _attack(self, samples: Samples, rows: np.ndarray, inside: float = 1.0) -> None:
         if not len(rows):
             return
-        x, label, radii = samples.x[rows], samples.label[rows], inside * samples.epsilon[rows]
+        x, label, epsilon = samples.balls(rows)
         seed, size = int(self.rng.integers(2**63)), self.evaluate.batch_size
-        points = attacked(self.model, x, label, radii, size, False, seed, ALARM_STEPS)
+        points = attacked(self.model, x, label, inside * epsilon, size, False, seed, ALARM_STEPS)
         audit(self.executed, samples, points, rows, self.evaluate, self.exact)
 
     def _some(self, what: str, rows: np.ndarray) -> np.ndarray:
@@ -72,7 +72,7 @@ def audit(
     `evaluate` bounds the model's execution; without it nothing is taken to round. Of certificates that are
     `exact` the ideal network is the subject.
     """
-    x, label, epsilon = samples.x[rows], samples.label[rows], samples.epsilon[rows]
+    x, label, epsilon = samples.balls(rows)
     before = samples.logits[rows].astype("float64")
     after = executed.logits(points).astype("float64")
     inner, error = after, np.zeros_like(after)

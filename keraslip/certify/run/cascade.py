@@ -151,10 +151,10 @@ class Cascade:
         """Settles those of some samples that the bounds of a stage certify."""
         size = self.settings.batch_size
         for part in np.array_split(rows, -(-len(rows) // size)) if len(rows) else ():
-            ball = samples.x[part], samples.label[part], samples.epsilon[part]
             norms, first = self.norms[name], name == "slopes"
             back = self.settings.backwards
-            got = self.evaluate(*ball, norms, back, checked=first, decides=True, kind=kind)
+            balls = samples.balls(part)
+            got = self.evaluate(*balls, norms, back, checked=first, decides=True, kind=kind)
             self.report(name, self._settle(name, got, samples, part))
 
     def _settle(self, name: str, got: Evaluation, samples: Samples, rows: np.ndarray) -> int:
@@ -211,8 +211,7 @@ class Cascade:
         """Those that guesses of a bound would certify."""
         if not len(rows):
             return rows
-        ball = samples.x[rows], samples.label[rows], samples.epsilon[rows]
-        got = self.evaluate(*ball, norms, True, decides=True, kind=kind)
+        got = self.evaluate(*samples.balls(rows), norms, True, decides=True, kind=kind)
         return rows[got.margins.least > 0.0]
 
     def _attack(self, samples: Samples) -> None:
@@ -239,7 +238,7 @@ class Cascade:
 
     def _radii(self, samples: Samples, rows: np.ndarray) -> np.ndarray:
         """Certified radius of some samples."""
-        x, label, epsilon = samples.x[rows], samples.label[rows], samples.epsilon[rows]
+        x, label, epsilon = samples.balls(rows)
 
         def bound(stage: str, backwards: bool) -> Callable[[np.ndarray, np.ndarray], Margins]:
             def margins(epsilon: np.ndarray, i: np.ndarray) -> Margins:

@@ -60,6 +60,10 @@ class Samples:
         """Whether a stage has certified each sample, `(n,)`."""
         return is_certified(self.status)
 
+    def balls(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inputs, labels and radii of some samples."""
+        return self.x[rows], self.label[rows], self.epsilon[rows]
+
     def settle(self, rows: np.ndarray, by: str | np.ndarray) -> None:
         """Notes what settled some samples."""
         self.status[rows] = by

@@ -16,14 +16,12 @@ VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", "#ffffff": "paper"} | {
 }
 
 
-def inline_svg(
-    key: str, label: str, draw: Callable[[Any], None], width: float = 4.8, height: float = 3.0
-) -> Markup:
-    """Draws one set of axes as an `<svg>` element, its size in inches.
+def inline_svg(key: str, label: str, draw: Callable[[Any], None], width: float = 4.8) -> Markup:
+    """Draws one set of axes as an `<svg>` element, its width in inches and 3 of them high.
 
     The key, a name of its own for each drawing of a page, begins every identifier in it.
     """
-    return _for_page(_drawn(draw, width, height), key, label)
+    return _for_page(_drawn(draw, width, height=3.0), key, label)
 
 
 def _drawn(draw: Callable[[Any], None], width: float, height: float) -> str:
