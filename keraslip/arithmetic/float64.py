@@ -1,5 +1,6 @@
 """The arithmetic of certificates: NumPy in float64, the same on every backend. See `Arithmetic`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,6 @@ flip = np.flip
 sort = np.sort
 matmul = np.matmul
 eye = np.eye
-sum = np.sum
-mean = np.mean
-max = np.max
-split = np.split
-concatenate = np.concatenate
-take = np.take
 
 
 def constant(array: Any) -> Array:
@@ -62,6 +57,31 @@ def relu(x: Array) -> Array:
 
 def indicator(condition: Array, like: Array) -> Array:
     return np.asarray(condition).astype(like.dtype)
+
+
+# NumPy's have other names and another order of their arguments.
+def sum(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.sum(x, axis=axis, keepdims=keepdims)
+
+
+def mean(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+def max(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+def split(x: Array, count: int, axis: int) -> Sequence[Array]:
+    return np.split(x, count, axis=axis)
+
+
+def concatenate(parts: Sequence[Array], axis: int) -> Array:
+    return np.concatenate(parts, axis=axis)
+
+
+def take(x: Array, places: Any, axis: int) -> Array:
+    return np.take(x, places, axis=axis)
 
 
 def erf(x: Array) -> Array:

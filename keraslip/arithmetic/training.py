@@ -1,5 +1,6 @@
 """The arithmetic of training: the backend's tensors, in float32, with gradients. See `Arithmetic`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -38,8 +39,6 @@ sort = ops.sort
 matmul = ops.matmul
 eye = ops.eye
 einsum = ops.einsum
-split = ops.split
-concatenate = ops.concatenate
 
 
 def constant(array: Any) -> Tensor:
@@ -54,6 +53,15 @@ def divide(a: Tensor, b: Tensor) -> Tensor:
 
 def indicator(condition: Tensor, like: Tensor) -> Tensor:
     return ops.stop_gradient(ops.cast(condition, like.dtype))
+
+
+def split(x: Tensor, count: int, axis: int) -> Sequence[Tensor]:
+    parts: Sequence[Tensor] = ops.split(x, count, axis=axis)
+    return parts
+
+
+def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
+    return ops.concatenate(list(parts), axis=axis)
 
 
 def take(x: Tensor, places: Any, axis: int) -> Tensor:
