@@ -100,7 +100,7 @@ def _by_name() -> dict[str, str]:
 
 
 def reason_against(operation: type) -> str | None:
-    """Why an exact type of Keras' layers or operations has no rule, and what to use instead; `None` if not known."""
+    """Why an exact type of Keras' layers or operations has no rule, and what to use instead, if known."""
     bare = operation.__module__.startswith("keras.") and not issubclass(
         operation, keras.layers.Layer
     )
