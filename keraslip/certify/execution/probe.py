@@ -32,7 +32,11 @@ class Probed(NamedTuple):
 
 
 def probe(model: Any, network: Network) -> list[Probed]:
-    """Compares a model as it runs with its network: what every operation did, or a MismatchError."""
+    """Compares a model as it runs with the network that is certified: what every operation did.
+
+    Raises:
+        MismatchError: naming the layer.
+    """
     # What overflows is left out.
     with np.errstate(over="ignore", invalid="ignore"):
         return _probe(model, network, np.random.default_rng(secrets.randbits(64)))

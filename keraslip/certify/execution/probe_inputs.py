@@ -18,7 +18,9 @@ from keraslip.certify.operators import Proved
 class OneStep(SoundPass):
     """The steps of one operation at a point: a pass of radius zero that starts in the middle.
 
-    Inputs `(rows, *shape)` are `known` by the index of the step that they are the output of.
+    Args:
+        network: The network.
+        known: Inputs `(rows, *shape)` by the index of the step that they are the output of.
     """
 
     def __init__(self, network: Network, known: dict[int, np.ndarray]) -> None:
@@ -97,9 +99,11 @@ def images(model: Any, network: Network, rng: np.random.Generator) -> np.ndarray
 def fed_to_steps(
     network: Network, x: np.ndarray, rng: np.random.Generator
 ) -> tuple[dict[int, np.ndarray], list[Expected]]:
-    """Outputs of steps for the operations that read them, and what to expect of every visited operation.
+    """Outputs of steps for the operations that read them, and what every operation makes of its inputs.
 
-    By the index of a step: the images' values, rounded to float32, with dense random ones below them.
+    Returns:
+        By the index of a step the images' values, rounded to float32, with dense random ones below them; and
+        what to expect of every visited operation.
     """
     n = len(x)
     fed = {0: np.concatenate([x, _dense(network.in_shape, rng)]).astype("float32")}

@@ -78,8 +78,9 @@ def wrong_ways(
 ) -> Iterator[tuple[str, Visited, float]]:
     """Ways to run a model in which its logits are not those of its steps.
 
-    With each, the first operation whose output is wrong if all before it are run with it, and how far the
-    logits are off.
+    Yields:
+        The way, the first operation whose output is wrong if all before it are run with it, and how far
+        the logits are off.
     """
     last = network.logits.index
     for way, compile_for in backend.ways_to_run().items():
