@@ -6,13 +6,13 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from keraslip import registered  # noqa: F401 - what a checkpoint may hold
+from keraslip import losses, registered  # noqa: F401 - what a checkpoint may hold
 from keraslip.cli.own_model import builder, know
 from keraslip.cli.progress import EpochBar
 from keraslip.cli.run_folder import CONFIG, LAST, STATE, Averaged, Checkpoint, EpochLog, RunFolder
 from keraslip.cli.settings import CommonSettings, Settings
 from keraslip.datasets import Dataset, ShuffledBatches
-from keraslip.schedules import LinearRamp
+from keraslip.models.options import usual_schedule
 
 
 def advice(settings: Settings) -> str:
@@ -44,11 +44,12 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
     optimizers = {"adam": keras.optimizers.Adam, "nadam": keras.optimizers.Nadam}
     rate = _learning_rate(settings, steps)
     average = {} if settings.ema is None else {"use_ema": True, "ema_momentum": settings.ema}
+    loss = losses.get(settings.loss)
     model.compile(
         optimizers[settings.optimizer](rate, global_clipnorm=settings.clip_norm, **average),
         epsilon=settings.epsilon,
-        loss=settings.loss,
-        train_epsilon=LinearRamp(0.0, settings.train_epsilon_factor * settings.epsilon),
+        loss=loss,
+        train_epsilon=usual_schedule(loss, settings.train_epsilon_factor * settings.epsilon),
         sparsity=settings.sparsity,
         power_iterations=settings.power_iterations,
         bound=settings.bound,

@@ -9,6 +9,9 @@ from keras import ops
 from keraslip.losses.robust_loss import RobustLoss, growth, number
 from keraslip.typing import Tensor
 
+#: Radii beyond this many epsilon are alike.
+_FAR = 1e3
+
 
 @keras.saving.register_keras_serializable(package="keraslip")
 class CalibratedLipschitzMarginLoss(RobustLoss):
@@ -17,7 +20,8 @@ class CalibratedLipschitzMarginLoss(RobustLoss):
     `R_j = (z_y - z_j) / g_j` is the certified radius against class j in units of epsilon, with
     `g_j = worst_j - z_j`, epsilon times the Lipschitz constant, held constant: the first part moves the
     logits, the second the constant. `Q = 2 log((1 - p/2) / (p/2))` calibrates the slack: a logistic
-    distribution with the share 1 - p of its mass on the width of two radii.
+    distribution with the share 1 - p of its mass on the width of two radii. Epsilon does not rise while
+    training, unless `train_epsilon` says so: of a small one the gradients are too large.
 
     Args:
         slack: The share p, in (0, 1). Small ones ask for a hard margin; larger ones leave the network free
@@ -44,6 +48,10 @@ class CalibratedLipschitzMarginLoss(RobustLoss):
       of the Lipschitz constant of each logit and the offset on each logit; here both are of the pair.
     """
 
+    # In units of a radius that rises from 0 the first gradients would be endless, and an optimizer that
+    # remembers them takes no further step.
+    ramps = False
+
     def __init__(
         self,
         slack: float = 0.3,
@@ -58,7 +66,9 @@ class CalibratedLipschitzMarginLoss(RobustLoss):
     def per_sample(self, y: Tensor, logits: Tensor, worst: Tensor) -> Tensor:
         ahead, gain = growth(y, logits, worst)
         quantile = 2.0 * math.log((1.0 - self.slack / 2.0) / (self.slack / 2.0))
-        short = 1.0 - ahead / ops.maximum(ops.stop_gradient(gain), 1e-8)
+        # Where nothing can be gained R_j is endless, and so would be its gradient.
+        least = ops.maximum(ops.abs(ahead) / _FAR, 1e-8)
+        short = 1.0 - ahead / ops.stop_gradient(ops.maximum(gain, least))
         short = ops.where(y > 0.5, ops.zeros_like(short), short)
         # A bound on the root, for squares overflow.
         size = ops.minimum(ops.max(gain, axis=-1), 1e15)

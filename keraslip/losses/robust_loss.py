@@ -25,6 +25,8 @@ class RobustLoss(keras.losses.Loss, ABC):
 
     #: Whether the worst-case logits that it reads are those for the predicted class, not for the label.
     of_prediction = False
+    #: Whether epsilon rises from 0 while training, unless `train_epsilon` says otherwise.
+    ramps = True
 
     def call(self, y_true: Tensor, y_pred: tuple[Tensor, Tensor]) -> Tensor:
         # In half precision small numbers that guard quotients would be 0, and large ones infinite.

@@ -149,12 +149,12 @@ def remedies(model: Any) -> str:
     """What to change, in the words of a program: nothing that is so already."""
     changes = ["a smaller epsilon", "a longer run"]
     positions = getattr(getattr(model, "train_epsilon", None), "positions", [0.0, 0.5])
-    if positions[-1] < 1.0 or len(positions) == 1:
+    loss = getattr(model, "robust_loss", None)
+    if getattr(loss, "ramps", True) and (positions[-1] < 1.0 or len(positions) == 1):
         until = 0.8 if positions[-1] < 0.8 else 1.0
         changes.append(
             f"a slower ramp (train_epsilon=keraslip.schedules.LinearRamp(0, 1.1 * epsilon, until={until}))"
         )
     changes.append("a smaller learning rate")
-    loss = getattr(model, "robust_loss", None)
     other = next((text for kind, text in _LOSSES if isinstance(loss, kind)), _GLORO)
     return f"Start again with {', '.join([*changes, other] if other else changes)}."

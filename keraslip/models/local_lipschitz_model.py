@@ -104,7 +104,8 @@ class LocalLipschitzModel(
                 `"gloro"`.
             metrics: Metrics on the clean logits.
             train_epsilon: Epsilon while training, a number or schedule. Default: from 0 to
-                `1.1 * epsilon` over the first half of the run.
+                `1.1 * epsilon` over the first half of the run; with a loss whose `ramps` is false at
+                once.
             sparsity: Weight of the paper's sparsity loss; the paper uses 0 and 0.01.
             power_iterations: Iterations for each sample's norms in a step, from the warm-start vectors;
                 norms without masks take a fifth more.

@@ -31,12 +31,13 @@ def checked_options(**given: Any) -> dict[str, Any]:
         bound = default_bound(given["local"], sparsity)
     if bound not in BOUNDS:
         raise ValueError(f"bound must be one of {BOUNDS}. Received: bound={bound!r}")
+    # Where epsilon is too large for the data, BCPLoss falls to guessing; this loss keeps the clean accuracy
+    # (docs/results.md).
+    loss = losses.get("gloro" if loss is None else loss)
     return {
         "epsilon": epsilon,
-        # Where epsilon is too large for the data, BCPLoss falls to guessing; this loss keeps the clean
-        # accuracy (docs/results.md).
-        "loss": losses.get("gloro" if loss is None else loss),
-        "train_epsilon": _train_epsilon(given["train_epsilon"], epsilon),
+        "loss": loss,
+        "train_epsilon": _train_epsilon(given["train_epsilon"], epsilon, loss),
         "sparsity": sparsity,
         "power_iterations": check_count(given["power_iterations"], "power_iterations"),
         "bound": bound,
@@ -45,9 +46,14 @@ def checked_options(**given: Any) -> dict[str, Any]:
     }
 
 
-def _train_epsilon(value: Any, epsilon: float) -> Schedule:
+def usual_schedule(loss: Any, end: float) -> Schedule:
+    """How epsilon goes to its last value in a run with a loss."""
+    return LinearRamp(0.0, end) if getattr(loss, "ramps", True) else Constant(end)
+
+
+def _train_epsilon(value: Any, epsilon: float, loss: Any) -> Schedule:
     if isinstance(value, Schedule):
         return value
     if value is None:
-        return LinearRamp(0.0, TRAIN_EPSILON_FACTOR * epsilon)
+        return usual_schedule(loss, TRAIN_EPSILON_FACTOR * epsilon)
     return Constant(check_epsilon(value, "train_epsilon"))

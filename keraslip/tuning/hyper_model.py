@@ -9,6 +9,7 @@ import keras_tuner
 from keraslip import losses
 from keraslip.checks import check_epsilon
 from keraslip.models import LocalLipschitzModel
+from keraslip.models.options import usual_schedule
 from keraslip.schedules import LinearRamp
 from keraslip.tuning.space import BUILDER, builder_names, checked_space, choose
 
@@ -133,7 +134,8 @@ class LipschitzHyperModel(keras_tuner.HyperModel):
             options["sparsity"] = self._choose(hp, "sparsity")
         if "epsilon_factor" in self.space:
             factor = self._choose(hp, "epsilon_factor")
-            options["train_epsilon"] = LinearRamp(0.0, factor * self.epsilon)
+            loss = losses.get(options.get("loss", self.compile_options.get("loss")))
+            options["train_epsilon"] = usual_schedule(loss, factor * self.epsilon)
         return {**self.compile_options, **options}
 
     def _loss(self, hp: keras_tuner.HyperParameters) -> Any:

@@ -162,10 +162,12 @@ def test_recipes_are_listed():
 
 def test_kernels_start_orthogonal_and_the_gradient_is_clipped():
     given = {"start": "orthogonal", "optimizer": "nadam", "clip_norm": 3.0, "width": 0.5}
+    given["loss"] = "calibrated_lipschitz_margin"
     settings = Settings.resolve(given, recipe="digits")
     model = training.begin(settings, datasets.load("digits"))
     assert isinstance(model.optimizer, keras.optimizers.Nadam)
     assert model.optimizer.global_clipnorm == 3.0
+    assert float(model.train_epsilon(0.0)) == 0.375  # its epsilon does not rise
     kernel = model.get_layer("dense_1").get_weights()[0]
     assert kernel.shape[1] == 32
     np.testing.assert_allclose(kernel.T @ kernel, np.eye(32), atol=1e-5)

@@ -241,6 +241,12 @@ def test_the_calibrated_margin_moves_the_bound_by_its_penalty_alone():
     np.testing.assert_allclose(by_worst(loss), np.where(largest, WORST - LOGITS, 0.0), rtol=1e-5)
 
 
+def test_a_calibrated_margin_has_no_endless_gradient_where_nothing_can_be_gained():
+    loss, y = CalibratedLipschitzMarginLoss(), keras.ops.convert_to_tensor(Y)
+    found = gradient(lambda z: loss(y, (z, z)), LOGITS)
+    assert 0 < np.abs(found).max() < 1e5
+
+
 def test_emma_holds_the_share_of_the_radius_constant():
     ahead = LOGITS[range(N), Y][:, None] - LOGITS
     t = np.clip(ahead / np.maximum(WORST - LOGITS, 1e-8), 0.01, 1.0)

@@ -59,6 +59,11 @@ def test_default_epsilon_ramps_to_a_little_over_the_target_and_holds():
     np.testing.assert_allclose(history["epsilon"], steps.reshape(4, 3).mean(1), rtol=1e-5)
 
 
+def test_a_loss_in_units_of_epsilon_has_the_whole_of_it_at_once():
+    model = compiled(dense_net(), loss="calibrated_lipschitz_margin")
+    assert float(model.train_epsilon(0.0)) == float(model.train_epsilon(1.0)) == pytest.approx(0.11)
+
+
 def test_the_end_value_is_reached_exactly_and_held():
     x, y = samples()
     model = compiled(dense_net(), epsilon=36 / 255)

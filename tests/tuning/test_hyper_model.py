@@ -65,6 +65,12 @@ def test_ranges_choices_fixed_values_and_what_is_left_out():
     assert float(model.optimizer.learning_rate) == pytest.approx(hp.get("learning_rate"))
 
 
+def test_a_loss_in_units_of_epsilon_has_the_whole_of_it_at_once():
+    loss = "calibrated_lipschitz_margin"
+    _, model, _ = space_of(tuning.LipschitzHyperModel(tiny, 0.5, loss=loss, epsilon_factor=2.0))
+    assert float(model.train_epsilon(0.0)) == 1.0
+
+
 def test_kappa_is_active_with_its_loss_only():
     found, model, hp = space_of(tuning.LipschitzHyperModel(tiny, epsilon=0.5))
     assert isinstance(model.robust_loss, keraslip.losses.GloRoLoss)
