@@ -190,6 +190,7 @@ def test_nan_in_the_worst_case_is_not_hidden(case):
     assert np.isnan(value(loss, worst=worst))
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype:UserWarning")  # of JAX
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 @pytest.mark.parametrize("case", FORMS)
 def test_a_loss_of_another_dtype_is_computed_in_float32(case, dtype):
