@@ -29,6 +29,13 @@ def convert(
             show_default=False,
         ),
     ] = None,
+    feature_scales: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers with commas between, one a feature: inputs and epsilon are in units of them.",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = None,
     code: Code = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the new file.")] = False,
@@ -42,11 +49,23 @@ def convert(
 
     check_file(out, (".keras",), "The new file")
     check_new(out, overwrite, "another file", "the second argument")
+    scales = None if feature_scales is None else _numbers(feature_scales)
     loaded = load(model)
     samples = None if calibrate is None else load_data(calibrate, data_dir).x_train
-    converted = from_keras(loaded, samples, quantile=quantile, rescale=rescale)
+    converted = from_keras(
+        loaded, samples, quantile=quantile, rescale=rescale, feature_scales=scales
+    )
     with whole(out) as part:
         converted.save(part)
     console = Console()
     console.print(f"{out}: {len(converted.layers)} layers, {converted.count_params():,} weights")
     console.print(f"Next: keraslip certify {out} --dataset NAME --epsilon E", soft_wrap=True)
+
+
+def _numbers(written: str) -> list[float]:
+    try:
+        return [float(number) for number in written.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--feature-scales takes numbers with commas between. Received: {written!r}"
+        ) from None

@@ -33,7 +33,7 @@ class Builder:
         self.head = probabilities(self.plan.last.call.operation)
         self._made_layers: dict[int, Any] = {}
         self._names: set[str] = set()
-        self._logits = self._last_with_weights() if self.head == "sigmoid" else None
+        self._logits = self._one_unit() if self.head == "sigmoid" else None
         for step in self.plan.steps:
             self._check(step)
 
@@ -49,9 +49,13 @@ class Builder:
         """The new network; with scales it takes its inputs in their units."""
         shape = self.graph.inputs[0].shape[1:]
         dtype = self.graph.inputs[0].dtype if scales is None else "float32"
+        # There is no ball around whole numbers; they are floats of the same values.
+        dtype = dtype if dtype in ("float32", "float64") else "float32"
         inputs = start = keras.Input(shape, dtype=dtype, name=self._name("input"))
         if scales is not None:
-            layer = keras.layers.Rescaling(scales.tolist(), name=self._name("feature_scales"))
+            layer = keras.layers.Rescaling(
+                scales.tolist(), name=self._name("feature_scales"), dtype="float32"
+            )
             start = layer(inputs)
         made = {id(self.plan.start): start}
         for step in self.plan.steps:
@@ -60,7 +64,24 @@ class Builder:
                 (step.call.args, step.call.kwargs),
             )
             made[id(step)] = self._made(step, args, kwargs)
-        return LocalLipschitzModel(inputs, made[id(self.plan.last)], name=name)
+        outputs = made[id(self.plan.last)]
+        if self.head == "sigmoid" and self._logits is None:
+            outputs = self._pair(outputs)
+        return LocalLipschitzModel(inputs, outputs, name=name)
+
+    def _pair(self, z: Any) -> Any:
+        """Two logits in place of the one number that a sigmoid reads."""
+        if tuple(z.shape[1:]) != (1,):
+            raise UnsupportedLayerError(
+                "One sigmoid at the end becomes two logits; several sigmoids are several answers, and a "
+                f"certificate is about one label. Received: output shape {tuple(z.shape)}"
+            )
+        layer = MaskedLipschitzDense(
+            2, use_bias=False, name=self._name("two_classes"), dtype="float32"
+        )
+        pair = layer(z)
+        layer.set_weights([np.array([[-0.5, 0.5]], "float32")])
+        return pair
 
     def _made(self, step: Step, args: Any, kwargs: Any) -> Any:
         operation = step.call.operation
@@ -107,16 +128,16 @@ class Builder:
             layer.finalize_state()
         return [layer, ClippedReLU(name=self._name(f"{name}_clip"))] if fused else [layer]
 
-    def _last_with_weights(self) -> Any:
-        step: Step | None = self.plan.last
-        while step is not None and step.call is not None and is_alone(step.call.operation):
-            step = step.reads[0] if len(step.reads) == 1 else None
-        if step is None or step.call is None:
-            raise UnsupportedLayerError(
-                "A sigmoid at the end needs a Dense layer with one unit before it"
-            )
-        two_classes(step.call.operation)
-        return step.call.operation
+    def _one_unit(self) -> Any:
+        """The dense layer with one unit that the sigmoid reads, where nothing else does; else `None`."""
+        step = self.plan.last
+        step = step.reads[0] if is_alone(step.call.operation) else step
+        operation = None if step.call is None else step.call.operation
+        if not isinstance(operation, keras.layers.Dense) or operation.units != 1:
+            return None
+        calls = sum(other.call.operation is operation for other in self.plan.steps)
+        linear = step is self.plan.last or operation.activation is keras.activations.linear
+        return operation if linear and step.uses == calls == 1 else None
 
     def _name(self, path: str) -> str:
         """A name that no other layer has."""
@@ -148,16 +169,7 @@ def two_classes(layer: Any) -> list[Array]:
 
     Args:
         layer: A built dense layer with one unit.
-
-    Raises:
-        UnsupportedLayerError: for another layer.
     """
-    if not isinstance(layer, keras.layers.Dense) or layer.units != 1:
-        raise UnsupportedLayerError(
-            "A sigmoid at the end becomes two logits where one Dense unit feeds it: several sigmoids are "
-            "several answers, and a certificate is about one label. "
-            f"Received: {type(layer).__name__} {layer.name!r}"
-        )
     kernel = np.asarray(ops.convert_to_numpy(layer.kernel), dtype="float64") / 2.0
     bias = np.zeros(1) if not layer.use_bias else ops.convert_to_numpy(layer.bias) / 2.0
     pairs = np.concatenate([-kernel, kernel], axis=1), np.concatenate([-bias, bias])

@@ -5,13 +5,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from keraslip.backend.structure import packed
 from keraslip.convert import calibrate as calibration
 from keraslip.convert.builder import Builder, plain_name
 from keraslip.convert.rescale import scale_down
 from keraslip.models import LocalLipschitzModel
+from keraslip.models.float32_copy import in_float32
 from keraslip.rules.bounded import check_bounded
 from keraslip.rules.derived import settle
 from keraslip.rules.head import head as head_of
@@ -36,8 +37,9 @@ def from_keras(
 
     The weights and the answers stay: nested models are opened, batch normalisation is folded into the layer
     before it (or becomes a fixed scale), a softmax at the end is left off, one sigmoid output becomes two
-    logits. Noise, dropout and augmentation of the inputs stay, so that `fit` goes on with them. The model
-    that was given is not changed.
+    logits. Noise, dropout and augmentation of the inputs stay, so that `fit` goes on with them. It computes
+    in float32, and takes whole numbers as floats, for that is what certificates are about. The model that
+    was given is not changed.
 
     Args:
         model: A built classifier: Sequential, functional or nested, with one input and one output; a
@@ -114,7 +116,7 @@ def built(graph: Any) -> tuple[LocalLipschitzModel, str | None]:
 
 
 def as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
-    """The model as a functional one with one input and one output.
+    """The model as a functional one with one input and one output, in float32 or more.
 
     Args:
         model: A built Keras model.
@@ -124,6 +126,10 @@ def as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
         UnsupportedLayerError: for other ends, or a subclass that cannot be traced.
         ValueError: if the shape is needed.
     """
+    return in_float32(_as_graph(model, input_shape))
+
+
+def _as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
     if is_graph(model) and getattr(model, "inputs", None):
         ends = len(model.inputs), len(model.outputs)
         if ends != (1, 1):
@@ -176,8 +182,12 @@ def _check_answers(graph: Any, converted: Any, head: str | None) -> None:
     """Raises unless the new model answers as the old one, on random inputs."""
     generator = np.random.default_rng(0)
     shape = [4, *(1 if size is None else size for size in graph.inputs[0].shape[1:])]
-    x = generator.uniform(0.0, 1.0, shape).astype("float32")
-    before = np.asarray(graph.predict(packed(graph, x), verbose=0), dtype="float64")
+    whole = "float" not in graph.inputs[0].dtype
+    x = generator.integers(0, 128, shape) if whole else generator.uniform(0.0, 1.0, shape)
+    x = x.astype("float32")
+    # A dictionary of one, perhaps.
+    (given,) = tree.flatten(graph.predict(packed(graph, x), verbose=0))
+    before = np.asarray(given, dtype="float64")
     after = np.asarray(converted.predict(x, verbose=0), dtype="float64")
     if head in ("softmax", "log_softmax"):
         after = after - after.max(axis=1, keepdims=True)

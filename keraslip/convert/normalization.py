@@ -55,7 +55,8 @@ def as_layer(normalization: Any, rank: int, name: str) -> Any:
     scale, shift = (part.reshape(shape) for part in affine(normalization))
     if len(shape) == 1:
         scale, shift = scale.reshape(-1), shift.reshape(-1)
-    return keras.layers.Rescaling(scale.tolist(), shift.tolist(), name=name)
+    policy = normalization.dtype_policy
+    return keras.layers.Rescaling(scale.tolist(), shift.tolist(), name=name, dtype=policy)
 
 
 def _read(variable: Any) -> Array:

@@ -59,6 +59,16 @@ def float32_copy(model: keras.Model) -> Any:
     return copy
 
 
+def in_float32(model: Any) -> Any:
+    """The model, or its `float32_copy` where a layer computes in less.
+
+    Args:
+        model: Any Keras model.
+    """
+    reduced = (layer.compute_dtype in ("float16", "bfloat16") for layer in model._flatten_layers())
+    return float32_copy(model) if any(reduced) else model
+
+
 def _in_float32(config: Any) -> Any:
     """A configuration with every policy of reduced precision replaced; layers inside models included."""
     if isinstance(config, list | tuple):

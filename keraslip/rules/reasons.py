@@ -41,6 +41,9 @@ _REASONS = {
         "CategoryEncoding", "Discretization", "HashedCrossing", "Hashing",
     ),
     "it leaves out steps by their values, which jumps; cut or pad the series before the model": ("Masking",),
+    "it has a rule at the end alone, where keraslip.from_keras leaves it off; use another activation": (
+        "Softmax",
+    ),
     "it squares what it reads; do it to the data": ("MelSpectrogram", "STFTSpectrogram"),
     "it scales the kernel anew in each training step; use the layer in it, whose norm is bounded as it is, "
     "or keraslip.layers.AOLDense and AOLConv2D": ("SpectralNormalization",),

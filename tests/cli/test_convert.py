@@ -55,6 +55,17 @@ def run(monkeypatch, *arguments):
     return stopped.value.code
 
 
+def test_convert_takes_units_of_the_features(plain, tmp_path, monkeypatch, capsys):
+    new = tmp_path / "units.keras"
+    assert run(monkeypatch, "convert", plain, new, "--feature-scales", "2,x") != 0
+    assert "numbers with commas" in " ".join(capsys.readouterr().err.split())
+    assert run(monkeypatch, "convert", plain, new, "--feature-scales", "2.5") == 0
+    x = np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype("float32")
+    before = keras.saving.load_model(plain).predict(x, verbose=0)
+    after = keras.ops.softmax(keras.saving.load_model(new).predict(x / 2.5, verbose=0))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(after), before, atol=2e-6)
+
+
 def test_convert_writes_a_model_that_answers_the_same(plain, tmp_path, monkeypatch, capsys):
     new = tmp_path / "new" / "bounded.keras"
     assert run(monkeypatch, "convert", plain, new) == 0

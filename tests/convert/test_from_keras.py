@@ -135,6 +135,40 @@ def test_one_sigmoid_becomes_two_logits():
         np.testing.assert_allclose(after, model.predict(x, verbose=0), atol=2e-6)
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda x: layers.Activation("sigmoid")(layers.BatchNormalization()(layers.Dense(1)(x))),
+        lambda x: keras.ops.sigmoid(0.3 - 2.0 * layers.Dense(1)(x)),
+        lambda x: layers.Dense(1, activation="sigmoid")(layers.Dense(1, activation="sigmoid")(x)),
+        lambda x: {"label": layers.Dense(1, activation="sigmoid")(x)},
+    ],
+)
+def test_whatever_one_sigmoid_reads_becomes_two_logits(last):
+    inputs = keras.Input((4,))
+    model = filled(keras.Model(inputs, last(inputs)))
+    x = RNG.normal(size=(9, 4)).astype("float32")
+    (before,) = keras.tree.flatten(model.predict(x, verbose=0))
+    after = answers(keraslip.from_keras(model), x, softmax=True)[:, 1:]
+    np.testing.assert_allclose(after, before, atol=2e-6)
+
+
+@pytest.mark.parametrize("first", ["rescaled", "cast"])
+def test_whole_numbers_and_half_precision_become_float32(first):
+    inputs = keras.Input((4, 4, 1), dtype="uint8")
+    half = {"dtype": "mixed_bfloat16"}
+    x = keras.ops.cast(inputs, "float32") / 255.0
+    x = layers.Rescaling(1 / 255.0, **half)(inputs) if first == "rescaled" else x
+    x = layers.BatchNormalization(**half)(layers.Conv2D(3, 3, **half)(x))
+    outputs = layers.Dense(3, activation="softmax", dtype="float32")(layers.Flatten(**half)(x))
+    model = filled(keras.Model(inputs, outputs))
+    assert told(model)[0]
+    found = keraslip.from_keras(model).certify(
+        RNG.integers(0, 255, (3, 4, 4, 1)).astype("uint8"), epsilon=0.1, radius=True, verbose=False
+    )
+    assert (found.radius > 0.0).all()
+
+
 def test_the_radius_of_a_binary_model_is_its_own_margin_over_its_slope():
     """Of sigmoid(w . x + b) the label changes at a distance of |w . x + b| / ||w||."""
     model = filled(keras.Sequential([keras.Input((4,)), layers.Dense(1, activation="sigmoid")]))
@@ -226,7 +260,7 @@ class Untraceable(keras.Model):
 @pytest.mark.parametrize(
     ("build", "options", "error", "match"),
     [
-        (several_sigmoids, {}, NotImplementedError, "one label.*Received: .*Dense"),
+        (several_sigmoids, {}, NotImplementedError, "one label.*Received: output shape"),
         (two_outputs, {}, NotImplementedError, "one input and one output.*2 outputs"),
         (attention, {}, NotImplementedError, "MultiHeadAttention"),
         (Untraceable, {"input_shape": (4,)}, NotImplementedError, "cannot be traced"),
