@@ -9,7 +9,8 @@ import keraslip
 from keraslip import activations
 from keraslip.certify import register_operator
 from keraslip.certify.bound.network import Network
-from keraslip.certify.execution.probe import probe
+from keraslip.certify.execution.probe import operations, probe
+from keraslip.certify.execution.probe_inputs import images
 from keraslip.certify.operators import Proved
 from keraslip.certify.operators.kernels import ProvedDiagonal
 from keraslip.linear import DenseMap, DiagonalMap, Identity, LinearMap, PermuteMap, ZeroPadMap
@@ -25,14 +26,33 @@ PROBED = list(NETS) if keras.backend.backend() == "torch" else PROBED
 
 @pytest.mark.parametrize("name", PROBED)
 def test_layers_that_are_what_their_rules_say(name):
-    results = probe(model(name), network(name))
-    assert [probed.visited for probed in results] == network(name).visited
+    made, steps = model(name), network(name)
+    probe(made, steps)
+    results = probed_operations(made, steps)
+    assert [probed.expected.visited for probed in results] == steps.visited
     for probed in results:
         exact = probed.expected.exact
         for executed in probed.executed.values():
             # Not equal: the numbers are the backend's.
             assert executed.dtype == "float32" and executed.shape == exact.shape
             assert np.abs(executed - exact).max() < 0.01 * np.abs(exact).max()
+
+
+def probed_operations(made, steps):
+    rng = np.random.default_rng(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return list(operations(made, steps, images(made, steps, rng), rng))
+
+
+def test_operations_of_a_large_network_run_block_by_block(monkeypatch):
+    made, steps = model("skip"), network("skip")
+    at_once = probed_operations(made, steps)
+    monkeypatch.setattr("keraslip.certify.execution.probe._AT_ONCE", 1)
+    for whole, block in zip(at_once, probed_operations(made, steps), strict=True):
+        assert whole.expected.visited is block.expected.visited
+        for way, executed in whole.executed.items():
+            # Compiled with others or alone; the dense inputs reach a million.
+            assert np.abs(executed - block.executed[way]).max() <= 1e-5 * np.abs(executed).max()
 
 
 def layer_of(call, rule=None, **methods):
@@ -143,7 +163,8 @@ def test_nested_and_shared_layers_have_a_place():
         probe(made, Network(made))
     shared = layers.Dense(6, activation="relu")
     made = model_of(lambda x: shared(layers.Dropout(0.5)(shared(x))) + x, (6,))
-    paths = [probed.visited.call.path for probed in probe(made, Network(made))]
+    probe(made, Network(made))
+    paths = [visited.call.path for visited in Network(made).visited]
     assert len(set(paths)) == len(paths) >= 5
 
 

@@ -1,12 +1,13 @@
 """What the probe feeds: random images, what the network makes of them, and dense random numbers."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from keraslip.certify.bound.network import Network
+from keraslip.certify.bound.network import Network, Visited
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node
 from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.reach import ProvedBall, Reach, View
@@ -81,6 +82,10 @@ LARGEST_FED = 1e30
 class Expected:
     """What an operation should make of its inputs."""
 
+    visited: Visited
+    fed: dict[
+        int, np.ndarray
+    ]  #: Its inputs, in float32, by the index of the step they are the output of.
     exact: np.ndarray  #: Outputs `(rows, *shape)`, in float64.
     allowed: np.ndarray  #: How far rounding may put executed ones from them.
     fits: np.ndarray  #: Rows in which no number can overflow.
@@ -96,29 +101,24 @@ def images(model: Any, network: Network, rng: np.random.Generator) -> np.ndarray
     return np.stack([known, wide]).astype("float32")
 
 
-def fed_to_steps(
-    network: Network, x: np.ndarray, rng: np.random.Generator
-) -> tuple[dict[int, np.ndarray], list[Expected]]:
-    """Outputs of steps for the operations that read them, and what every operation makes of its inputs.
+def expected(network: Network, x: np.ndarray, rng: np.random.Generator) -> Iterator[Expected]:
+    """What every operation makes of images, and of dense random inputs below them.
 
-    Returns:
-        By the index of a step the images' values, rounded to float32, with dense random ones below them; and
-        what to expect of every visited operation.
+    The images' values are rounded to float32 before they are fed to what comes next.
     """
     n = len(x)
     fed = {0: np.concatenate([x, _dense(network.in_shape, rng)]).astype("float32")}
-    found = []
     for visited in network.visited:
         known = {node.index: fed[node.index] for node in visited.sources}
         step = OneStep(network, known)
         exact, allowed = step.at(visited.node)
-        errors = {i: error[:n] for i, error in step.errors.items() if i not in known}
-        found.append(Expected(exact, allowed, step.fits, errors))
+        # Copies: the rows below them need not be kept.
+        errors = {i: error[:n].copy() for i, error in step.errors.items() if i not in known}
         if visited.node.index not in fed:
             rows = np.concatenate([exact[:n], _dense(visited.node.shape, rng)])
             rows = np.where(np.abs(rows) < LARGEST_FED, rows, 1.0)  # also for NaN
             fed[visited.node.index] = rows.astype("float32")
-    return fed, found
+        yield Expected(visited, known, exact, allowed, step.fits, errors)
 
 
 def probes(model: Any, count: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from keraslip import backend
 from keraslip.backend.structure import logits_of
 from keraslip.certify.bound.network import Network, Visited
 from keraslip.certify.bound.nodes import Forward
-from keraslip.certify.execution.probe_inputs import LARGEST_FED, Expected
+from keraslip.certify.execution.probe_inputs import LARGEST_FED
 from keraslip.rules.walk import run
 
 #: How much further the model may be off than errors of the size of the steps' bounds put it, random ones and
@@ -37,19 +37,21 @@ class Trajectory:
 
 
 def trajectory(
-    network: Network, x: np.ndarray, steps: list[Expected], rng: np.random.Generator
+    network: Network, x: np.ndarray, errors: Values, fits: np.ndarray, rng: np.random.Generator
 ) -> Trajectory:
     """What a model does to some inputs by its steps, and to errors of the size that these may have.
 
-    What to expect of every step alone is about these inputs, and others below them.
+    Args:
+        network: The steps.
+        x: Inputs `(rows, *shape)`.
+        errors: How far each step alone, executed, may be off at these inputs, by its index.
+        fits: Rows `(rows,)` in which no step can overflow alone.
+        rng: Draws errors.
     """
-    n = len(x)
-    errors = {index: error for step in steps for index, error in step.errors.items()}
-    fits = np.logical_and.reduce([step.fits[:n] for step in steps])
     exact = _forward(network, x.astype("float64"), lambda index, out: out)
     for out in exact.values():
-        fits &= _largest(out) < LARGEST_FED  # false for NaN
-    limits = {index: np.zeros(n) for index in exact}
+        fits = fits & (_largest(out) < LARGEST_FED)  # false for NaN
+    limits = {index: np.zeros(len(x)) for index in exact}
     for draw in (lambda shape: rng.uniform(-1.0, 1.0, shape), np.ones):
 
         def shaken(index: int, out: np.ndarray, draw: Any = draw) -> np.ndarray:

@@ -19,6 +19,8 @@ RATE = 1e10
 LEAST, MOST = 2, 60
 #: Bytes for every coefficient: the model's, the certifier's, their magnitudes, both folded, and in float32.
 _PER_COEFFICIENT = 40
+#: Bytes for every number of every layer while the network is probed, and passes on one image that this takes.
+_PROBED, _PROBES = 80, 30
 #: Applications of a map that is written out while its norm is proved, each ten times as slow as a product.
 _APPLIED = 240 * 10
 #: Most bytes of a band.
@@ -31,7 +33,7 @@ class Cost:
 
     Args:
         products: Multiplications of the network on one image.
-        once: Multiplications of the proofs of its norms, once for its weights.
+        once: Multiplications of probes and of the proofs of its norms, once for its weights.
         memory: Bytes.
     """
 
@@ -46,8 +48,8 @@ class Cost:
         )
         return (
             f"A certificate takes about {_bytes(self.memory)} of memory and, on one core, about {once} for "
-            f"norms, once, then {least} to {most} an image, local norms of convolutions not included "
-            f'(conv="global" leaves them out). Counted from the sizes of the layers at {RATE:.0e} '
+            f"probes and norms, once, then {least} to {most} an image, local norms of convolutions not "
+            f'included (conv="global" leaves them out). Counted from the sizes of the layers at {RATE:.0e} '
             "multiplications a second: good to a factor of two or so."
         )
 
@@ -76,12 +78,13 @@ def cost_of(model: Any) -> Cost:
     entries = sum(sizes)
     rows = rows_at_once(max(sizes), entries, 256)
     coefficients = sum(math.prod(weight.shape) for weight in model.weights)
-    memory = _PER_COEFFICIENT * coefficients + PER_ENTRY * entries * rows
+    products = sum(_products(one) for one in maps)
     norms = [_norm(one) for one in maps]
+    proofs = PER_ENTRY * entries * rows + max((room for _, room in norms), default=0.0)
     return Cost(
-        products=sum(_products(one) for one in maps),
-        once=sum(work for work, _ in norms),
-        memory=memory + max((room for _, room in norms), default=0.0),
+        products=products,
+        once=_PROBES * products + sum(work for work, _ in norms),
+        memory=_PER_COEFFICIENT * coefficients + max(proofs, _PROBED * entries),
     )
 
 
