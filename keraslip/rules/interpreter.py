@@ -15,7 +15,7 @@ class Interpreter(Protocol):
     """Carries forms through the steps that layers are made of.
 
     `keraslip.rules.Propagation` bounds a batch with `keras.ops`, as training does;
-    `keraslip.certify.bound.network.Trace` writes the network down for the certifier.
+    `keraslip.certify.bound.trace.Trace` writes the network down for the certifier.
     """
 
     #: Path of the operation at hand, set by the walk.

@@ -221,7 +221,7 @@ def test_an_operator_that_contradicts_itself(operator, problem, monkeypatch):
 
 def test_pending_maps_are_those_of_the_steps(monkeypatch):
     """A composition that forgets one of its maps."""
-    monkeypatch.setattr("keraslip.certify.bound.network.compose", lambda outer, inner: outer)
+    monkeypatch.setattr("keraslip.certify.bound.trace.compose", lambda outer, inner: outer)
     made = model_of(lambda x: ClippedReLU(0.5)(layers.Dense(6)(layers.Dense(6)(x))), (6,))
     with pytest.raises(MismatchError, match="not the product of its steps"):
         probe(made, Network(made))

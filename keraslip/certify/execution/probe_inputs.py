@@ -19,9 +19,7 @@ from keraslip.certify.operators import Proved
 class OneStep(SoundPass):
     """The steps of one operation at a point: a pass of radius zero that starts in the middle.
 
-    Args:
-        network: The network.
-        known: Inputs `(rows, *shape)` by the index of the step that they are the output of.
+    Inputs `(rows, *shape)` are `known` by the index of the step that they are the output of.
     """
 
     def __init__(self, network: Network, known: dict[int, np.ndarray]) -> None:

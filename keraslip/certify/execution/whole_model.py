@@ -80,9 +80,8 @@ def wrong_ways(
 ) -> Iterator[tuple[str, Visited, float]]:
     """Ways to run a model in which its logits are not those of its steps.
 
-    Yields:
-        The way, the first operation whose output is wrong if all before it are run with it, and how far
-        the logits are off.
+    With each, the first operation whose output is wrong if all before it are run with it, and how far the
+    logits are off.
     """
     last = network.logits.index
     for way, compile_for in backend.ways_to_run().items():
