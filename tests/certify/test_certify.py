@@ -55,6 +55,21 @@ def linear():
     return dense_model([np.array([[2.0, 0], [0, 2], [0, 0]])], [np.array([0, 0, -9.0])])
 
 
+def test_of_large_images_few_run_at_once(monkeypatch):
+    made, x = model("skip"), inputs("skip", 5)
+    usual, sizes = made.certify(x, epsilon=0.05, verbose=False), []
+    monkeypatch.setattr(cascade, "_NUMBERS", 2 * network("skip").entries)
+    in_batches = executed.in_batches
+
+    def seen(call, arrays, size):
+        sizes.append(size)
+        return in_batches(call, arrays, size)
+
+    monkeypatch.setattr(executed, "in_batches", seen)
+    assert_same(usual, made.certify(x, epsilon=0.05, verbose=False))
+    assert set(sizes) == {2}
+
+
 def pairs(convolution):
     """Clipped pairs of which one is huge and constant: only norms of what varies see that."""
     rng = np.random.default_rng(0)

@@ -35,6 +35,8 @@ from keraslip.certify.run.settings import Settings
 _ROUNDS = 2e10, 1e11
 #: Operations for the boxes of one sample at one activation, in the first and the second round: 10 ms and 1 s.
 _BOXES = 1e7, 1e9
+#: Numbers in the tensors of all samples that the backend runs at once, about, 1 GB.
+_NUMBERS = 2**28
 
 
 class Cascade:
@@ -53,6 +55,9 @@ class Cascade:
         one: OneSample = proved,
         executor: Executor | None = None,
     ) -> None:
+        # Of large images the backend holds fewer at once, and so does the attack.
+        size = max(1, min(settings.batch_size, _NUMBERS // network.entries))
+        settings = replace(settings, batch_size=size)
         self.model, self.network, self.settings = model, network, settings
         self.report = report
         self.executed = Executed(model, settings.batch_size)
