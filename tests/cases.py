@@ -388,7 +388,8 @@ LAYERS = {
         IMAGE, between(lambda x: x - ops.mean(x, axis=(1, 2), keepdims=True))
     ),
     "ops.max": Case(IMAGE, lambda x: dense(3)(ops.max(conv()(x), axis=(1, -2))), attacked=True),
-    "ops.min": Case(IMAGE, lambda x: theta(conv(2)(ops.amin(conv()(x), axis=-1, keepdims=True)))),
+    "ops.min": Case(IMAGE, lambda x: dense(3)(ops.min(ops.amax(conv()(x), axis=1), axis=1))),
+    "ops.amin": Case(IMAGE, lambda x: theta(conv(2)(ops.amin(conv()(x), axis=-1, keepdims=True)))),
     "ops.cast": Case(FLAT, lambda x: theta(dense()(ops.cast(x, "float32")))),
     "sliced": Case(IMAGE, between(lambda x: x[:, None, 1:, ::2, :3][:, 0])),
     "sliced, pending": Case(IMAGE, lambda x: theta(conv()(x)[..., 1])),

@@ -39,8 +39,9 @@ def masked_norm(
     Args:
         linear_map: The map W.
         vector: Start on the output side, `(1, *out_shape)` (shared by the batch) or one for each sample.
-        in_mask: 1.0 for the columns to keep, `(batch, *in_shape)`, or `None`.
-        out_mask: 1.0 for the rows to keep, `(batch, *out_shape)`, or `None`.
+        in_mask: Weights of the columns, 1.0 for those to keep and 0.0 for the others or slopes between,
+            `(batch, *in_shape)`, or `None`.
+        out_mask: The same of the rows, `(batch, *out_shape)`, or `None`.
         power_iterations: Number of iterations, at least 1.
         differentiate: Power iterations proper, with gradients through every one, as the published
             algorithm has them.
@@ -65,7 +66,7 @@ def masked_norm(
         if vector.shape[0] == 1 and (in_mask is not None or out_mask is not None):
             start = _shared_start(masked, vector)
         u = ops.stop_gradient(masked.best(masked.start(start), power_iterations))
-    image = _masked(linear_map.forward(u), out_mask)
+    image = _masked(linear_map.forward(_masked(u, in_mask)), out_mask)
     length = _unless_bad(euclidean(image), vector)
     return unit * length, _next_start(ops.stop_gradient(image), ops.stop_gradient(length), vector)
 
@@ -79,12 +80,17 @@ class _Masked:
         self.map, self.in_mask, self.out_mask, self.unit = linear_map, in_mask, out_mask, unit
 
     def adjoint(self, v: Tensor) -> Tensor:
-        """`A^T v / unit` for v that is zero where the mask is."""
-        return _masked(self.map.adjoint(v / self.unit), self.in_mask)
+        """`A^T v / unit`."""
+        # Both masks each time: slopes, and means over samples, are more than zeros and ones.
+        return _masked(self.map.adjoint(_masked(v, self.out_mask) / self.unit), self.in_mask)
 
     def forward(self, u: Tensor) -> Tensor:
         """`A u / unit`."""
-        return _masked(self.map.forward(u / self.unit), self.out_mask)
+        return self.image(u / self.unit)
+
+    def image(self, u: Tensor) -> Tensor:
+        """`A u`."""
+        return _masked(self.map.forward(_masked(u, self.in_mask)), self.out_mask)
 
     def scaled(self, u: Tensor) -> Tensor:
         """u as long as one unit is short: its image has a length of at most 1."""
@@ -107,9 +113,7 @@ class _Masked:
         """The same by power iteration."""
 
         def once(v: Tensor) -> Tensor:
-            return _scaled_to(
-                _masked(self.map.forward(self.scaled(self.adjoint(v))), self.out_mask), 1.0
-            )
+            return _scaled_to(self.image(self.scaled(self.adjoint(v))), 1.0)
 
         if count - 1 > _UNROLL:
             start = ops.fori_loop(0, count - 1, lambda _, v: once(v), start)

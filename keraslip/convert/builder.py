@@ -117,9 +117,12 @@ class Builder:
             config["activation"] = "linear"
         if operation is self._logits:
             config["use_bias"], config["units"], weights = True, 2, two_classes(operation)
-        fused = self.clips and getattr(operation, "activation", None) is keras.activations.relu
+        activation = getattr(operation, "activation", None)
+        fused = self.clips and activation is keras.activations.relu
         if fused:
             config["activation"] = "linear"
+        elif callable(activation) and not ends and not isinstance(activation, keras.layers.Layer):
+            config["activation"] = activation  # Keras cannot write down some, such as ops.abs
         layer: Any = MASKED.get(type(operation), type(operation)).from_config(config)
         if weights:
             layer.build(operation.get_build_config()["input_shape"])

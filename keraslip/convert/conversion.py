@@ -15,6 +15,7 @@ from keraslip.models import LocalLipschitzModel
 from keraslip.models.float32_copy import in_float32
 from keraslip.rules.bounded import check_bounded
 from keraslip.rules.derived import settle
+from keraslip.rules.fused import build_fused
 from keraslip.rules.head import head as head_of
 from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.walk import is_graph
@@ -126,7 +127,9 @@ def as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
         UnsupportedLayerError: for other ends, or a subclass that cannot be traced.
         ValueError: if the shape is needed.
     """
-    return in_float32(_as_graph(model, input_shape))
+    graph = _as_graph(model, input_shape)
+    build_fused(graph)
+    return in_float32(graph)
 
 
 def _as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:

@@ -11,6 +11,7 @@ from keraslip.convert.conversion import as_graph, built
 from keraslip.convert.plan import Plan, does_nothing
 from keraslip.models.check import Fate, print_cost, print_fates
 from keraslip.rules import UnsupportedLayerError, rule_for
+from keraslip.rules.fused import spoken
 from keraslip.rules.head import is_softmax, probabilities
 from keraslip.rules.walk import visits
 
@@ -105,6 +106,6 @@ def _becomes(operation: Any, plan: Plan | None, last: Any) -> str | None:
             rule_for(operation)
         except UnsupportedLayerError:
             return None
-        fused = "" if activation is keras.activations.linear else f", {activation.__name__} behind"
+        fused = "" if activation is keras.activations.linear else f", {spoken(activation)} behind"
         return f"{masked.__name__}, same weights{fused}"
     return None

@@ -10,7 +10,8 @@ from rich.table import Table
 from keraslip.certify.run.cost import cost_of
 from keraslip.rules import rule_for
 from keraslip.rules.bounded import problems
-from keraslip.rules.walk import visits
+from keraslip.rules.fused import build_fused
+from keraslip.rules.walk import is_graph, visits
 
 #: Names of equal layers that are written out; of more that pass, one.
 _NAMED = 3
@@ -46,6 +47,8 @@ def check_model(model: Any, console: Console | None = None) -> bool:
     keraslip.check_model(model)
     ```
     """
+    if is_graph(model):
+        build_fused(model)
     title = f"{model.name}: how each layer carries the bound"
     complete = print_fates(title, _fates(model), console)
     if complete:

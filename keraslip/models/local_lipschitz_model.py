@@ -24,6 +24,7 @@ from keraslip.models.state import RunState, WarmStarts
 from keraslip.models.train_step import RobustTrainStep
 from keraslip.rules.bounded import check_bounded
 from keraslip.rules.derived import settle
+from keraslip.rules.fused import build_fused
 from keraslip.rules.kept import forget
 from keraslip.rules.locality import Locality
 from keraslip.schedules import Schedule
@@ -65,6 +66,7 @@ class LocalLipschitzModel(
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(inputs, outputs, name=name, **kwargs)
         guard_hdf5()
+        build_fused(self)
         self.run_state = RunState(self)
         self.warm_starts = WarmStarts(self)
         self.certified_tracker = keras.metrics.Mean(name="certified_accuracy")

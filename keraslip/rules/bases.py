@@ -7,6 +7,7 @@ import keras
 
 from keraslip.activations import Activation
 from keraslip.linear import LinearMap
+from keraslip.rules.fused import spoken
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import rule_for_function
 from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts
@@ -67,10 +68,9 @@ def fused_activation(layer: Any) -> Activation | None:
         return None
     rule = rule_for_function(function)
     if not isinstance(rule, ActivationRule):
-        name = getattr(function, "__name__", repr(function))
         raise UnsupportedLayerError(
-            f"its activation {name!r} has no rule; use one that has, such as 'relu', 'tanh' or 'gelu', "
-            "or a keraslip.layers activation after it"
+            f"its activation {spoken(function)!r} has no rule; use one that has, such as 'relu', 'tanh' or "
+            "'gelu', or a keraslip.layers activation after it"
         )
     rule.check(function)
     return rule.kind(function)

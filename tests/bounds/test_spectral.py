@@ -136,6 +136,22 @@ def test_more_iterations_never_lower_the_norm():
         assert (low <= high * (1 + 1e-5)).all()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_masks_of_slopes(share):
+    """Weights between 0 and 1, as slopes of leaky units are: a Krylov space of all dimensions is exact."""
+    linear_map = dense(5, 6)
+    columns, rows = (np.maximum(m, np.float32(share)) for m in masks_for(linear_map))
+    rows = rows * rng(1).uniform(0.0, 1.0, rows.shape).astype("float32")
+    true, before = true_norms(linear_map, columns, rows), 0.0
+    for count in (1, 2, 3, 4, 5, 6):
+        found = numpy(
+            masked_norm(linear_map, start_for(linear_map), tensor(columns), tensor(rows), count)[0]
+        )
+        assert (before <= found * (1 + 1e-5)).all() and (found <= true * (1 + 1e-5)).all()
+        before = found
+    np.testing.assert_allclose(found, true, rtol=1e-3)
+
+
 def test_warm_start_makes_one_iteration_enough():
     linear_map = dense(20, 20)
     columns, rows = masks_for(linear_map, share=0.95)

@@ -340,6 +340,29 @@ def test_a_name_with_a_point_is_no_matter():
     assert keraslip.from_keras(small_resnet_of_points()).name == "small_1_00"
 
 
+@pytest.mark.parametrize(
+    "activation",
+    [
+        lambda: layers.LeakyReLU(0.3),
+        lambda: layers.PReLU(keras.initializers.RandomUniform(-1.0, 1.0)),
+        lambda: keraslip.layers.ClippedMaxMin(0.5),
+        lambda: keras.ops.abs,
+    ],
+)
+def test_activations_that_are_arguments(activation):
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Flatten()(layers.Conv2D(4, 3, activation=activation())(inputs))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Dense(4, activation=activation())(x)))
+    taken, rows = told(model)
+    assert taken and any("behind" in rule for *_, rule in rows)
+    x = X[:, :4, :4, :2]
+    found = keraslip.from_keras(model)
+    assert [w.shape for w in found.trainable_weights] == [w.shape for w in model.trainable_weights]
+    np.testing.assert_allclose(
+        found.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5, rtol=1e-5
+    )
+
+
 def test_the_page_tells_every_problem_at_once():
     inputs = keras.Input((4, 6))
     x = keras.layers.LayerNormalization(name="first")(inputs)

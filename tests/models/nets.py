@@ -34,6 +34,15 @@ def conv_net() -> Any:
     return keraslip.LocalLipschitzModel(inputs, outputs)
 
 
+def fused_net() -> Any:
+    """Dense layers with activations that are layers with weights of their own, as arguments."""
+    inputs = keras.Input((FEATURES,))
+    clip = keraslip.layers.ClippedReLU(threshold=0.5)
+    x = keraslip.layers.MaskedLipschitzDense(8, activation=clip)(inputs)
+    x = keras.layers.Dense(8, activation=keras.layers.PReLU("random_uniform"))(x)
+    return keraslip.LocalLipschitzModel(inputs, keras.layers.Dense(CLASSES)(x))
+
+
 def compiled(model: Any, optimizer: Any = "sgd", **kwargs: Any) -> Any:
     """The model, compiled; on TensorFlow without XLA, which takes longer than the run, unless given."""
     if keras.backend.backend() == "tensorflow":

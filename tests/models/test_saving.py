@@ -19,6 +19,7 @@ from tests.models.nets import (
     compiled,
     conv_net,
     dense_net,
+    fused_net,
     samples,
     weights_of,
 )
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 NETS = {
     "dense": lambda: dense_net(dropout=0.5, name="dense"),
     "conv": conv_net,
+    "fused": fused_net,
 }
 PRELUDE = """
 import importlib.util
