@@ -47,7 +47,7 @@ def check_model(model: Any, console: Console | None = None) -> bool:
     keraslip.check_model(model)
     ```
     """
-    if is_graph(model):
+    if is_graph(model) and getattr(model, "inputs", None):
         build_fused(model)
     title = f"{model.name}: how each layer carries the bound"
     complete = print_fates(title, _fates(model), console)
