@@ -2,10 +2,14 @@
 
 Run it by hand, on one backend, when the training step is meant to give other numbers:
 
-    KERAS_BACKEND=jax python -m tests.parity.make_reference
+    KERAS_BACKEND=jax python -m tests.parity.make_reference [--train]
+
+The weights to start from are those that lie there, for which tests/certify has its numbers; `--train` makes
+others.
 """
 
 import importlib.util
+import sys
 
 if importlib.util.find_spec("torch") is not None:
     import torch  # noqa: F401  imported after TensorFlow in one process it can crash
@@ -41,10 +45,16 @@ def train(name: str) -> list[np.ndarray]:
     return all_weights(model)
 
 
+def committed(name: str) -> list[np.ndarray]:
+    """The weights that the net started from before."""
+    with np.load(REFERENCE) as stored:
+        return [stored[key] for key in sorted(stored) if key.startswith(f"start/{name}/")]
+
+
 def main() -> None:
     """Trains the nets, takes the steps of every run and writes them down."""
     order = np.random.default_rng(11).permutation(1000)[: STEPS * BATCH].reshape(STEPS, BATCH)
-    starts = {name: train(name) for name in NETS}
+    starts = {name: train(name) if "--train" in sys.argv else committed(name) for name in NETS}
     arrays = {"backend": np.array(keras.backend.backend()), "order": order.astype("int16")}
     for name, weights in starts.items():
         arrays |= {f"start/{name}/{i:03}": weight for i, weight in enumerate(weights)}
