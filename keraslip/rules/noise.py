@@ -55,7 +55,7 @@ class NoiseRule(Rule):
 
 @register_rule(bare_operation(lambda x: ops.cast(x, "int32")))
 class CastRule(Rule):
-    """`ops.cast` to float32, of whole numbers that the model takes."""
+    """`ops.cast` to float32, as layers cast what they read by themselves."""
 
     def check(self, operation: Any) -> None:
         super().check(operation)

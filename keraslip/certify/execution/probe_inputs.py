@@ -81,9 +81,8 @@ class Expected:
     """What an operation should make of its inputs."""
 
     visited: Visited
-    fed: dict[
-        int, np.ndarray
-    ]  #: Its inputs, in float32, by the index of the step they are the output of.
+    #: Its inputs, in float32, by the index of the step that they are the output of.
+    fed: dict[int, np.ndarray]
     exact: np.ndarray  #: Outputs `(rows, *shape)`, in float64.
     allowed: np.ndarray  #: How far rounding may put executed ones from them.
     fits: np.ndarray  #: Rows in which no number can overflow.
