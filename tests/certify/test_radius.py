@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import keraslip
+from keraslip.certify.bound.norm_sources import proved
+from keraslip.certify.run import certifier
 
 
 def model_of(kernels, biases, activation=None):
@@ -60,3 +62,25 @@ def test_wrong_labels_have_no_radius():
     found = model.certify(x, np.array([1, 1]), radius=True, batch_size=8, verbose=False)
     assert found.radius[0] == 0.0 and found.radius[1] > 0.5
     np.testing.assert_allclose(found.curve([1, 1], [0.0, 0.5, 0.6]), [0.5, 0.5, 0.0])
+
+
+def test_random_norms_of_the_search_have_their_share_of_delta(monkeypatch):
+    """All local norms of a sample together may fail with probability delta at most."""
+    shares, calls = [], []
+
+    def counted(share, rng):
+        shares.append(share)
+        return lambda *given: calls.append(share) or proved(*given)
+
+    monkeypatch.setattr(certifier, "probabilistic", counted)
+    rng = np.random.default_rng(3)
+    kernels = [
+        rng.standard_normal(shape).astype("float32") for shape in ((6, 20), (20, 20), (20, 3))
+    ]
+    biases = [0.3 * rng.standard_normal(k.shape[1]).astype("float32") for k in kernels]
+    model = model_of(kernels, biases, keras.layers.ReLU)
+    x = rng.uniform(size=(1, 6)).astype("float32")
+    options = {"guarantee": "probabilistic", "delta": 0.1, "radius": True, "verbose": False}
+    found = model.certify(x, epsilon=0.02, **options)
+    assert len(shares) == 1 and 30 < len(calls) and sum(calls) <= 0.1
+    assert found.radius[0] > 0.0

@@ -5,7 +5,7 @@ import pytest
 
 from keraslip.certify.bound.margins import Margins
 from keraslip.certify.bound.network import Network
-from keraslip.certify.run.radius import TOLERANCE, certified_radius
+from keraslip.certify.run.radius import FEW, TOLERANCE, certified_radius, widened
 from tests.certify.nets import (
     EXACT,
     FLOAT32,
@@ -201,6 +201,16 @@ def test_the_search_alone(gain, truth, start):
     assert bound.calls <= 12
 
 
+@pytest.mark.parametrize("known", [0.0, 1e-3, 0.29, 0.3, 5.0])
+def test_a_bound_that_takes_long_goes_on_from_what_is_known(known):
+    """It is asked few times, never takes anything away, and stays below its own truth."""
+    for gain, truth in ((lambda e: 1 + 10 * (e > 0.3), 0.3), (lambda e: 2.0, 0.5)):
+        bound = Made(gain)
+        found = widened(np.array([known]), bound)[0]
+        assert known <= found <= max(known, truth) and bound.calls <= FEW
+        assert found >= 0.95 * truth or not 0.2 <= known <= truth
+
+
 def test_gains_that_are_not_monotone_are_sound_too():
     """Nothing but lines that hold at their own epsilon is ever reported."""
     rng = np.random.default_rng(0)
@@ -219,6 +229,8 @@ def test_gains_that_are_not_monotone_are_sound_too():
 
         start = np.array([10 ** rng.uniform(-3, 2)])
         assert certified_radius(start, bound, None)[0] <= best[0]
+        known = np.array([0.5 * best[0]])
+        assert widened(known, bound)[0] <= max(best[0], known[0])
 
 
 def test_margins_as_radii():

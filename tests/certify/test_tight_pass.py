@@ -12,6 +12,7 @@ from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.bound.tight_pass import HopefulPass, TightPass
 from keraslip.certify.norms.rounding import Execution
+from keraslip.certify.run.radius import certified_radius, widened
 from tests.certify.nets import (
     EXACT,
     FLOAT32,
@@ -144,6 +145,28 @@ def test_nan_and_overflow_certify_nothing():
     for kind in (ANY, functools.partial(HopefulPass, most=np.inf)):
         got = evaluate(x, np.zeros(3, int), np.array([0.0, 0.1, 1e300]), backwards=True, kind=kind)
         assert not (got.margins.least > 0)[1:].any()
+
+
+@pytest.mark.parametrize("kind", ["relu", "maxmin", "tanh"])
+def test_radii_grow_and_hold(kind):
+    net, x = random_net(kind, 3), np.random.default_rng(1).uniform(size=(6, 2)).astype("float32")
+    label = forward(net, x)[net.logits.index].argmax(axis=1)
+    evaluate = Evaluator(net, EXACT)
+
+    def bound(kind, backwards=True):
+        def margins(epsilon, rows):
+            return evaluate(x[rows], label[rows], epsilon, backwards=backwards, kind=kind).margins
+
+        return margins
+
+    before = certified_radius(np.full(6, 0.05), bound(None, False), bound(None))
+    found = widened(before, bound(ANY))
+    assert (found >= before).all() and (found > 1.1 * before).any()
+    for share in (0.3, 1.0):
+        assert (bound(ANY)(share * (1 - 1e-9) * found, np.arange(6)).least > 0.0).all()
+        points = np.concatenate([disk(x[[k]], share * found[k]) for k in range(6)])
+        logits = forward(net, points.reshape(-1, 2))[net.logits.index].reshape(6, -1, 3)
+        assert (logits.argmax(axis=2) == label[:, None]).all()
 
 
 # --- Without a term a box does not hold ----------------------------------------------------------------

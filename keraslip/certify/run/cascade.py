@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from keraslip.certify.bound.evaluate import Evaluation, Evaluator
-from keraslip.certify.bound.margins import Margins
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.norm_sources import (
     LocalNorms,
@@ -27,7 +26,7 @@ from keraslip.certify.execution.executed import Executed, check_rounding, self_c
 from keraslip.certify.norms.rounding import Execution, l2
 from keraslip.certify.run.alarm import Alarm
 from keraslip.certify.run.progress import Report, prove_norms
-from keraslip.certify.run.radius import certified_radius
+from keraslip.certify.run.radius_search import RadiusSearch
 from keraslip.certify.run.samples import Samples
 from keraslip.certify.run.settings import Settings
 
@@ -237,32 +236,7 @@ class Cascade:
         hopeless = np.isin(samples.status, ("misclassified", "tied", "nonfinite"))
         rows = np.flatnonzero(~hopeless)
         if len(rows):
-            samples.radius[rows] = self._radii(samples, rows)
+            search = RadiusSearch(self.evaluate, self.norms, self.settings, self.report)
+            samples.radius[rows] = search(samples, rows)
         samples.radius[hopeless] = 0.0
         self.alarm.radii(samples, rows)
-
-    def _radii(self, samples: Samples, rows: np.ndarray) -> np.ndarray:
-        """Certified radius of some samples."""
-        x, label, epsilon = samples.balls(rows)
-
-        def bound(stage: str, backwards: bool) -> Callable[[np.ndarray, np.ndarray], Margins]:
-            def margins(epsilon: np.ndarray, i: np.ndarray) -> Margins:
-                by = "local" if backwards else "global"
-                self.report(f"certified radii, {by} norms: {len(x) - len(i)} of {len(x)} found", 0)
-                return self.evaluate(x[i], label[i], epsilon, self.norms[stage], backwards).margins
-
-            return margins
-
-        thorough = bound("dense", True) if self.settings.effort == "full" else None
-        # The gain at the center says where to begin; where nothing moves there, any place will do.
-        at_center = self.evaluate(x, label, np.zeros(len(x))).margins
-        line, asked = at_center.radius, np.where(epsilon > 0.0, epsilon, 1.0)
-        start = np.where((line > 0.0) & np.isfinite(line), line, asked)
-        start[~(at_center.least > 0.0)] = 0.0
-        radius = certified_radius(start, bound("slopes", False), thorough)
-        if self.network.is_constant and self.settings.arithmetic == "float64":
-            # As executed in float32, numbers that overflow end even this.
-            radius = np.where(at_center.least > 0.0, np.inf, radius)
-        # The search stops within a tolerance; what is certified at epsilon is so up to epsilon.
-        known = np.where(samples.certified[rows], epsilon, 0.0)
-        return np.maximum(radius, known)

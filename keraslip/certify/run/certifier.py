@@ -19,6 +19,7 @@ from keraslip.certify.result.certificates import Certificates, differences, foun
 from keraslip.certify.run.cascade import Cascade
 from keraslip.certify.run.inputs import blocks, empty, with_radii
 from keraslip.certify.run.progress import progress
+from keraslip.certify.run.radius_search import MOST
 from keraslip.certify.run.settings import Settings
 from keraslip.rules.bounded import check_bounded
 from keraslip.version import __version__
@@ -52,7 +53,7 @@ def certify(
         done: list[Certificates] = []
         executor = pool if settings.threads > 1 else None
         # Two stages and two rounds of boxes, and the radius search.
-        norm = one_norm(network, settings, rng, 4 + 12 * settings.radius)
+        norm = one_norm(network, settings, rng, 4 + MOST * settings.radius)
         cascade = Cascade(model, network, settings, rng, report, norm, executor)
         check_probes(model, network, cascade.executed)
         try:
