@@ -110,6 +110,14 @@ class ELU(Smooth):
     bends: ClassVar[tuple[float, ...]] = (0.0,)
     turns: ClassVar[tuple[float, ...]] = (0.0,)
 
+    def __post_init__(self) -> None:
+        # With a width below 0 it grows exponentially: no slope bounds it.
+        if not (self.scale > 0.0 and self.width > 0.0):
+            raise ValueError(
+                "scale and width of an ELU must be above 0. "
+                f"Received: scale={self.scale}, width={self.width}"
+            )
+
     @property
     def limits(self) -> tuple[float, float]:  # type: ignore[override]
         return 0.0, self.scale

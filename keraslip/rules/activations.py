@@ -143,12 +143,27 @@ def _spellings(name: str) -> set[Any]:
     return found | ({bare_operation(getattr(ops, name))} if hasattr(ops, name) else set())
 
 
+#: Numbers of bare operations that must be above 0.
+_ABOVE_ZERO = {
+    bare_operation(ops.celu): ("alpha",),
+    bare_operation(ops.soft_shrink): ("threshold",),
+}
 _BY_SPELLING = {one: kind for name, kind in FUNCTIONS.items() for one in _spellings(name)}
 
 
 @register_rule(*_BY_SPELLING)
 class FunctionRule(ActivationRule):
     """What needs no more than its name: fused, as a layer, or as a bare operation in the graph."""
+
+    def check(self, operation: Any) -> None:
+        super().check(operation)
+        # Of `celu` and `soft_shrink`: below 0 one grows exponentially, and the other one jumps.
+        for name in _ABOVE_ZERO.get(type(operation), ()):
+            if not getattr(operation, name) > 0.0:
+                raise UnsupportedLayerError(
+                    f"no Lipschitz constant is known of it unless its {name} is above 0; use one above 0. "
+                    f"Received: {name}={getattr(operation, name)!r}"
+                )
 
     def kind(self, layer: Any) -> Activation:
         spelling = type(layer) if type(layer) in _BY_SPELLING else layer

@@ -32,6 +32,13 @@ KNOWN = {
 }
 
 
+@pytest.mark.parametrize("wrong", [{"width": -1.0}, {"width": 0.0}, {"scale": -1.0}])
+def test_numbers_that_no_slope_belongs_to_are_refused(wrong):
+    """`celu` with an alpha below 0 is an exponential."""
+    with pytest.raises(ValueError, match="above 0. Received: scale="):
+        activations.ELU(**wrong)
+
+
 @pytest.fixture(params=KNOWN)
 def act(request):
     return KNOWN[request.param][0].to(float64)

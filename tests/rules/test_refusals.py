@@ -23,6 +23,13 @@ REFUSED = {
         "cast to float32",
     ),
     "clips of a vector": (lambda x, y: keras.ops.maximum(x, keras.ops.arange(4.0)), "for numbers"),
+    "an exponential": (
+        lambda x, y: keras.ops.celu(x, alpha=-1.0),
+        "unless its alpha is above 0.*Received: alpha=-1.0",
+    ),
+    "a division by zero": (lambda x, y: keras.ops.celu(x, alpha=0.0), "alpha is above 0"),
+    "a jump": (lambda x, y: keras.ops.soft_shrink(x, -0.5), "threshold is above 0"),
+    "a threshold of zero": (lambda x, y: keras.ops.soft_shrink(x, 0.0), "threshold is above 0"),
     "tiles of samples": (lambda x, y: keras.ops.tile(x, (2, 1)), "mixes the samples"),
     "samples rolled": (lambda x, y: keras.ops.roll(x, 1, 0), "mixes the samples"),
     "the largest sample": (
