@@ -118,6 +118,17 @@ def moves_hidden(bits):
     return Case([w, np.array([[-1.0], [0.0]])], 0 * w, point=w)
 
 
+def moves_steep(bits):
+    """A hidden unit whose slope is above one makes larger what was rounded, in more steps than its own."""
+    w = np.array([1.0] + 4 * COUNT * [root(bits)])
+    start = keras.Input((len(w),))
+    first, last = layers.Dense(1, use_bias=False), layers.Dense(2, use_bias=False)
+    model = keraslip.LocalLipschitzModel(start, last(layers.LeakyReLU(16.0)(first(start))))
+    first.set_weights([w[:, None]])
+    last.set_weights([np.array([[1.0, 0.0]])])
+    return Case(None, 0 * w, point=-w, model=model)
+
+
 def hidden(bits):
     """A hidden unit's sum rounds up at the center."""
     row = np.ones(COUNT + 1)
@@ -251,6 +262,16 @@ def test_without_the_term_the_execution_is_outside(term, bits, monkeypatch):
         return
     install(monkeypatch, module, other)
     assert not case.holds(bits, evaluate.Evaluator, backwards)
+
+
+@pytest.mark.parametrize("bits", [11, 13])
+def test_without_the_slope_the_vector_part_is_too_small(bits, monkeypatch):
+    """With 8 bits the activation's own rounding would cover it."""
+    case = moves_steep(bits)
+    assert case.holds(bits, evaluate.Evaluator, False)
+    without = mutated(sound_pass, ("rest = u.times(rest, u.largest(rows))", "pass"))
+    install(monkeypatch, sound_pass, without)
+    assert not case.holds(bits, evaluate.Evaluator, False)
 
 
 @pytest.mark.parametrize("bits", [8, 11])

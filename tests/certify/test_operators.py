@@ -9,7 +9,7 @@ from keras import layers
 
 from keraslip import LocalLipschitzModel
 from keraslip.certify.bound.network import Network
-from keraslip.certify.bound.norm_sources import global_norms
+from keraslip.certify.bound.norm_sources import global_norms, probabilistic
 from keraslip.certify.operators import (
     add,
     compose,
@@ -505,3 +505,21 @@ def test_what_the_logits_do_not_need_is_left_out():
     assert [node.index for node in net.nodes] == sorted({node.index for node in net.nodes})
     assert net.widest == 4 and net.classes == 2
     assert [name for name, _ in net.operators()][-1] == "logits"
+
+
+def test_local_norms_with_rows_that_weigh_more_than_one():
+    """The error of written coefficients counts as often as the rows do."""
+    plain = proved.Proved(dense_operator(np.array([[1.0]]), (1,)).map)
+    written = np.array([[1.0]]), 0.5  # the true coefficient may be 1.5
+    vars(plain)["written"], vars(plain)["norm"] = written, 2.0
+    assert plain.local_norm(np.array([4.0]), np.ones(1)) >= 6.0
+    assert plain.local_norm(np.array([0.5]), np.ones(1)) >= 0.75
+
+
+def test_random_norms_of_sums_that_cancel():
+    """Coefficients may be off by a share of their magnitudes, which is more than a share of the sum."""
+    matrix = RNG(0).standard_normal((6, 6))
+    parts = [dense_operator(m, (6,), 0.01) for m in (matrix, -matrix)]
+    off = 0.01 * np.linalg.norm(np.abs(matrix), 2)
+    found = probabilistic(1e-9, RNG(0))(Total(parts), np.full(6, 2.0), np.ones(6))
+    assert 2.0 * off <= found <= 8.0 * off

@@ -105,7 +105,11 @@ def probabilistic(delta: float, rng: np.random.Generator) -> OneSample:
             return np.asarray((out * columns).reshape(-1))
 
         bound = probabilistic_norm(forward, adjoint, operator.inputs, delta, rng)
-        return bound * (1.0 + operator.slack) * INFLATION
+        if operator.slack:
+            # Relative to the coefficients' magnitudes, which a sum of maps can cancel.
+            most = float(rows.max() * columns.max())
+            bound = bound + operator.slack * operator.absolute_norm * most
+        return bound * INFLATION
 
     return one
 

@@ -211,6 +211,8 @@ class SoundPass(Known):
         rounded = u.l2(u.times(rows, error))
         if source.index in self.split_errors:
             entries, rest = self.split_errors[source.index]
+            # Rows may weigh more than 1.
+            rest = u.times(rest, u.largest(rows))
             rounded = xp.minimum(rounded, u.up(u.l2(u.times(rows, entries)) + rest))
         reaches = []
         for ball, operator in source.terms.items():

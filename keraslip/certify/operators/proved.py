@@ -126,11 +126,15 @@ class Proved(Rounded):
         return float(up(times(times(self.norm, rows.max()), columns.max())))
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
-        """A proved upper bound of `||diag(rows) W diag(columns)||_2` for one sample, weights in [0, 1]."""
+        """A proved upper bound of `||diag(rows) W diag(columns)||_2` for one sample.
+
+        Weights of columns are in [0, 1], those of rows of any size.
+        """
         bound = self.by_norm(rows, columns)
         if self.written is None:
             return bound
         matrix, error = self.written
+        error = error * max(1.0, float(rows.max()))
         block = matrix * rows.reshape(-1, 1) * columns.reshape(1, -1)
         return min(bound, (dense_norm(block) + error) * (1.0 + self.slack) * INFLATION)
 
