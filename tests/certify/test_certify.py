@@ -557,6 +557,17 @@ def test_what_cannot_be_resumed():
         linear().certify(LINEAR_X[:3], wrong, epsilon=0.1, resume=found, **QUIET)
 
 
+@pytest.mark.parametrize("other", [lambda c: Certificates.join([c, c]), lambda c: c.part(1, 3)])
+def test_certificates_that_do_not_say_of_which_inputs_are_not_resumed(other):
+    """They could be taken for those of any inputs."""
+    found = other(linear().certify(LINEAR_X, LINEAR_Y, epsilon=0.1, **QUIET))
+    for x, y in ((LINEAR_X, LINEAR_Y), (LINEAR_X[::-1], LINEAR_Y[::-1])):
+        with pytest.raises(
+            ValueError, match="which inputs they are about.*Received: certificates of"
+        ):
+            linear().certify(x, y, epsilon=0.1, resume=found, **QUIET)
+
+
 def test_weights_that_change_meanwhile_void_the_result(monkeypatch):
     made = dense_model([np.eye(3)])
     run = cascade.Cascade.run

@@ -180,7 +180,7 @@ class Certificates:
                     "Only certificates of one model, made with the same options, can be joined: certify all "
                     f"parts again with these alike. Received: part {number} differs from part 0 in {names}"
                 )
-        details = {key: value for key, value in parts[0].details.items() if key != "blocks"}
+        details = _without_blocks(parts[0].details)
         seeds = [part.details.get("seed") for part in parts]
         if len(set(seeds)) > 1:
             details["seeds"] = seeds
@@ -208,7 +208,8 @@ class Certificates:
         arrays: dict[str, Any] = {name: array[rows] for name, array in self._arrays().items()}
         examples = self.counterexamples.items()
         kept = {i - first: x for i, x in examples if first <= i < rows.stop}
-        return replace(self, **arrays, counterexamples=kept)
+        details = _without_blocks(self.details)
+        return replace(self, **arrays, details=details, counterexamples=kept)
 
     def differences(self, other: "Certificates") -> list[str]:
         """Names of what two results do not share, of all that their promises rest on."""
@@ -227,6 +228,11 @@ class Certificates:
         from keraslip.certify.result.table import as_text, build_table
 
         return as_text(build_table(self))
+
+
+def _without_blocks(details: dict[str, Any]) -> dict[str, Any]:
+    """Details of other samples than those that the hashes of blocks are of."""
+    return {key: value for key, value in details.items() if key != "blocks"}
 
 
 def foundation(

@@ -139,6 +139,12 @@ class Before:
                 "or settings of Keras, or by other versions. Certify again. "
                 f"Received: others of {names}"
             )
+        if not resume.details.get("blocks"):
+            raise ValueError(
+                "These certificates cannot be resumed: they do not say which inputs they are about, as those that "
+                "were joined, or taken out of others. Resume the parts they were made of. "
+                f"Received: certificates of {len(resume)} samples"
+            )
 
     def certificates(self, digest: str, size: int) -> Certificates | None:
         """The certificates of the next block of so many samples, `None` if it was not finished."""
@@ -147,8 +153,10 @@ class Before:
         self._blocks.append(digest)
         if self._resume is None:
             return None
-        known = self._resume.details.get("blocks", [])
-        if number < len(known) and known[number] != digest:
+        known = self._resume.details["blocks"]
+        if number >= len(known):
+            return None
+        if known[number] != digest:
             raise ValueError(
                 "These certificates cannot be resumed: they were made of other inputs, labels or radii."
             )
