@@ -141,8 +141,8 @@ class Before:
             )
         if not resume.details.get("blocks"):
             raise ValueError(
-                "These certificates cannot be resumed: they do not say which inputs they are about, as those that "
-                "were joined, or taken out of others. Resume the parts they were made of. "
+                "These certificates cannot be resumed: they do not say which inputs they are about, as those "
+                "that were joined, or taken out of others. Resume the parts they were made of. "
                 f"Received: certificates of {len(resume)} samples"
             )
 
