@@ -214,4 +214,11 @@ def _is_state(value: Any) -> bool:
 
 
 def _is_fixed(thing: Any) -> bool:
-    return str(getattr(thing, "__module__", "")).split(".")[0] in _FIXED
+    return home(thing).split(".")[0] in _FIXED
+
+
+def home(thing: Any) -> str:
+    """The module that a function or class was written in: `functools.wraps` names that of another one."""
+    if isinstance(thing, types.FunctionType):
+        return str(thing.__globals__.get("__name__", ""))
+    return str(getattr(thing, "__module__", ""))

@@ -89,7 +89,10 @@ def _check_nested(path: str, model: Any) -> None:
 
 def is_graph(operation: Any) -> bool:
     """Whether an operation is a model that computes what its graph says."""
-    # A subclass with a call of its own computes something else than its graph: it needs a rule.
+    # A subclass with a call of its own computes something else than its graph: it needs a rule. So does a
+    # model that was given one.
+    if "call" in vars(operation):
+        return False
     if isinstance(operation, keras.Sequential):
         return type(operation).call is keras.Sequential.call
     return hasattr(operation, "_nodes_by_depth") and type(operation).call is _functional_call()

@@ -14,6 +14,7 @@ import keraslip
 from keraslip.attacks import accuracy_under_attack, pgd_l2
 from keraslip.certify.bound.norm_sources import global_norms
 from keraslip.certify.bound.sound_pass import SoundPass
+from keraslip.certify.execution.content import content
 from keraslip.certify.execution.executed import Executed
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.norms.rounding import Execution
@@ -310,3 +311,31 @@ def test_an_activation_that_is_new_has_no_vector_to_train_with():
     np.testing.assert_allclose(model.estimate(x, power_iterations=1).logits, logits, rtol=1e-3)
     with pytest.raises(NotImplementedError, match="'first' was changed after.* built.*compile"):
         model.evaluate(x, np.zeros(2, int), verbose=0)
+
+
+@pytest.mark.any_backend("Python objects; what runs is Keras'")
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_call_that_is_replaced_on_a_model_is_no_longer_its_graph(nested):
+    inside = keras.Sequential([keras.Input((3,)), layers.Dense(4, activation="relu")])
+    start = keras.Input((3,))
+    model = keraslip.LocalLipschitzModel(start, layers.Dense(2)(inside(start)))
+    x = np.zeros((1, 3), "float32")
+    assert np.isfinite(model.local_lipschitz(x, 0.1)).all()
+    changed = inside if nested else model
+    own = changed.call
+    changed.call = lambda x, training=None, mask=None: 10.0 * own(x, training=training)
+    with pytest.raises(keraslip.rules.UnsupportedLayerError):
+        model.local_lipschitz(x, 0.1)
+
+
+@pytest.mark.any_backend("Python objects")
+def test_a_function_that_says_it_is_another_packages_is_read():
+    """`functools.wraps` copies the name of a module."""
+    state = {"factor": 1.0}
+    model = keraslip.LocalLipschitzModel(start := keras.Input((3,)), layers.Dense(2)(start))
+    own = functools.wraps(keras.activations.relu)(lambda x: state["factor"] * x)
+    model.layers[-1].activation = own
+    before, known = signature(model), content(own)
+    assert signature(model) == before and content(own) == known
+    state["factor"] = 2.0
+    assert signature(model) != before and content(own) != known

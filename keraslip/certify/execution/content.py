@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keraslip.rules.signature import home
+
 #: What cannot be described is equal to nothing, not even to itself.
 _unknown = itertools.count()
 
@@ -91,7 +93,7 @@ class _Writer:
 
     def _code(self, value: Any) -> None:
         self._tag("code", keras.saving.get_registered_name(value))
-        if isinstance(value, types.FunctionType) and value.__module__.split(".")[0] != "keras":
+        if isinstance(value, types.FunctionType) and home(value).split(".")[0] != "keras":
             self.write([value.__code__.co_code, value.__defaults__, closure(value)])
 
     def _object(self, value: Any) -> None:
