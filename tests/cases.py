@@ -332,6 +332,7 @@ LAYERS = {
     "fused gelu": Case(FLAT, behind(layers.Dense(6, activation="gelu")), attacked=True),
     "fused silu of conv": Case(IMAGE, layers.Conv2D(3, 3, activation="silu")),
     "tanh twice": Case(FLAT, behind(lambda x: layers.Activation("tanh")(3.0 * x)), attacked=True),
+    "fused hard silu of conv": Case(IMAGE, layers.Conv2D(3, 3, activation="hard_silu")),
     "fused mish": Case(FLAT, layers.Dense(6, activation="mish")),
     "maxmin of rows": Case(IMAGE, between(MaxMin(axis=2))),
     "group sort": Case(FLAT, behind(keraslip.layers.GroupSort(4))),

@@ -156,6 +156,13 @@ class Activation(Formula, ABC):
             return None
         return 0.5 * (low + high), 0.5 * (high - low) * (1.0 + PAD)
 
+    def peak(self, size: Tensor) -> Tensor:
+        """How large a number on the way is at most where `offset + |phi(z)| + lipschitz |z|` is this size.
+
+        What overflows there is not certified.
+        """
+        return size
+
     def comparisons(self, shape: tuple[int, ...]) -> Comparisons | None:
         """What an activation compares that mixes units by nothing else; `None` if it is not of this kind.
 

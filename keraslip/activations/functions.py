@@ -157,6 +157,70 @@ class SiLU(Smooth):
 
 
 @dataclass(frozen=True, eq=False)
+class HardSiLU(Smooth):
+    """`z relu6(z + 3) / 6`, also called hard swish: a parabola from -3 to 3."""
+
+    bends: ClassVar[tuple[float, ...]] = (-3.0, 3.0)
+    turns: ClassVar[tuple[float, ...]] = (-1.5,)
+
+    @property
+    def corners(self) -> dict[float, tuple[float, float]]:
+        return {-3.0: (0.0, -0.5), 3.0: (1.5, 1.0)}
+
+    def call(self, z: Tensor) -> Tensor:
+        return z * self.arithmetic.minimum(self.arithmetic.relu(z + 3.0), 6.0) / 6.0
+
+    def derivative(self, z: Tensor) -> Tensor:
+        xp = self.arithmetic
+        # At its ends the parabola's own, whose tangents are taken; of NaN it is NaN.
+        return xp.where(xp.abs(z) <= 3.0, z / 3.0 + 0.5, xp.minimum(xp.relu(z), 1.0))
+
+    def peak(self, size: Tensor) -> Tensor:
+        return 6.0 * size
+
+
+@dataclass(frozen=True, eq=False)
+class SparsePlus(Smooth):
+    """`(z + 1)^2 / 4` from -1 to 1, 0 below and z above."""
+
+    offset: ClassVar[float] = 1.0
+
+    def call(self, z: Tensor) -> Tensor:
+        xp = self.arithmetic
+        return 0.25 * xp.square(xp.minimum(xp.relu(z + 1.0), 2.0)) + xp.relu(z - 1.0)
+
+    def derivative(self, z: Tensor) -> Tensor:
+        return 0.5 * self.arithmetic.minimum(self.arithmetic.relu(z + 1.0), 2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Squareplus(Smooth):
+    """`(z + sqrt(z^2 + b)) / 2`.
+
+    Args:
+        b: Above 0, and not so small that `z^2` vanishes in float32 where b does not: 1e-6 or more.
+    """
+
+    b: float = 4.0
+
+    @property
+    def offset(self) -> float:  # type: ignore[override]
+        return math.sqrt(self.b)
+
+    def call(self, z: Tensor) -> Tensor:
+        return 0.5 * (z + self._length(z))
+
+    def derivative(self, z: Tensor) -> Tensor:
+        return 0.5 + 0.5 * z / self._length(z)
+
+    def peak(self, size: Tensor) -> Tensor:
+        return size * size
+
+    def _length(self, z: Tensor) -> Tensor:
+        return self.arithmetic.sqrt(self.arithmetic.square(z) + self.b)
+
+
+@dataclass(frozen=True, eq=False)
 class GELU(Smooth):
     """`z` times the normal distribution's `Phi(z)`."""
 

@@ -87,6 +87,11 @@ class Secants:
             length = xp.minimum(self.rho, side * (end - self.z))
             line = tangents(self.function, piece, side).at(self.place, xp)
             most = self._under(sign, side, line, near, distance, length)
+            if near in self.function.corners:
+                # Right beside a corner the tangents of the table lie too far apart.
+                slope = piece.slopes[:: int(side)][0]
+                line = slope, self._value(near) - slope * near
+                most = xp.minimum(most, self._under(sign, side, line, near, distance, length))
             if end not in self.function.corners:
                 # The tangent at the end of the box is better where that comes first.
                 slope = self.ends[side]
@@ -94,9 +99,11 @@ class Secants:
                 other = self._under(sign, side, line, near, distance, length)
                 most = xp.where(self.rho <= length, xp.minimum(most, other), most)
         else:
-            at_near = float(self.function.to(float64).call(np.array([near]))[0])
-            most = self._secant(sign, side, at_near, distance)
+            most = self._secant(sign, side, self._value(near), distance)
         return xp.where(reached, most, sign * self.slope)
+
+    def _value(self, point: float) -> float:
+        return float(self.function.to(float64).call(np.array([point]))[0])
 
     def _under(
         self, sign: float, side: float, line: Any, near: float, distance: Tensor, length: Tensor

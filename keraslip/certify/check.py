@@ -30,7 +30,7 @@ FACTORS = (1.0, 1.03, 1.07, 1.12, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.2, 3.0)
 #: Activations of straight pieces, how many roundings of float32 one of them may take, and all kinds.
 STRAIGHT, PIECES = "piecewise_linear", 8.0
 #: Curved activations: parts of a box on either side of its center. By name the largest magnitude of the
-#: second derivative, where that is zero, and 1 or -1 for the way it bends below. An ELU's depend on numbers.
+#: second derivative, where that is zero, and 1 or -1 for the way it bends below. For others see `shape`.
 CURVED, PARTS = "smooth", 512
 SHAPES: dict[str, tuple[float, tuple[float, ...], float]] = {
     "Tanh": (0.8, (0.0,), 1.0),
@@ -38,12 +38,14 @@ SHAPES: dict[str, tuple[float, tuple[float, ...], float]] = {
     "Softsign": (2.0, (0.0,), 1.0),
     "Sigmoid": (0.1, (0.0,), 1.0),
     "Softplus": (0.25, (), 1.0),
+    "SparsePlus": (0.5, (), 1.0),
     "LogSigmoid": (0.25, (), -1.0),
     "SiLU": (0.5, (-2.3993572805154667, 2.3993572805154667), -1.0),
     "GELU": (0.8, (-(2**0.5), 2**0.5), -1.0),
     "ApproximateGELU": (0.85, (-1.4185040087908284, 1.4185040087908284), -1.0),
     "Mish": (0.7, (-2.2563763963607933, 1.4905711794854284), -1.0),
 }
+NAMES = (*SHAPES, "ELU", "HardSiLU", "Squareplus")
 KINDS = ("clipped_relu", "maxmin", "sort", "largest", STRAIGHT, CURVED)
 #: Radii are infinite where nothing moves the logits.
 FAR = 1e150
@@ -96,7 +98,7 @@ def network(arrays: dict[str, Array]) -> list[Step]:
             step["gradients"] = np.broadcast_to(pieces, (len(pieces), step["constant"].size))
         steps.append(step)
         sizes.append(step["constant"].size)
-        if str(step.get("kind")) == CURVED and str(step["name"]) not in (*SHAPES, "ELU"):
+        if str(step.get("kind")) == CURVED and str(step["name"]) not in NAMES:
             raise ValueError(f"an activation {step['name']}")
         if "kind" in step and str(step["kind"]) not in KINDS:
             raise ValueError(f"an activation {step['kind']}")
@@ -194,6 +196,15 @@ def curve(step: Step, z: Array) -> tuple[Array, Array]:
         root = (2 / np.pi) ** 0.5
         t, inner = np.tanh(root * (z + 0.044715 * z**3)), root * (1 + 3 * 0.044715 * z**2)
         return z * (1 + t) / 2, (1 + t + z * (1 - t**2) * inner) / 2
+    if name == "HardSiLU":
+        inside = np.where(np.abs(z) <= 3, (2 * z + 3) / 6, z > 0)
+        return z * np.clip(z + 3, 0, 6) / 6, inside
+    if name == "SparsePlus":
+        inside = np.clip((z + 1) / 2, 0, 1)
+        return np.where(z < 1, inside**2, z), inside
+    if name == "Squareplus":
+        length = np.sqrt(z**2 + float(step["b"]))
+        return (z + length) / 2, (1 + z / length) / 2
     alpha, scale, width = (float(step[n]) for n in ("alpha", "scale", "width"))
     e = np.exp(np.minimum(z, 0) / width)
     slope = np.where(z > 0, scale, scale * alpha / width * e)
@@ -211,6 +222,11 @@ def erf(z: Array) -> Array:
 def shape(step: Step) -> tuple[float, Array, list[float]]:
     """Of a curved activation the largest magnitude of its second derivative, and which way it bends between
     some points."""
+    if str(step["name"]) == "HardSiLU":
+        # Its corners are parts of their own.
+        return 1 / 3, np.array([-np.inf, -3.0, -3.0, 3.0, 3.0, np.inf]), [0.0, -1.0, 1.0, -1.0, 0.0]
+    if str(step["name"]) == "Squareplus":
+        return 0.5 / float(step["b"]) ** 0.5, np.array([-np.inf, np.inf]), [1.0]
     if str(step["name"]) != "ELU":
         most, points, first = SHAPES[str(step["name"])]
         signs = [first * (-1) ** k for k in range(len(points) + 1)]
@@ -230,10 +246,12 @@ def curved(step: Step, z: Array, rho: Array) -> tuple[Array, Array]:
     """
     lows: list[Array] = []
     highs: list[Array] = []
-    most = shape(step)[0]
+    most, edges, _ = shape(step)
+    corners = edges[1:][np.diff(edges) == 0]
     for side in (-1, 1):
         away = np.linspace(0, 1, PARTS + 1)[:, None] * rho
-        away = np.sort(np.concatenate([away, np.clip(-side * z, 0, rho)[None]]), axis=0)
+        cuts = np.clip(side * (corners[:, None] - z[None]), 0, rho[None])
+        away = np.sort(np.concatenate([away, cuts]), axis=0)
         width = np.diff(away, axis=0)
         slopes = curve(step, z + side * (away[1:] + away[:-1]) / 2)[1]
         grown = side * (curve(step, z + side * away)[0] - curve(step, z)[0])

@@ -1,5 +1,6 @@
 """Rules of Keras' own activations."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,7 @@ def limited_relu(limit: float | None) -> ClippedReLU:
 
 def leaky_relu(slope: float, limit: float | None = None) -> PiecewiseLinear:
     """`slope * z` below 0, and z above it up to a limit."""
+    _check_number("the slope", slope)
     if not limit:
         return PiecewiseLinear((0.0,), (float(slope), 1.0 if limit is None else 0.0))
     return PiecewiseLinear((0.0, float(limit)), (float(slope), 1.0, 0.0))
@@ -87,7 +89,7 @@ class ELURule(ActivationRule):
     """With its alpha, of any sign."""
 
     def kind(self, layer: Any) -> Activation:
-        return activations.ELU(float(layer.alpha))
+        return _elu(layer.alpha)
 
 
 @register_rule(keras.layers.PReLU)
@@ -104,9 +106,10 @@ _SELU = activations.ELU(alpha=1.6732632423543772, scale=1.0507009873554805)
 FUNCTIONS: dict[str, Callable[[Any], Activation]] = {
     "abs": lambda _: PiecewiseLinear((0.0,), (-1.0, 1.0)),
     "celu": lambda f: _celu(getattr(f, "alpha", 1.0)),
-    "elu": lambda f: activations.ELU(float(getattr(f, "alpha", 1.0))),
+    "elu": lambda f: _elu(getattr(f, "alpha", 1.0)),
     "gelu": lambda f: activations.ApproximateGELU() if _approximates(f) else activations.GELU(),
     "hard_sigmoid": lambda _: PiecewiseLinear((-3.0, 3.0), (0.0, 1.0 / 6.0, 0.0), 0.5),
+    "hard_silu": lambda _: activations.HardSiLU(),
     "hard_tanh": lambda _: PiecewiseLinear((-1.0, 1.0), (0.0, 1.0, 0.0)),
     "log_sigmoid": lambda _: activations.LogSigmoid(),
     "mish": lambda _: activations.Mish(),
@@ -118,6 +121,8 @@ FUNCTIONS: dict[str, Callable[[Any], Activation]] = {
     "softsign": lambda _: activations.Softsign(),
     "soft_shrink": lambda f: _soft_shrink(float(getattr(f, "threshold", 0.5))),
     "sparse_sigmoid": lambda _: PiecewiseLinear((-1.0, 1.0), (0.0, 0.5, 0.0), 0.5),
+    "sparse_plus": lambda _: activations.SparsePlus(),
+    "squareplus": lambda f: _squareplus(float(getattr(f, "b", 4.0))),
     "tanh": lambda _: activations.Tanh(),
     "tanh_shrink": lambda _: activations.TanhShrink(),
 }
@@ -128,12 +133,33 @@ def _approximates(gelu: Any) -> bool:
     return bool(getattr(gelu, "approximate", gelu is ops.gelu))
 
 
+def _elu(alpha: float) -> Activation:
+    _check_number("alpha", alpha)
+    return activations.ELU(float(alpha))
+
+
 def _celu(alpha: float) -> Activation:
+    _check_number("alpha", alpha, 0.0)
     return activations.ELU(alpha=float(alpha), width=float(alpha))
 
 
 def _soft_shrink(threshold: float) -> Activation:
+    _check_number("threshold", threshold, 0.0)
     return PiecewiseLinear((-threshold, threshold), (1.0, 0.0, 1.0))
+
+
+def _squareplus(b: float) -> Activation:
+    _check_number("b", b, 1e-6)
+    return activations.Squareplus(b)
+
+
+def _check_number(name: str, value: float, least: float = -math.inf) -> None:
+    """Raises unless a number is finite, and above another one."""
+    if not (math.isfinite(value) and value > least):
+        above = "" if least == -math.inf else f" above {least:g}"
+        raise UnsupportedLayerError(
+            f"it has a rule where {name} is a finite number{above}. Received: {value}"
+        )
 
 
 def _spellings(name: str) -> set[Any]:

@@ -9,6 +9,7 @@ from keraslip.activations import Activation
 from keraslip.linear import LinearMap
 from keraslip.rules.fused import spoken
 from keraslip.rules.interpreter import Form, Interpreter
+from keraslip.rules.reasons import reason_against_function
 from keraslip.rules.registry import rule_for_function
 from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts
 from keraslip.typing import Tensor
@@ -66,7 +67,9 @@ def fused_activation(layer: Any) -> Activation | None:
     function = getattr(layer, "activation", None)
     if function is None or function is keras.activations.linear:
         return None
-    rule = rule_for_function(function)
+    rule, reason = rule_for_function(function), reason_against_function(function)
+    if rule is None and reason is not None:
+        raise UnsupportedLayerError(f"its activation {spoken(function)!r} is refused: {reason}")
     if not isinstance(rule, ActivationRule):
         raise UnsupportedLayerError(
             f"its activation {spoken(function)!r} has no rule; use one that has, such as 'relu', 'tanh' or "

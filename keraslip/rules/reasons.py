@@ -1,6 +1,7 @@
 """Why some of Keras' layers and operations have no rule, and what to use instead: a sentence each."""
 
 import functools
+from typing import Any
 
 import keras
 
@@ -57,8 +58,8 @@ _REASONS = {
 _OF_OPERATIONS = {
     "it has several results; take them as slices, x[:, :3] and x[:, 3:]": ("ArraySplit", "Split", "Unstack"),
     "its slope grows without bound; use an activation with a Lipschitz constant": (
-        "Cosh", "Exp", "Exp2", "Expm1", "Log", "Log10", "Log1p", "Log2", "Power", "Prod", "Reciprocal",
-        "Rsqrt", "Sinh", "Sqrt", "Square", "Std", "Tan", "Var",
+        "Cosh", "Exp", "Exp2", "Expm1", "Exponential", "Log", "Log10", "Log1p", "Log2", "Power", "Prod",
+        "Reciprocal", "Rsqrt", "Sinh", "Sqrt", "Square", "Std", "Tan", "Var",
     ),
     "it jumps, so that no Lipschitz constant bounds it; use relu, hard_tanh or hard_sigmoid": (
         "Argmax", "Argmin", "Ceil", "Floor", "FloorDivide", "HardShrink", "Heaviside", "Mod", "OneHot",
@@ -85,7 +86,10 @@ _OF_OPERATIONS = {
         "Vstack",
     ),
     "it changes no number; leave it out": ("Copy", "StopGradient"),
-    "its slope depends on all it reads; use ops.max, or an activation": ("Logsumexp", "Norm", "Softmax"),
+    "its slope depends on all it reads; use ops.max, or an activation": ("Logsumexp", "Norm", "Sparsemax"),
+    "it has a rule at the end alone, where keraslip.from_keras leaves it off; use another activation": (
+        "LogSoftmax", "Softmax",
+    ),
 }  # fmt: skip
 
 
@@ -100,6 +104,14 @@ def _by_type() -> dict[type, str]:
 @functools.cache
 def _by_name() -> dict[str, str]:
     return {name: reason for reason, names in _OF_OPERATIONS.items() for name in names}
+
+
+def reason_against_function(function: Any) -> str | None:
+    """The same of a function of Keras' that is an `activation`."""
+    if not str(getattr(function, "__module__", "")).startswith("keras."):
+        return None
+    words = str(getattr(function, "__name__", "")).split("_")
+    return _by_name().get("".join(word.capitalize() for word in words))
 
 
 def reason_against(operation: type) -> str | None:

@@ -28,6 +28,10 @@ KNOWN = {
     "silu": (activations.SiLU(), 1.099839),
     "gelu": (activations.GELU(), 1.128904),
     "approximate gelu": (activations.ApproximateGELU(), 1.128993),
+    "hard silu": (activations.HardSiLU(), 1.5),
+    "sparse plus": (activations.SparsePlus(), 1.0),
+    "squareplus": (activations.Squareplus(), 1.0),
+    "narrow squareplus": (activations.Squareplus(0.01), 1.0),
     "mish": (activations.Mish(), 1.088498),
 }
 
@@ -48,7 +52,8 @@ def act(request):
 def test_lipschitz_constants_are_known(name):
     act, slope = KNOWN[name][0].to(float64), KNOWN[name][1]
     assert act.lipschitz == pytest.approx(slope, abs=2e-6)
-    z = np.linspace(-30.0, 30.0, 600_001)
+    # Squareplus meets its limits slowly.
+    z = np.concatenate([np.linspace(-30.0, 30.0, 600_001), [-1e4, 1e4]])
     found = np.abs(act.derivative(z))
     assert slope - 1e-5 <= found.max() <= act.lipschitz
 
@@ -94,8 +99,9 @@ def test_slopes_are_hardly_larger_than_they_must_be(act):
     rng = np.random.default_rng(0)
     z, rho = rng.uniform(-4.0, 4.0, 300), rng.exponential(1.0, 300)
     points = z + np.linspace(-1.0, 1.0, 2_000)[:, None] * rho
-    # The corner of an ELU is a point that matters.
-    points = np.concatenate([points, np.clip(0.0, z - rho, z + rho)[None]])
+    # Corners are points that matter.
+    corners = [np.clip(corner, z - rho, z + rho)[None] for corner in act.corners]
+    points = np.concatenate([points, *corners])
     slopes = (act.call(points) - act.call(z)) / (points - z)
     found = act.slopes(z[None], rho[None], False)
     over, under = found.high[0] - slopes.max(axis=0), slopes.min(axis=0) - found.low[0]

@@ -148,7 +148,14 @@ def bent(act: Any, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         t = np.tanh(root * (z + 0.044715 * z**3))
         inner = root * (1.0 + 3.0 * 0.044715 * z**2)
         return 0.5 * z * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * z * (1.0 - t**2) * inner
+    if name == "Squareplus":
+        return 0.5 * (z + np.hypot(z, act.b**0.5)), 0.5 + 0.5 * z / np.hypot(z, act.b**0.5)
+    six, two = np.clip(z + 3.0, 0.0, 6.0), np.clip(z + 1.0, 0.0, 2.0)
     known = {
+        "HardSiLU": lambda: (
+            z * six / 6.0, np.where(np.abs(z) <= 3.0, (2.0 * z + 3.0) / 6.0, 1.0 * (z > 0.0))
+        ),
+        "SparsePlus": lambda: (np.where(z < 1.0, two**2 / 4.0, z), two / 2.0),
         "Tanh": lambda: (np.tanh(z), np.cosh(np.clip(z, -300, 300)) ** -2.0),
         "TanhShrink": lambda: (z - np.tanh(z), np.tanh(z) ** 2),
         "Softsign": lambda: (z / (1.0 + np.abs(z)), (1.0 + np.abs(z)) ** -2.0),

@@ -68,6 +68,7 @@ OVERFLOWING = {
     "x - mean": (lambda: layers.Normalization(mean=3e38, variance=1e38), (1,), -1.0, 1e38),
     "scale x": (lambda: layers.Rescaling(1e10), (1,), 1.0, 1e29),
     "a chain": (lambda: Twice("chain"), (1,), 1.0, 1e9),
+    "a square": (lambda: layers.Activation("squareplus"), (1,), 1.0, 1e20),
     "a sum": (lambda: Twice("sum"), (1,), 1.0, 1e9),
 }  # fmt: skip
 

@@ -78,10 +78,13 @@ def test_a_rule_of_ones_own():
         (lambda: layers.Dense(3, activity_regularizer="l2"), "regularizer"),
         (lambda: keraslip.layers.MaskedLipschitzConv2D(3, 3, activity_regularizer="l1"), "regularizer"),
         (lambda: layers.Dense(3, activation="exponential"), "exponential"),
-        (lambda: layers.Conv2D(3, 3, activation="squareplus"), "squareplus"),
+        (lambda: layers.Conv2D(3, 3, activation="glu"), "glu.*multiplies two halves"),
+        (lambda: layers.Dense(3, activation=ops.sin), "'sin' has no rule"),
         (lambda: layers.Dense(3, activation=layers.Softmax()), "Softmax|softmax"),
-        (lambda: layers.Activation("softmax"), "softmax"),
-        (lambda: layers.Activation("hard_silu"), "hard_silu"),
+        (lambda: layers.Activation("softmax"), "softmax.*at the end alone"),
+        (lambda: layers.Activation("log_softmax"), "log_softmax.*at the end alone"),
+        (lambda: layers.Activation("hard_shrink"), "hard_shrink.*jumps"),
+        (lambda: layers.Activation("sparsemax"), "sparsemax.*depends on all"),
         (lambda: layers.ReLU(threshold=0.1), "jumps from 0 to 0.1"),
         (lambda: layers.UnitNormalization(), "UnitNormalization"),
         (lambda: layers.Softmax(), "Softmax"),
@@ -95,6 +98,24 @@ def test_refused_settings(layer, word):
         rule_for(made, "some/path")
     with pytest.raises(UnsupportedLayerError, match="some/path"):
         rule_for(made, "some/path")
+
+
+@pytest.mark.parametrize(
+    "function, word",
+    [
+        (layers.LeakyReLU(float("inf")), "slope is a finite number"),
+        (layers.ELU(float("nan")), "alpha is a finite number"),
+        (lambda x: ops.celu(x, 0.0), "alpha is a finite number above 0"),
+        (lambda x: ops.soft_shrink(x, -1.0), "threshold is a finite number above 0"),
+        (lambda x: ops.squareplus(x, 0), "b is a finite number above 1e-06"),
+        (lambda x: ops.threshold(x, 0.1, 0.0), "it jumps"),
+    ],
+)
+def test_functions_with_numbers_that_have_no_rule(function, word):
+    inputs = keras.Input((4,))
+    model = keraslip.LocalLipschitzModel(inputs, layers.Dense(3)(function(inputs)))
+    with pytest.raises(UnsupportedLayerError, match=word):
+        model.compile("adam", epsilon=0.1)
 
 
 def test_quantized_layers_are_refused():

@@ -193,7 +193,7 @@ class SoundPass(Known):
             return xp.zeros_like(z)
         # Inside of the ball both numbers differ by as much as their radii.
         size = activation.offset + xp.abs(output) + most * (xp.abs(z) + 2.0 * rho)
-        self._fit(size)
+        self._fit(activation.peak(size))
         flushed = count * (1.0 + most) * max(self.execution.smallest, TINY)
         return up((gamma(count, self.execution.unit) + gamma(count, UNIT64)) * size + flushed)
 
