@@ -15,7 +15,7 @@ PACKAGE = ROOT / "keraslip"
 #: Folders and files of the package from the ground up: each imports from those before it alone. Those in one
 #: line stand side by side.
 FLOORS = """
-    version lazy lockless files loss_names typing progress console_backend
+    version lazy lockless files loss_names typing progress console_backend input_range
     checks
     arithmetic
     linear activations

@@ -69,6 +69,7 @@ def certify(
     from keraslip.cli.saved import model_file
     from keraslip.cli.stopping import stopped_with
     from keraslip.cli.subject import Subject
+    from keraslip.input_range import untold
 
     console = Console()
     settings = Settings(guarantee, arithmetic, effort, conv, radius, delta, workers, batch_size)
@@ -80,7 +81,7 @@ def certify(
     before = _before(out, subject) if resume else None
     subject.show(console)
     ball = subject.x, subject.y, subject.epsilon
-    with stopped_with(console, "Stopped before there was anything to save."):
+    with stopped_with(console, "Stopped before there was anything to save."), untold():
         found = subject.model.certify(*ball, verbose=True, resume=before, **vars(settings))
     _save(found, subject, out, console)
     if evidence:

@@ -19,6 +19,7 @@ from keraslip.cli.summary import radius_quantiles, summarize
 from keraslip.cli.units import mismatch, unit
 from keraslip.cli.warned import warn
 from keraslip.datasets import Dataset
+from keraslip.input_range import untold
 from keraslip.models.explain import explain
 
 #: Power iterations for each norm of a layer.
@@ -154,7 +155,8 @@ def _certified(
 
 
 def _whole(model: Any, x: np.ndarray, y: np.ndarray, verbose: bool, **options: Any) -> Certificates:
-    found: Certificates = model.certify(x, y, verbose=verbose, batch_size=BATCH, **options)
+    with untold():  # `measure` has told it
+        found: Certificates = model.certify(x, y, verbose=verbose, batch_size=BATCH, **options)
     if len(found) < len(x) or not found.complete:
         raise KeyboardInterrupt  # certify itself returns what is done; a report needs all
     return found

@@ -60,7 +60,7 @@ class Builder:
         made = {id(self.plan.start): start}
         for step in self.plan.steps:
             args, kwargs = tree.map_structure(
-                lambda leaf: made[id(leaf)] if isinstance(leaf, Step) else leaf,
+                lambda leaf: made[id(leaf)] if isinstance(leaf, Step) else _constant(leaf),
                 (step.call.args, step.call.kwargs),
             )
             made[id(step)] = self._made(step, args, kwargs)
@@ -151,6 +151,13 @@ class Builder:
             name = f"{base}_{number}"
         self._names.add(name)
         return name
+
+
+def _constant(leaf: Any) -> Any:
+    """What a call reads beside branches: numbers of its own, where they were weights of the given model."""
+    if isinstance(leaf, keras.Variable) or ops.is_tensor(leaf):
+        return np.array(ops.convert_to_numpy(leaf))
+    return leaf
 
 
 def plain_name(path: str) -> str:

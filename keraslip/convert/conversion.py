@@ -10,6 +10,7 @@ from keras import ops, tree
 from keraslip.backend.structure import packed
 from keraslip.convert import calibrate as calibration
 from keraslip.convert.builder import Builder, plain_name
+from keraslip.convert.opened import opened
 from keraslip.convert.rescale import scale_down
 from keraslip.models import LocalLipschitzModel
 from keraslip.models.float32_copy import in_float32
@@ -43,8 +44,9 @@ def from_keras(
     was given is not changed.
 
     Args:
-        model: A built classifier: Sequential, functional or nested, with one input and one output; a
-            subclass of `keras.Model` where its `call` can be traced on symbolic tensors.
+        model: A built classifier: Sequential, functional or nested, with one input and one output. Models
+            and layers of your own are opened where their `call` can be traced on symbolic tensors; what they
+            add or multiply by without a layer stays as it is when `fit` goes on.
         calibrate: Samples `(count, *shape)`, some hundreds of the training data. With them every ReLU
             becomes a `ClippedReLU` whose threshold lets the share `quantile` of each channel's values
             through, which changes answers a little and makes units constant. Without, nothing is clipped.
@@ -140,7 +142,8 @@ def _as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
                 "A certificate is about one label: the model needs one input and one output. Take the part "
                 f"that classifies, keras.Model(input, logits). Received: {ends[0]} inputs, {ends[1]} outputs"
             )
-        return model
+        found = opened(model)
+        return model if found is model else _checked(model, found)
     shape = input_shape or _known_shape(model)
     if shape is None:
         raise ValueError(
@@ -149,12 +152,23 @@ def _as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
         )
     inputs = keras.Input(shape)
     try:
-        return keras.Model(inputs, model.call(inputs), name=model.name)
+        graph = keras.Model(inputs, model.call(inputs), name=model.name)
     except Exception as error:
         raise UnsupportedLayerError(
             f"The call() of {type(model).__name__} cannot be traced on symbolic tensors: write the network "
             f"with keras.Input and layers. It said: {error}"
         ) from error
+    return _checked(model, _as_graph(graph, None))
+
+
+def _checked(model: Any, graph: Any) -> Any:
+    """The graph of what `call` functions do, if it answers as they do."""
+    x = _random_inputs(graph)
+    before, after = (_answers(one, x) for one in (model, graph))
+    # Half precision is rounded in another way where another part of the network is compiled at once.
+    tolerance = _TOLERANCE if graph.compute_dtype in ("float32", "float64") else 0.05
+    _compare(before, after, tolerance)
+    return graph
 
 
 def _checked_scales(feature_scales: Any, graph: Any) -> Array:
@@ -183,23 +197,34 @@ def _known_shape(model: Any) -> tuple[int, ...] | None:
 
 def _check_answers(graph: Any, converted: Any, head: str | None) -> None:
     """Raises unless the new model answers as the old one, on random inputs."""
-    generator = np.random.default_rng(0)
-    shape = [4, *(1 if size is None else size for size in graph.inputs[0].shape[1:])]
-    whole = "float" not in graph.inputs[0].dtype
-    x = generator.integers(0, 128, shape) if whole else generator.uniform(0.0, 1.0, shape)
-    x = x.astype("float32")
-    # A dictionary of one, perhaps.
-    (given,) = tree.flatten(graph.predict(packed(graph, x), verbose=0))
-    before = np.asarray(given, dtype="float64")
-    after = np.asarray(converted.predict(x, verbose=0), dtype="float64")
+    x = _random_inputs(graph)
+    before, after = (_answers(one, x) for one in (graph, converted))
     if head in ("softmax", "log_softmax"):
         after = after - after.max(axis=1, keepdims=True)
         after = after - np.log(np.exp(after).sum(axis=1, keepdims=True))
         after = np.exp(after) if head == "softmax" else after
     elif head == "sigmoid":
         after = 1.0 / (1.0 + np.exp(after[:, :1] - after[:, 1:]))
+    _compare(before, after, _TOLERANCE)
+
+
+def _random_inputs(graph: Any) -> Array:
+    generator = np.random.default_rng(0)
+    shape = [4, *(1 if size is None else size for size in graph.inputs[0].shape[1:])]
+    whole = "float" not in graph.inputs[0].dtype
+    x = generator.integers(0, 128, shape) if whole else generator.uniform(0.0, 1.0, shape)
+    return x.astype("float32")
+
+
+def _answers(model: Any, x: Array) -> Array:
+    # A dictionary of one, perhaps.
+    (given,) = tree.flatten(model.predict(packed(model, x), verbose=0))
+    return np.asarray(given, dtype="float64")
+
+
+def _compare(before: Array, after: Array, tolerance: float) -> None:
     difference = float(np.abs(before - after).max())
-    if not difference <= _TOLERANCE * max(1.0, float(np.abs(before).max())):
+    if not difference <= tolerance * max(1.0, float(np.abs(before).max())):
         raise ValueError(
             "The converted model does not answer as the model that was given: a layer computes something "
             f"else than its configuration says. Received: a difference of {difference:.3g}"

@@ -6,9 +6,11 @@ from typing import Any
 import keras
 from keras import tree
 
+from keraslip.rules.bounded import NO_LAYER
 from keraslip.rules.derived import DerivedWeights
 from keraslip.rules.noise import AugmentationRule
 from keraslip.rules.registry import registered_rule
+from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.walk import Call, check_call, fold
 
 #: Layers into whose kernel a scale behind them folds.
@@ -64,6 +66,8 @@ class Plan:
         start = Step(None, [])
         last = fold(model, start, visit, check=_check)
         last.uses += 1
+        if last is start:
+            raise UnsupportedLayerError(NO_LAYER)
         plan = cls(start, steps, last)
         plan._fold_normalizations()
         plan.gone |= {id(step.call.operation) for step in steps if _is_left_out(step)}

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import keras
+
 from keraslip.rules.head import is_softmax
 from keraslip.rules.kept import kept
 from keraslip.rules.map_check import check_maps
@@ -11,6 +13,8 @@ from keraslip.rules.norm_shapes import norm_shapes, single_input_shape
 from keraslip.rules.rule import MismatchError, UnsupportedLayerError
 from keraslip.rules.signature import signature
 from keraslip.rules.walk import is_graph, visits
+
+NO_LAYER = "The model has no layer between its input and its output: there is nothing to bound"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,9 @@ def _of_the_ends(model: Any) -> Iterator[Problem]:
         yield Problem(model.name, model, error)
         return
     last = model.outputs[0]._keras_history.operation
+    if isinstance(last, keras.layers.InputLayer):
+        yield Problem(model.name, model, UnsupportedLayerError(NO_LAYER))
+        return
     if is_softmax(last):
         yield Problem(last.name, last, ValueError(_not_linear(last)))
     shape = tuple(model.outputs[0].shape)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from keraslip.rules.walk import is_graph, nodes
 
@@ -17,7 +18,14 @@ _KINDS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid
 def probabilities(operation: Any) -> str | None:
     """`"softmax"`, `"log_softmax"` or `"sigmoid"` where an operation makes these, else `None`."""
     kind = _KINDS.get(type(operation).__name__)
+    if kind in ("softmax", "log_softmax") and not _is_along_classes(operation):
+        return None
     return kind or _NAMES.get(getattr(operation, "activation", None))
+
+
+def _is_along_classes(operation: Any) -> bool:
+    """Whether a softmax sums over the last axis of `(batch, classes)`, not over the batch."""
+    return np.atleast_1d(operation.axis).tolist() in ([-1], [1])
 
 
 def head(model: Any) -> str | None:

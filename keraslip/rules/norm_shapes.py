@@ -3,7 +3,7 @@
 from typing import Any
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from keraslip.bounds.ball import AffineForm, Ball
 from keraslip.linear import LinearMap
@@ -33,7 +33,9 @@ class _Recorder:
     def carried(self, call: Call, context: Propagation) -> AffineForm:
         """As `carried`, and on with any form of that shape where a call is refused."""
         try:
-            return carried(call, context)
+            form = carried(call, context)
+            _check_runs(call)
+            return form
         except UnsupportedLayerError as error:
             self.refused[call.path] = call.path, call.operation, error
             shape = call.output.shape[1:]
@@ -48,6 +50,25 @@ class _Recorder:
             error = places[0][2]
             error.places = places
             raise error from None
+
+
+def _check_runs(call: Call) -> None:
+    """Raises for a bare operation that Keras has a shape for, but cannot compute on this backend."""
+    if isinstance(call.operation, keras.layers.Layer):
+        return
+    args, kwargs = tree.map_structure(
+        lambda leaf: ops.zeros((2, *leaf.shape)) if hasattr(leaf, "is_form") else leaf,
+        (call.args, call.kwargs),
+    )
+    try:
+        call.operation.call(*args, **kwargs)
+    except Exception as error:  # whatever a backend raises
+        where = f"{type(call.operation).__name__} at {call.path!r}"
+        words, *_ = str(error).strip().split("\n")
+        raise UnsupportedLayerError(
+            f"Keras cannot compute {where} on {keras.backend.backend()}; use another operation, or another "
+            f"backend. It said: {words}"
+        ) from error
 
 
 class WithoutNorms(Propagation):

@@ -136,6 +136,11 @@ class TakeRule(Rule):
         (axis,) = inner_axes(operation.axis, len(shape))
         found = np.asarray(ops.convert_to_numpy(named))
         places: list[tuple[int, ...] | None] = [None] * len(shape)
+        if ((found < -shape[axis]) | (found >= shape[axis])).any():
+            raise UnsupportedLayerError(
+                f"it takes places that an axis of size {shape[axis]} does not have; on some backends these "
+                f"are other entries, or NaN. Received: indices from {found.min()} to {found.max()}"
+            )
         places[axis] = tuple(np.arange(shape[axis])[found.ravel()].tolist())
         taken = TakeMap(shape, tuple(places))
         target = (*shape[:axis], *found.shape, *shape[axis + 1 :])

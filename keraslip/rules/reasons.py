@@ -42,7 +42,8 @@ _REASONS = {
         "CategoryEncoding", "Discretization", "HashedCrossing", "Hashing",
     ),
     "it leaves out steps by their values, which jumps; cut or pad the series before the model": ("Masking",),
-    "it has a rule at the end alone, where keraslip.from_keras leaves it off; use another activation": (
+    "it has a rule along the classes at the end alone, where keraslip.from_keras leaves it off; use another "
+    "activation": (
         "Softmax",
     ),
     "it squares what it reads; do it to the data": ("MelSpectrogram", "STFTSpectrogram"),
@@ -87,7 +88,8 @@ _OF_OPERATIONS = {
     ),
     "it changes no number; leave it out": ("Copy", "StopGradient"),
     "its slope depends on all it reads; use ops.max, or an activation": ("Logsumexp", "Norm", "Sparsemax"),
-    "it has a rule at the end alone, where keraslip.from_keras leaves it off; use another activation": (
+    "it has a rule along the classes at the end alone, where keraslip.from_keras leaves it off; use another "
+    "activation": (
         "LogSoftmax", "Softmax",
     ),
 }  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 import keraslip
 from keraslip.certify.run.inputs import blocks
 from keraslip.certify.run.settings import Settings
+from keraslip.input_range import RangeWarning
 
 SHAPE, CLASSES = (3, 2), 4
 X = np.arange(11 * 6, dtype="float32").reshape(11, 3, 2) / 66
@@ -280,3 +281,25 @@ def test_every_guarantee_reads_streams():
                 ask(itertools.cycle(endless), epsilon=radii, steps=2)
     with pytest.raises(ValueError, match="x must be an array"):
         model.estimate(iter(endless), epsilon=0.1)
+
+
+@pytest.mark.parametrize(
+    ("expected", "told"), [((0.0, 1.0), True), ((-3.0, 3.0), False), (None, False)]
+)
+def test_samples_outside_of_the_compiled_range_are_told_once(expected, told, recwarn):
+    inputs = keras.Input(SHAPE)
+    outputs = keras.layers.Dense(CLASSES)(keras.layers.Flatten()(inputs))
+    model = keraslip.LocalLipschitzModel(inputs, outputs)
+    model.compile("adam", epsilon=0.1, input_range=expected)
+    x = np.linspace(-1, 2, 600 * 6, dtype="float32").reshape(600, *SHAPE)
+    # Rounding is no other unit.
+    model.certify(np.clip(x, -1e-7, 1.0 + 1e-7), verbose=False)
+    model.local_lipschitz(x[250:300] * 0.0 + 0.5)
+    assert not [one for one in recwarn if one.category is RangeWarning]
+    for call in (lambda: model.certify(x, verbose=False), lambda: model.local_lipschitz(x)):
+        call()
+        found = [recwarn.pop(RangeWarning) for one in recwarn if one.category is RangeWarning]
+        assert len(found) == told
+        for one in found:
+            assert "compiled for inputs from 0 to 1" in str(one.message)
+            assert one.filename == __file__

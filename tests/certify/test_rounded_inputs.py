@@ -61,7 +61,7 @@ def test_the_lipschitz_constant_is_about_the_ball_around_what_was_given():
 def test_the_compiled_epsilon_is_not_rounded():
     """0.7 is more than the float32 next to it."""
     model = dense_model(PLAIN)
-    model.compile("sgd", epsilon=0.7)
+    model.compile("sgd", epsilon=0.7, input_range=None)
     assert float(np.float32(0.7)) < 0.7
     found = model.certify(np.array([[3.0, 0.0]], "float32"), verbose=False)
     assert found.epsilon[0] == 0.7

@@ -217,7 +217,8 @@ def test_every_door_sees_a_change():
     x = layers.Dropout(1e-6)(Gain(name="gain")(start))
     x = layers.Dense(5, "relu", name="first")(layers.Reshape((4,))(x))
     model = keraslip.LocalLipschitzModel(start, layers.Dense(3)(x))
-    model.compile(keras.optimizers.SGD(0.0), epsilon=0.0, train_epsilon=0.0)
+    settings = {"epsilon": 0.0, "train_epsilon": 0.0, "input_range": None}
+    model.compile(keras.optimizers.SGD(0.0), **settings)
     x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
 
     def use():

@@ -11,6 +11,7 @@ import numpy as np
 from keraslip.backend.structure import only_input, only_target
 from keraslip.certify.execution.block import Block, in_float32
 from keraslip.checks import check_array, check_count, check_labels, wrong_count
+from keraslip.input_range import told
 
 
 def blocks(
@@ -25,8 +26,22 @@ def blocks(
     """Checked samples in blocks of one size, the last one smaller; and their number if it is known.
 
     Of an array `(n, *shape)` with labels, or a stream of batches `x`, `(x, y)` or `(x, y, sample_weight)`, of
-    which at most `steps` are read. The model's names are those of dictionaries of inputs and labels.
+    which at most `steps` are read. The model's names are those of dictionaries of inputs and labels; of
+    samples outside of its range it is warned.
     """
+    found, count = _blocks(x, y, size, shape, classes, steps, model)
+    return (found if model is None else told(model, found)), count
+
+
+def _blocks(
+    x: Any,
+    y: Any,
+    size: int,
+    shape: tuple[int, ...],
+    classes: int,
+    steps: int | None,
+    model: Any,
+) -> tuple[Iterator[Block], int | None]:
     steps = None if steps is None else check_count(steps, "steps")
     x, y = _named(model, x, y)
     if hasattr(x, "shape") and hasattr(x, "dtype") or isinstance(x, list):
