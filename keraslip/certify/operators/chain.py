@@ -6,7 +6,7 @@ import numpy as np
 
 from keraslip.certify.norms import sparse_norm
 from keraslip.certify.norms.rounding import INFLATION, TINY, UNIT64, gamma, raised, times, up
-from keraslip.certify.operators.matrices import PROVED, product_of
+from keraslip.certify.operators.matrices import PROVED, product_of, rows_of
 from keraslip.certify.operators.proved import Proved
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import Composition
@@ -129,8 +129,7 @@ class Chain(Proved):
         bound = up(times(self.outer.row_norms(), self.inner.norm))
         if self.product is None:
             return bound
-        rows = np.sqrt(self.product.multiply(self.product).sum(axis=1))
-        rows = np.asarray(rows).reshape(1, *self.out_shape)
+        rows = rows_of(self.product).reshape(1, *self.out_shape)
         error = times(self.outer.absolute.row_norms(), self.inner.absolute_norm)
         return np.minimum(bound, up(rows + self._rounded * up(error), self.inputs))
 

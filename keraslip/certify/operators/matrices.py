@@ -6,8 +6,13 @@ import numpy as np
 from scipy import sparse
 
 from keraslip.certify.operators.fixed import ProvedMean, ProvedPool
-from keraslip.certify.operators.kernels import ProvedConv, ProvedDense, ProvedDiagonal
-from keraslip.certify.operators.proved import Proved
+from keraslip.certify.operators.kernels import (
+    ProvedAdjoint,
+    ProvedConv,
+    ProvedDense,
+    ProvedDiagonal,
+)
+from keraslip.certify.operators.proved import Proved, prove
 
 #: Coefficients of a matrix, products that make one, and coefficients of one whose norm is proved, at most.
 _WRITTEN_OUT, _PRODUCTS, PROVED = 4_000_000, 2**24, 1_000_000
@@ -22,14 +27,35 @@ def product_of(outer: Proved, inner: Proved) -> Any:
         return None
     if np.diff(first.indptr)[last.indices].sum() > _PRODUCTS:
         return None
-    for matrix in (first, last):
-        values = np.abs(matrix.data)
-        # NaN is not plain.
-        if not ((values == 0.0) | ((values > _LEAST) & (values < _MOST))).all():
-            return None
+    if not (_is_plain(first) and _is_plain(last)):
+        return None
     found = last @ first
     found.sort_indices()
     return found if found.nnz <= _WRITTEN_OUT else None
+
+
+def sum_of(parts: list[Proved]) -> Any:
+    """The matrix of a sum of maps, computed in float64; `None` where that is large, or extreme."""
+    found = None
+    for part in parts:
+        matrix = matrix_of(part)
+        if matrix is None or not _is_plain(matrix):
+            return None
+        found = matrix if found is None else found + matrix
+        if found.nnz > _WRITTEN_OUT:
+            return None
+    return found
+
+
+def _is_plain(matrix: Any) -> bool:
+    values = np.abs(matrix.data)
+    # NaN is not plain.
+    return bool(((values == 0.0) | ((values > _LEAST) & (values < _MOST))).all())
+
+
+def rows_of(matrix: Any) -> np.ndarray:
+    """Norms of the rows of a sparse matrix, as computed."""
+    return np.asarray(np.sqrt(matrix.multiply(matrix).sum(axis=1)))
 
 
 def matrix_of(operator: Proved) -> Any:
@@ -43,6 +69,9 @@ def matrix_of(operator: Proved) -> Any:
         return operator.product
     if operator.terms * operator.outputs > _WRITTEN_OUT:
         return None
+    if isinstance(operator, ProvedAdjoint):
+        inner = matrix_of(prove(operator.map.of))
+        return None if inner is None else sparse.csr_array(inner.T)
     if isinstance(operator, ProvedConv):
         return sparse.csr_array(operator.matrix)
     if isinstance(operator, ProvedDiagonal):

@@ -1,11 +1,14 @@
 """Sums of proved maps."""
 
 from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 
 from keraslip.arithmetic import float64
-from keraslip.certify.norms.rounding import inflation, up
+from keraslip.certify.norms import sparse_norm
+from keraslip.certify.norms.rounding import INFLATION, UNIT64, gamma, inflation, up
+from keraslip.certify.operators.matrices import PROVED, rows_of, sum_of
 from keraslip.certify.operators.proved import Proved
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import Stack, Sum
@@ -31,6 +34,11 @@ class Total(Proved):
     @cached_property
     def absolute(self) -> Proved:
         return Total([part.absolute for part in self.parts])
+
+    @property
+    def signless(self) -> Proved:
+        # What cancels in the sum does not in that of magnitudes.
+        return self.absolute
 
     @cached_property
     def terms(self) -> int:
@@ -70,20 +78,40 @@ class Total(Proved):
     def simple_norm(self) -> float:
         return float(sum(part.norm for part in self.parts))
 
-    def build_norm(self) -> float:
+    @cached_property
+    def product(self) -> Any:
+        """All as one sparse matrix, but for `_rounded` of their magnitudes; `None` where that is large."""
+        return sum_of(self.parts)
+
+    @property
+    def _rounded(self) -> float:
         # The slack of a part is relative to that part, which cancellation in the sum can leave small.
-        return super().build_norm() if self.slack == 0.0 else self.simple_norm()
+        return gamma(self.terms + 4, UNIT64) + self.slack
+
+    def build_norm(self) -> float:
+        bound = super().build_norm() if self.slack == 0.0 else self.simple_norm()
+        small = self.slack == 0.0 and self.written is not None
+        if not small and self.product is not None and self.product.nnz <= PROVED:
+            error = self._rounded * sum(part.absolute_norm for part in self.parts) * INFLATION
+            bound = min(bound, (sparse_norm(self.product, tight=True) + error) * INFLATION)
+        return bound
 
     def local_norm(self, rows: np.ndarray, columns: np.ndarray) -> float:
         bound = sum(part.local_norm(rows, columns) for part in self.parts) * inflation()
         return min(bound, super().local_norm(rows, columns)) if self.slack == 0.0 else bound
 
     def whole_rows(self) -> np.ndarray:
-        return up(sum(part.row_norms() for part in self.parts))  # type: ignore[arg-type]
+        bound = up(sum(part.row_norms() for part in self.parts))  # type: ignore[arg-type]
+        if self.product is None:
+            return bound
+        rows = rows_of(self.product).reshape(1, *self.out_shape)
+        error = sum(part.absolute.row_norms() for part in self.parts)
+        return np.minimum(bound, up(rows + self._rounded * up(np.asarray(error)), self.inputs))
 
     def weighed_rows(self, upwards: Upwards, columns: Tensor) -> Tensor:
         norms = [part.row_norms_in(upwards, columns) for part in self.parts]
-        return upwards.up(sum(norms[1:], norms[0]))
+        whole = self.row_norms_in(upwards, None)
+        return upwards.arithmetic.minimum(upwards.up(sum(norms[1:], norms[0])), whole)
 
 
 class Stacked(Total):

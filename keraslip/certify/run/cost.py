@@ -42,13 +42,12 @@ class Cost:
     memory: float
 
     def __str__(self) -> str:
-        once, least, most = (
-            _seconds(work / RATE)
-            for work in (self.once, LEAST * self.products, MOST * self.products)
-        )
+        works = self.once, LEAST * self.products, MOST * self.products
+        once, least, most = (_seconds(work / RATE) for work in works)
+        each = most if least == most else f"{least} to {most}"
         return (
             f"A certificate takes about {_bytes(self.memory)} of memory and, on one core, about {once} for "
-            f"probes and norms, once, then {least} to {most} an image, local norms of convolutions not "
+            f"probes and norms, once, then {each} an image, local norms of convolutions not "
             f'included (conv="global" leaves them out). Counted from the sizes of the layers at {RATE:.0e} '
             "multiplications a second: good to a factor of two or so."
         )
@@ -152,6 +151,8 @@ def _of_convolution(one: ConvMap) -> tuple[float, float]:
 
 
 def _seconds(seconds: float) -> str:
+    if seconds < 1e-5:
+        return "0.01 ms or less"
     number, unit = (seconds, "s") if seconds >= 0.1 else (1e3 * seconds, "ms")
     return f"{seconds / 60.0:.0f} min" if seconds >= 100.0 else f"{float(f'{number:.2g}'):g} {unit}"
 
