@@ -139,12 +139,10 @@ def _elu(alpha: float) -> Activation:
 
 
 def _celu(alpha: float) -> Activation:
-    _check_number("alpha", alpha, 0.0)
     return activations.ELU(alpha=float(alpha), width=float(alpha))
 
 
 def _soft_shrink(threshold: float) -> Activation:
-    _check_number("threshold", threshold, 0.0)
     return PiecewiseLinear((-threshold, threshold), (1.0, 0.0, 1.0))
 
 
