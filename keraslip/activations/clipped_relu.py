@@ -1,11 +1,11 @@
 """ReLU, clipped or not."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from keraslip.activations.activation import PAD, Activation, Slopes
+from keraslip.activations.activation import PAD, Activation, Slopes, clip_roundings
 from keraslip.typing import Tensor
 
 
@@ -22,7 +22,11 @@ class ClippedReLU(Activation):
     """
 
     threshold: Tensor | None = None
-    roundings: ClassVar[float] = 0.0
+
+    @property
+    def roundings(self) -> float:  # type: ignore[override]
+        """None, but for a threshold that is no number of float32."""
+        return clip_roundings(self.threshold)
 
     def call(self, z: Tensor) -> Tensor:
         positive = self.arithmetic.relu(z)

@@ -5,7 +5,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from keraslip.activations.activation import PAD, Activation, Comparisons, Slopes
+from keraslip.activations.activation import (
+    PAD,
+    Activation,
+    Comparisons,
+    Slopes,
+    clip_roundings,
+)
 from keraslip.typing import Tensor
 
 
@@ -30,8 +36,12 @@ class MaxMin(Activation):
     upper: Tensor | None = None
     lower: Tensor | None = None
     axis: int = -1
-    roundings: ClassVar[float] = 0.0
     is_elementwise: ClassVar[bool] = False
+
+    @property
+    def roundings(self) -> float:  # type: ignore[override]
+        """None, but for clips that are no numbers of float32."""
+        return clip_roundings(self.upper, self.lower)
 
     @property
     def masks(self) -> bool:

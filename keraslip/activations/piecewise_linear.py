@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.activations.activation import PAD, Activation, Slopes
+from keraslip.activations.activation import PAD, Activation, Slopes, clip_roundings
 from keraslip.typing import Tensor
 
 
@@ -51,7 +51,7 @@ class PiecewiseLinear(Activation):
             and (gradient == 0.0 or (abs(gradient) == 1.0 and start <= 0.0 <= end))
             for gradient, start, end in self._pieces()
         )
-        return 0.0 if selects else 8.0
+        return 0.0 if selects and not clip_roundings(*self.kinks) else 8.0
 
     @property
     def lipschitz(self) -> Any:

@@ -1,8 +1,10 @@
 """Rounding: executions with far fewer bits than float32 stay within what a pass allows."""
 
+import keras
 import numpy as np
 import pytest
 
+import keraslip
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode, LinearNode
 from keraslip.certify.bound.norm_sources import global_norms
@@ -191,3 +193,25 @@ def test_rounding_to_bits():
         assert (np.abs(rounded(x, bits) - x) > 2.0 ** -(bits + 3) * np.abs(x)).any()
     np.testing.assert_array_equal(rounded(x, 24), x.astype("float32"))
     np.testing.assert_array_equal(rounded(np.array([0.0, 257.0]), 8), [0.0, 256.0])
+
+
+@pytest.mark.parametrize("clip", [0.1, 0.5])
+@pytest.mark.parametrize("kind", ["relu", "maxmin"])
+def test_a_clip_of_float64_that_float32_rounds(clip, kind):
+    """A layer in float64 keeps it inside of a network in float32, whose next layer rounds it."""
+    start = keras.Input((2,))
+    made = {
+        "relu": keraslip.layers.ClippedReLU(clip, dtype="float64"),
+        "maxmin": keraslip.layers.ClippedMaxMin(clip, -clip, dtype="float64"),
+    }[kind]
+    x = made(keras.layers.Dense(2, dtype="float64")(start))
+    net = Network(keraslip.LocalLipschitzModel(start, keras.layers.Dense(2)(x)))
+    (node,) = net.activations.values()
+    assert isinstance(node.activation.call(np.ones((1, 2))), np.ndarray)
+    rounds = float(np.float32(clip)) != clip
+    assert bool(node.activation.roundings) == rounds
+    found = SoundPass(net, np.full((1, 2), 9.0), np.zeros(1), global_norms, FLOAT32)
+    off = np.abs(np.float32(found.centers[node.index]) - found.centers[node.index])
+    assert (off <= found.errors[node.index]).all() and (
+        found.errors[node.index] > 0.0
+    ).all() == rounds
