@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from keraslip.checks import check_inputs
 from keraslip.layers import ClippedReLU
 from keraslip.typing import Array
 
@@ -37,11 +37,19 @@ def clipped(model: Any) -> Iterator[Any]:
             yield layer
 
 
-def some(x: Any, most: int = 2000) -> Array:
-    """The first samples of an array, as float32.
+def some(x: Any, graph: Any, most: int = 2000) -> Array:
+    """The first samples of an array, as float32, for the model that is calibrated.
 
     Args:
         x: Array or tensor `(count, *shape)`.
+        graph: The model.
         most: How many.
+
+    Raises:
+        ValueError: for other shapes, no samples, or numbers that are not finite.
     """
-    return np.asarray(ops.convert_to_numpy(x[:most]), dtype="float32")
+    try:
+        part = x[:most] if hasattr(x, "shape") else x
+        return check_inputs(part, tuple(graph.inputs[0].shape[1:]))[:most]
+    except ValueError as error:
+        raise ValueError(f"calibrate takes samples as certify does: {error}") from None

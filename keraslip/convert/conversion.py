@@ -1,6 +1,7 @@
 """Any Keras classifier as a `LocalLipschitzModel`, with the same weights and the same answers."""
 
 import math
+from numbers import Real
 from typing import Any
 
 import keras
@@ -77,11 +78,12 @@ def from_keras(
     """
     if clip != "relu":
         raise ValueError(f'clip must be "relu". Received: clip={clip!r}')
-    if not 0.0 < quantile <= 1.0:
+    if not (isinstance(quantile, Real) and 0.0 < quantile <= 1.0):
         raise ValueError(f"quantile must be in (0, 1]. Received: quantile={quantile!r}")
-    if rescale is not None and not 0.0 < rescale < math.inf:
+    if rescale is not None and not (isinstance(rescale, Real) and 0.0 < rescale < math.inf):
         raise ValueError(f"rescale must be a finite number > 0. Received: rescale={rescale!r}")
     graph = as_graph(model, input_shape)
+    samples = None if calibrate is None else calibration.some(calibrate, graph)
     scales = None if feature_scales is None else _checked_scales(feature_scales, graph)
     settle(graph)
     converted, head = built(graph)
@@ -92,8 +94,7 @@ def from_keras(
         converted = builder.build(plain_name(model.name), scales)
     if rescale is not None:
         scale_down(converted, rescale)
-    if calibrate is not None:
-        samples = calibration.some(calibrate)
+    if samples is not None:
         calibration.set_thresholds(
             converted, samples if scales is None else samples / scales, quantile
         )
@@ -135,6 +136,11 @@ def as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
 
 
 def _as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "from_keras takes a built keras.Model; a file is one after keras.saving.load_model. "
+            f"Received: {model!r}"
+        )
     if is_graph(model) and getattr(model, "inputs", None):
         ends = len(model.inputs), len(model.outputs)
         if ends != (1, 1):
@@ -173,9 +179,9 @@ def _checked(model: Any, graph: Any) -> Any:
 
 def _checked_scales(feature_scales: Any, graph: Any) -> Array:
     """Scales in float32, as the network multiplies by them, in the shape of one input."""
-    scales = np.asarray(ops.convert_to_numpy(feature_scales), dtype="float32")
     shape = tuple(graph.inputs[0].shape[1:])
     try:
+        scales = np.asarray(ops.convert_to_numpy(feature_scales), dtype="float32")
         whole = np.broadcast_to(scales, shape)
     except (ValueError, TypeError):
         whole = np.zeros(shape)

@@ -267,6 +267,15 @@ class Untraceable(keras.Model):
         (Subclassed, {}, ValueError, "input_shape="),
         (nested, {"clip": "maxmin"}, ValueError, "clip"),
         (nested, {"quantile": 0.0}, ValueError, "quantile"),
+        (nested, {"quantile": "many"}, ValueError, "quantile.*Received"),
+        (nested, {"rescale": "1"}, ValueError, "rescale.*Received"),
+        (nested, {"feature_scales": "a"}, ValueError, "feature_scales.*Received"),
+        (nested, {"calibrate": np.zeros((3, 5))}, ValueError, r"calibrate.*\(3, 5\)"),
+        (nested, {"calibrate": np.full((3, 4), np.nan)}, ValueError, "calibrate.*NaN"),
+        (nested, {"calibrate": []}, ValueError, "calibrate.*Received"),
+        (nested, {"calibrate": "x"}, ValueError, "calibrate.*Received"),
+        (lambda: "mine.keras", {}, ValueError, "load_model.*mine.keras"),
+        (lambda: layers.Dense(3), {}, ValueError, "keras.Model"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_in_a_sentence(build, options, error, match):
