@@ -27,7 +27,11 @@ def test_a_slice_of_the_card_is_found_again(name):
     card = applications.card(name)
     if card["dataset"] != "digits" and "TFDS_DATA_DIR" not in os.environ:
         pytest.skip("TFDS_DATA_DIR is not set")
-    data, model = datasets.load(card["dataset"]), compiled(name)
+    try:
+        data, model = datasets.load(card["dataset"]), compiled(name)
+    except (FileNotFoundError, ImportError) as error:
+        # Not prepared, or files of TensorFlow's, which only its session can read.
+        pytest.skip(str(error))
     file = (CARDS / f"{name}.npz").read_bytes()
     assert hashlib.sha256(file).hexdigest() == card["weights"]["sha256"]
     for layer in model.layers:
