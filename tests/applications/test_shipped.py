@@ -65,7 +65,7 @@ def test_weights_of_another_network_are_refused(build, given, words):
 
 @files_alone
 def test_a_card_that_is_not_there_and_layers_that_are_missing():
-    with pytest.raises(ValueError, match="must be one of digits"):
+    with pytest.raises(ValueError, match="must be one of cifar10, digits, mnist"):
         applications.card("imagenet")
     inputs = keras.Input((8, 8, 1))
     with pytest.raises(ValueError, match="another network"):
