@@ -144,7 +144,7 @@ class Settings(CommonSettings):
     final_learning_rate: Annotated[
         float, option("Of the last step, as a share of --learning-rate, which half the run has.")
     ] = 0.02
-    loss: Annotated[str, option(f"{any_of(LOSSES)}.")] = "bcp"
+    loss: Annotated[str, option(f"{any_of(LOSSES)}.")] = "gloro"
     bound: Annotated[
         str, option("Of training: global, local or paper; local with --local or --sparsity.")
     ] = "global"
@@ -186,7 +186,7 @@ class Settings(CommonSettings):
         from keraslip.rules import BOUNDS
 
         super()._check(given)
-        check_choice("loss", given.get("loss", "bcp"), list(LOSSES))
+        check_choice("loss", given.get("loss", "gloro"), list(LOSSES))
         check_choice("bound", given.get("bound", "global"), list(BOUNDS))
         check_choice("start", given.get("start", "usual"), ["usual", "orthogonal"])
         check_choice("optimizer", given.get("optimizer", "adam"), ["adam", "nadam"])
