@@ -1,5 +1,6 @@
 """`nox` runs every test on every backend, the linter and the type checker."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -24,10 +25,27 @@ SHARED = ("-n", PROCESSES, "--dist", "loadfile")
 EXPORT = "tests/export"
 
 
+def install(session: nox.Session, *what: str) -> None:
+    """Installs, but what an environment has from the last run for the same files and arguments.
+
+    To ask pip again, as for a newer version of a dependency: nox --reuse-venv no, or remove .nox.
+    """
+    files = (Path(name).read_bytes() for name in ("pyproject.toml", "keraslip/version.py"))
+    asked = b"".join(files) + repr((Path.cwd(), what)).encode()
+    stamp = Path(session.virtualenv.location, "installed")
+    known = hashlib.sha256(asked).hexdigest()
+    if stamp.exists() and stamp.read_text() == known:
+        session.log("Installed before, for the same pyproject.toml.")
+        return
+    stamp.unlink(missing_ok=True)
+    session.install(*what)
+    stamp.write_text(known)
+
+
 def test_environment(session: nox.Session, backend: str) -> dict[str, str]:
     """Install the package with one backend; return the variables that its tests need."""
     extras = f".[{backend},datasets,tuner,tensorboard,attacks]"
-    session.install("-e", extras, BACKENDS[backend], "--group", "test")
+    install(session, "-e", extras, BACKENDS[backend], "--group", "test")
     return variables_of(session, backend)
 
 
@@ -66,7 +84,7 @@ def tests_torch(session: nox.Session) -> None:
 @nox.session(name="tests-export")
 def tests_export(session: nox.Session) -> None:
     """SavedModel and ONNX from every backend, in an environment with all of them."""
-    session.install("-e", ".[onnx]", *BACKENDS.values(), "--group", "test")
+    install(session, "-e", ".[onnx]", *BACKENDS.values(), "--group", "test")
     for backend in BACKENDS:
         options = (*SHARED, EXPORT, *session.posargs)
         session.run("pytest", *options, env=variables_of(session, backend))
@@ -92,7 +110,7 @@ def thorough(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, imports and formatting."""
-    session.install("--group", "lint")
+    install(session, "--group", "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
@@ -100,12 +118,12 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Static types of the package; no backend is needed."""
-    session.install("-e", ".", "--group", "types")
+    install(session, "-e", ".", "--group", "types")
     session.run("mypy")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation as a site, in site/, on request: nox -s docs."""
-    session.install("-e", ".[docs]")
+    install(session, "-e", ".[docs]")
     session.run("mkdocs", "build", "--strict")

@@ -59,7 +59,13 @@ def weights(path):
 def run(data, out, **options):
     folder = RunFolder(out)
     folder.path.mkdir(parents=True, exist_ok=True)
-    train(Settings.resolve(GIVEN | {"ema": 0.9, "loss": "bcp"}), data, folder, Console(quiet=True), **options)
+    train(
+        Settings.resolve(GIVEN | {"ema": 0.9, "loss": "bcp"}),
+        data,
+        folder,
+        Console(quiet=True),
+        **options,
+    )
     return folder
 
 
