@@ -22,7 +22,15 @@ def test_digits_ship_and_every_file_has_its_card():
     assert sum(p.stat().st_size for p in CARDS.iterdir()) < 4e6
 
 
-@pytest.mark.parametrize("name", shipped())
+def named(name):
+    """The digits on every backend; of the others' files only TensorFlow reads some."""
+    once = (
+        () if name == "digits" or name == "cifar10" else pytest.mark.any_backend("the same numbers")
+    )
+    return pytest.param(name, marks=once)
+
+
+@pytest.mark.parametrize("name", map(named, shipped()))
 def test_a_slice_of_the_card_is_found_again(name):
     card = applications.card(name)
     if card["dataset"] != "digits" and "TFDS_DATA_DIR" not in os.environ:
