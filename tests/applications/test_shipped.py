@@ -30,7 +30,7 @@ def named(name):
     return pytest.param(name, marks=once)
 
 
-@pytest.mark.parametrize("name", map(named, shipped()))
+@pytest.mark.parametrize("name", [*map(named, shipped())])
 def test_a_slice_of_the_card_is_found_again(name):
     card = applications.card(name)
     if card["dataset"] != "digits" and "TFDS_DATA_DIR" not in os.environ:
