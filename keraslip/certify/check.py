@@ -6,13 +6,15 @@ It shares no code with the certifier and imports NumPy alone, so that this file 
 without keraslip. It computes the network, the local Lipschitz bound and the composite bound again, sample by
 sample, for the ideal network, at epsilon and at the certified radius. It searches every ball for another
 label. And it holds logits that the backend computed when the file was written against its own, within what
-float32 may round.
+float32 may round, and, where the certificates are about float32, against what is claimed of them. Margins and
+Lipschitz constants are searched for what contradicts them; only labels and radii are confirmed.
 
-Status 0: something is confirmed and nothing contradicted (`--strict`: and nothing is left unconfirmed).
-Status 1: that is not so. Status 2: the file cannot be checked.
+Status 0: something is confirmed and nothing contradicted (`--strict`: and nothing is left unconfirmed, the
+execution included). Status 1: that is not so. Status 2: the file cannot be checked.
 """
 
 import argparse
+import json
 import sys
 from typing import Any
 
@@ -23,6 +25,8 @@ Array = np.ndarray
 Step = dict[str, Any]
 #: Unit roundoff and smallest number of float32; what float64 here may round, relative to the numbers.
 UNIT, SMALLEST, NOISE = 2.0**-24, 2.0**-126, 1e-12
+#: Of what float32 may round, more than float64 may; and of a bound, more than float64 loses of it.
+FINER, LOST = 2.0**-28, 1e-12
 #: Steps and share of the radius of the search in a ball.
 STEPS, INSIDE = 10, 0.999
 #: Larger balls whose slopes may confirm a smaller one.
@@ -71,8 +75,12 @@ def read(path: str) -> tuple[list[Step], Step]:
             "keraslip certify --evidence"
         )
     try:
-        return network(arrays), samples(arrays)
-    except (KeyError, IndexError, ValueError, TypeError) as error:
+        steps, claims = network(arrays), samples(arrays)
+        label, classes = claims["label"], len(steps[-1]["constant"])
+        if classes < 2 or label.dtype.kind not in "iu" or ((label < 0) | (label >= classes)).any():
+            raise ValueError(f"labels, or logits of {classes} classes")
+        return steps, claims
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise Unreadable(f"its arrays do not belong together ({error!r})") from None
 
 
@@ -110,9 +118,17 @@ def network(arrays: dict[str, Array]) -> list[Step]:
 def samples(arrays: dict[str, Array]) -> Step:
     """What was claimed of each input, and what was executed."""
     rows = arrays["check_rows"]
+    count = len(arrays["label"])
+    if rows.dtype.kind not in "iu" or ((rows < 0) | (rows >= count)).any():
+        raise ValueError(f"samples that are not among the {count}")
+    if len(set(rows.tolist())) < len(rows):
+        raise ValueError("a sample twice")
     found = {n: arrays[n][rows] for n in ("label", "certified", "margin", "lipschitz", "epsilon")}
     found["radius"] = arrays["radius"][rows] if "radius" in arrays else np.zeros(len(rows))
     found |= {"rows": rows, "x": arrays["check_x"], "all": arrays["certified"]}
+    # What says nothing of itself is about what runs.
+    told = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
+    found["ideal"] = told.get("arithmetic") == "float64"
     for name in ("check_points", "check_executed"):
         found[name] = arrays.get(name)
         if found[name] is not None and len(found[name]) != len(rows):
@@ -370,15 +386,17 @@ def bound(
     total = sum(
         np.linalg.norm(m * balls[b]["columns"], 2) * balls[b]["behind"] for b, m in last.items()
     )
-    margins = []
+    margins, noise = [], FINER * allowance(steps, x[None])[0]
     for j in range(len(out)):
         if j != label:
             front = {b: m[label] - m[j] for b, m in last.items()}
             # What holds at epsilon alone does not scale.
             inside = sum(boxed(balls[b], c) for b, c in front.items()) if share == 1.0 else np.inf
             closes = share * backward(dict(front), balls)
-            margins.append(out[label] - out[j] - min(closes, inside))
-    return min(margins), total / epsilon if epsilon else 0.0
+            closes = (1 + LOST) * min(closes, inside) + noise[label] + noise[j]
+            margins.append(out[label] - out[j] - closes)
+    # NaN confirms nothing: the smallest of Python's may leave it out.
+    return float(np.min(margins)), total / epsilon if epsilon else 0.0
 
 
 def moved(ball: Step, matrix: Array) -> Array:
@@ -408,7 +426,8 @@ def narrowed(step: Step, balls: list[Step], rho: Array, left: Array) -> tuple[Ar
 
     def extent(first: int, second: int | None = None) -> Any:
         c = {b: m[first] - (0.0 if second is None else m[second]) for b, m in step["from"].items()}
-        return max(backward({b: sign * row for b, row in c.items()}, balls) for sign in (1, -1))
+        both = [backward({b: sign * row for b, row in c.items()}, balls) for sign in (1, -1)]
+        return np.max(both)  # NaN if one is
 
     found = [min(r, extent(k)) if left[k] > 0 else r for k, r in enumerate(rho)]
     if step["kind"] not in ("maxmin", "sort", "largest"):
@@ -713,9 +732,9 @@ def top(step: Step, source: int) -> float:
     return known[source]
 
 
-def execution(steps: list[Step], claims: Step, i: int) -> tuple[str, float]:
-    """What contradicts the logits that were executed of a sample, if anything; and the largest share of the
-    allowance that they take."""
+def execution(steps: list[Step], claims: Step, i: int) -> tuple[str, str, float]:
+    """What contradicts the logits that were executed of a sample, if anything; what cannot be said of them;
+    and the largest share of the allowance that they take."""
     points, executed = (
         claims[name][i].astype("float64") for name in ("check_points", "check_executed")
     )
@@ -724,10 +743,32 @@ def execution(steps: list[Step], claims: Step, i: int) -> tuple[str, float]:
     if not (off <= allowed).all():
         k = int(np.argmin((off <= allowed).all(axis=1)))
         return (
-            f"executed logits are {off[k].max():.3g} away from those of the network that was certified, "
-            f"where float32 allows {allowed[k].max():.3g}: another network runs"
-        ), np.inf
-    return "", float((off / allowed).max())
+            (
+                f"executed logits are {off[k].max():.3g} away from those of the network that was certified, "
+                f"where float32 allows {allowed[k].max():.3g}: another network runs"
+            ),
+            "",
+            np.inf,
+        )
+    if not np.isfinite(allowed).all():
+        return "", "the execution: here float32 may round without end", 0.0
+    against = "" if claims["ideal"] else executed_claims(claims, i, points, executed)
+    return against, "", float((off / allowed).max())
+
+
+def executed_claims(claims: Step, i: int, points: Array, executed: Array) -> str:
+    """What executed logits themselves say against claims about the execution, if anything."""
+    label, certified = int(claims["label"][i]), bool(claims["certified"][i])
+    apart = np.linalg.norm(points - claims["x"][i], axis=1)
+    # The first point is the input as it runs.
+    apart[0] = 0.0
+    near = apart <= (claims["epsilon"][i] if certified else -1.0)
+    gaps = (executed[:, [label]] - np.delete(executed, label, axis=1)).min(axis=1)
+    if not (gaps[near | (apart <= claims["radius"][i])] > 0).all():
+        return "executed logits have another label, or a tie, within what is certified"
+    if (gaps[near] < claims["margin"][i]).any():
+        return f"an executed margin of {gaps[near].min():.3g}, where {claims['margin'][i]:.3g} is claimed"
+    return ""
 
 
 def contradiction(steps: list[Step], claims: Step, i: int, count: int, draw: Any) -> str:
@@ -796,10 +837,10 @@ def check(steps: list[Step], claims: Step, count: int) -> tuple[int, int, int]:
     for i, row in enumerate(claims["rows"]):
         if not (claims["certified"][i] or claims["radius"][i] > 0):
             continue
-        against, used = execution(steps, claims, i) if executed else ("", 0.0)
+        against, unknown, used = execution(steps, claims, i) if executed else ("", "", 0.0)
         share = max(share, used)
         against = against or contradiction(steps, claims, i, count, draw)
-        missing = [] if against else open_claims(steps, claims, i)
+        missing = [] if against else [*open_claims(steps, claims, i), *filter(None, [unknown])]
         if against:
             wrong += 1
             print(f"sample {row}: CONTRADICTED: {against}")
@@ -855,7 +896,8 @@ def main() -> None:
     except Unreadable as error:
         parser.error(f"{options.file} cannot be checked: {error}")
     confirmed, unsure, wrong = check(steps, claims, options.points)
-    sys.exit(1 if wrong or not confirmed or (options.strict and unsure) else 0)
+    open_ = unsure or claims["check_executed"] is None or claims["check_points"] is None
+    sys.exit(1 if wrong or not confirmed or (options.strict and open_) else 0)
 
 
 if __name__ == "__main__":

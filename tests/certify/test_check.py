@@ -201,6 +201,64 @@ def test_executed_logits_are_held_against_what_float32_may_round(one, run):
     assert run(changed(path, check_executed=wrong))[0] == 1
 
 
+def test_an_executed_label_that_is_not_the_one_certified_is_contradicted(one, run):
+    """Within what float32 may round the ideal network may have a label that what runs does not have."""
+    _, _, certificates, path = one
+    with np.load(path) as stored:
+        executed, meta = stored["check_executed"].copy(), str(stored["meta"])
+    chosen = int(certificates.certified[rows(path)].argmax())
+    label = certificates.label[rows(path)[chosen]]
+    other = (label + 1) % 3
+    # As if float32 brought both logits to one number, and an allowance that lets it.
+    executed[chosen, 0, other] = executed[chosen, 0, label]
+    wide = {f"check_{k}_terms": np.array(2.0**21) for k in (1, 2, 3, 4)}
+    assert '"arithmetic": "float64"' in meta
+    ideal = changed(path, check_executed=executed, **wide)
+    assert run(ideal)[0] == 0  # the ideal network is not what runs
+    meta = np.array(meta.replace('"arithmetic": "float64"', '"arithmetic": "float32"'))
+    status, out, _ = run(changed(path, check_executed=executed, meta=meta, **wide))
+    assert status == 1 and f"sample {rows(path)[chosen]}: CONTRADICTED: executed logits have" in out
+    executed[chosen, 0, other] -= 1e-6
+    status, out, _ = run(changed(path, check_executed=executed, meta=meta, **wide))
+    assert status == 1 and "CONTRADICTED: an executed margin of" in out
+
+
+def test_an_allowance_without_end_confirms_no_execution(one, run):
+    path = one[3]
+    endless = changed(path, check_2_terms=np.array(2.0**30))
+    status, out, _ = run(endless)
+    assert status == 1 and "float32 may round without end" in out and "0 confirmed, 14 not" in out
+
+
+def test_what_is_no_larger_than_rounding_is_not_confirmed():
+    """0.1 + 0.2 is not 0.3 in float64; the gap of these logits is none."""
+    steps = check.network(
+        {
+            "check_x": np.ones((1, 3)),
+            "check_1_constant": np.zeros(2),
+            "check_1_matrix_0": np.array([[0.1, 0.2, -0.3], [0.0, 0.0, 0.0]]),
+        }
+    )
+    x = np.ones(3)
+    assert check.logits(steps, x)[0] > 0.0
+    assert not check.bound(steps, x, 0, 0.0)[0] > 0.0
+    assert check.bound(steps, 2.0 * x * [1.0, 1.0, 0.5], 0, 0.01)[0] > 0.0
+
+
+def test_a_number_that_is_none_confirms_nothing():
+    """Rows that overflow give NaN for one class, and a margin for another."""
+    big = 1e308
+    steps = check.network(
+        {
+            "check_x": np.ones((1, 2)),
+            "check_1_constant": np.array([5.0, 0.0, 0.0]),
+            "check_1_matrix_0": np.array([[0.0, 0.0], [0.0, 0.0], [big, -big]]),
+        }
+    )
+    with np.errstate(all="ignore"):
+        assert not check.bound(steps, np.array([10.0, 10.0]), 0, 0.1)[0] > 0.0
+
+
 def test_an_execution_in_bfloat16_is_contradicted(one, run):
     path = one[3]
     with np.load(path) as stored:
@@ -217,6 +275,7 @@ def test_files_of_before_are_confirmed_without_their_execution(one, run):
     status, out, _ = run(old)
     assert status == 0 and "The execution was not checked" in out
     assert " 0 not confirmed, 0 contradicted" in out
+    assert run(old, "--strict")[0] == 1  # it is left unconfirmed
 
 
 def test_radii_that_ctrl_c_came_before_are_left_out(one, run):
@@ -251,6 +310,11 @@ def broken(one, tmp_path):
         "shorter": {"check_2_constant": constant[1:]},
         "infinite": {"check_1_matrix_0": np.inf * (1 + matrix)},
         "few": {"label": one[2].label[:3]},
+        "beyond": {"label": one[2].label + 3},
+        "negative": {"label": one[2].label - 3},
+        "fractions": {"label": one[2].label + 0.0},
+        "twice": {"check_rows": np.repeat(rows(path)[:7], 2)},
+        "before": {"check_rows": rows(path) - 40},
     }
     for name, arguments in odd.items():
         changed(path, **arguments).rename(tmp_path / f"{name}.npz")
@@ -320,6 +384,7 @@ def test_the_checker_shares_no_code():
     imports = [line for line in source.splitlines() if line.startswith(("import", "from"))]
     assert imports == [
         "import argparse",
+        "import json",
         "import sys",
         "from typing import Any",
         "import numpy as np",
