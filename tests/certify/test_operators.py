@@ -403,6 +403,32 @@ def test_what_cancels_in_a_product_is_in_its_norms():
     assert max(careless.norm, careless.row_norms().max()) < 1e-9
 
 
+def test_a_row_of_a_product_is_longer_than_the_sums_of_its_maps(monkeypatch):
+    """A layer of two maps behind another: 16384 products of one coefficient, by sums of 128 and 128 terms.
+
+    One half of them loses its last digits, one by one, the other half cancels what is left.
+    """
+    monkeypatch.setattr(proved, "WRITTEN_OUT", 0)
+    size, count = 128, 128**2
+    digit = round(0.9 * count / 4) * 2.0**-53
+    first = np.where(np.arange(count) < count / 2, 1.0 + digit, -1.0)[None]
+    digit = first[0, 0] - 1.0
+    ones = np.ones((size, 1))
+    sums = dense_operator(ones, (size, size)), dense_operator(ones, (size,))
+    layer = Chain(sums[1], compose(reshaping((size, 1), (size,)), sums[0]))
+    inner = compose(reshaping((count,), (size, size)), dense_operator(first, (1,)))
+    chain, exact = Chain(layer, inner), digit * count / 2
+    assert abs(chain.product).sum() < 0.6 * exact
+    assert min(chain.norm, chain.row_norms().max()) >= exact
+    total = Total([chain, chain])
+    assert min(total.norm, total.row_norms().max()) >= 2.0 * exact
+    # By the terms of the maps alone they would be too small.
+    monkeypatch.setattr(Chain, "product_roundings", chain.terms)
+    short = Chain(layer, inner)
+    assert short.row_norms().max() < exact
+    assert Total([short, short]).row_norms().max() < 2.0 * exact
+
+
 def test_large_chains_are_bounded_by_their_parts(monkeypatch):
     monkeypatch.setattr(proved, "WRITTEN_OUT", 0)
     monkeypatch.setattr(matrices, "_WRITTEN_OUT", 0)

@@ -6,7 +6,13 @@ import numpy as np
 
 from keraslip.certify.norms import sparse_norm
 from keraslip.certify.norms.rounding import INFLATION, TINY, UNIT64, gamma, raised, times, up
-from keraslip.certify.operators.matrices import PROVED, product_of, rows_of
+from keraslip.certify.operators.matrices import (
+    PROVED,
+    longest_row,
+    product_of,
+    roundings_of,
+    rows_of,
+)
 from keraslip.certify.operators.proved import Proved
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import Composition
@@ -99,9 +105,15 @@ class Chain(Proved):
         """Both as one sparse matrix, but for `_rounded` of |outer| |inner|; `None` where that is large."""
         return product_of(self.outer, self.inner)
 
+    @cached_property
+    def product_roundings(self) -> int:
+        """How often a coefficient of `product` was rounded, at most."""
+        parts = roundings_of(self.outer) + roundings_of(self.inner)
+        return parts + longest_row(self.outer)
+
     @property
     def _rounded(self) -> float:
-        return gamma(self.terms + 4, UNIT64) + self.loose
+        return gamma(self.product_roundings + 4, UNIT64) + self.loose
 
     def build_norm(self) -> float:
         bound = super().build_norm()

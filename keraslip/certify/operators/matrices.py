@@ -47,6 +47,26 @@ def sum_of(parts: list[Proved]) -> Any:
     return found
 
 
+def roundings_of(operator: Proved) -> int:
+    """How often a coefficient of `matrix_of` was rounded on the way, at most, relative to its magnitudes.
+
+    A row of a product may have far more coefficients than the sums of both maps have terms: sums over it
+    are as long as the rows of the outer matrix.
+    """
+    if operator.copies:
+        return 0
+    if hasattr(operator, "product_roundings"):
+        return int(operator.product_roundings)
+    # Shares of a pool are products.
+    inner = isinstance(operator, ProvedAdjoint)
+    return roundings_of(prove(operator.map.of)) if inner else 2
+
+
+def longest_row(operator: Proved) -> int:
+    """How many coefficients a row of `matrix_of` has at most."""
+    return int(np.diff(matrix_of(operator).indptr).max(initial=0))
+
+
 def _is_plain(matrix: Any) -> bool:
     values = np.abs(matrix.data)
     # NaN is not plain.

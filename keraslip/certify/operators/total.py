@@ -8,7 +8,7 @@ import numpy as np
 from keraslip.arithmetic import float64
 from keraslip.certify.norms import sparse_norm
 from keraslip.certify.norms.rounding import INFLATION, UNIT64, gamma, inflation, up
-from keraslip.certify.operators.matrices import PROVED, rows_of, sum_of
+from keraslip.certify.operators.matrices import PROVED, roundings_of, rows_of, sum_of
 from keraslip.certify.operators.proved import Proved
 from keraslip.certify.operators.upwards import Upwards
 from keraslip.linear import Stack, Sum
@@ -83,10 +83,15 @@ class Total(Proved):
         """All as one sparse matrix, but for `_rounded` of their magnitudes; `None` where that is large."""
         return sum_of(self.parts)
 
+    @cached_property
+    def product_roundings(self) -> int:
+        """How often a coefficient of `product` was rounded, at most."""
+        return max(map(roundings_of, self.parts)) + len(self.parts)
+
     @property
     def _rounded(self) -> float:
         # The slack of a part is relative to that part, which cancellation in the sum can leave small.
-        return gamma(self.terms + 4, UNIT64) + self.slack
+        return gamma(self.product_roundings + 4, UNIT64) + self.slack
 
     def build_norm(self) -> float:
         bound = super().build_norm() if self.slack == 0.0 else self.simple_norm()
