@@ -11,7 +11,7 @@ from keras import ops, tree
 from keraslip.backend.structure import packed
 from keraslip.convert import calibrate as calibration
 from keraslip.convert.builder import Builder, plain_name
-from keraslip.convert.opened import opened
+from keraslip.convert.opened import called, opened
 from keraslip.convert.rescale import scale_down
 from keraslip.models import LocalLipschitzModel
 from keraslip.models.float32_copy import in_float32
@@ -158,7 +158,7 @@ def _as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
         )
     inputs = keras.Input(shape)
     try:
-        graph = keras.Model(inputs, model.call(inputs), name=model.name)
+        graph = keras.Model(inputs, called(model, inputs), name=model.name)
     except Exception as error:
         raise UnsupportedLayerError(
             f"The call() of {type(model).__name__} cannot be traced on symbolic tensors: write the network "

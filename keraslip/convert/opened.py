@@ -1,5 +1,6 @@
 """Layers and models of a user's own with a `call` that Keras can trace, as the graphs of what they call."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -21,7 +22,13 @@ def opened(model: Any) -> Any:
         model: A functional or sequential model with one input.
     """
     calls = [node for _, node in nodes(model, "") if not node.is_input]
-    others = {id(node.operation): _other(node) for node in calls}
+    plain = {id(node.operation): True for node in calls}
+    for node in calls:
+        plain[id(node.operation)] &= _is_plain(node)
+    others = {
+        id(node.operation): _other(node) if plain[id(node.operation)] else node.operation
+        for node in calls
+    }
     if all(others[id(node.operation)] is node.operation for node in calls):
         return model
     (given,) = tree.flatten(graph_of(model).inputs)
@@ -31,12 +38,21 @@ def opened(model: Any) -> Any:
         args, kwargs = tree.map_structure(
             lambda leaf: made.get(id(leaf), leaf), (node.arguments.args, node.arguments.kwargs)
         )
-        other = others[id(node.operation)]
-        outputs = other(args[0]) if is_graph(other) else other(*args, **kwargs)
+        # With all that it says: a nested model may be called with training=True.
+        outputs = others[id(node.operation)](*args, **kwargs)
         pairs = zip(tree.flatten(node.outputs), tree.flatten(outputs), strict=True)
         made.update({id(old): new for old, new in pairs})
     (end,) = tree.flatten(graph_of(model).outputs)
     return keras.Model(start, made[id(end)], name=model.name)
+
+
+def _is_plain(node: Any) -> bool:
+    """Whether a call says nothing but its tensor: another argument may change what is computed."""
+    if is_graph(node.operation):
+        return True
+    args, kwargs = node.arguments.args, node.arguments.kwargs
+    said = [*args[1:], *(value for key, value in kwargs.items() if key != "training" or value)]
+    return all(value is None or isinstance(value, keras.KerasTensor) for value in said)
 
 
 def _other(node: Any) -> Any:
@@ -61,7 +77,13 @@ def traced(layer: Any, shape: tuple[int, ...], dtype: str) -> Any:
     """The functional model of a layer's `call` of one tensor; `None` where Keras cannot trace it."""
     start = keras.Input(shape, dtype=dtype)
     try:
-        model = keras.Model(start, layer.call(start), name=layer.name)
+        model = keras.Model(start, called(layer, start), name=layer.name)
     except Exception:  # whatever code of a user's own raises; the layer is refused by name then
         return None
     return opened(model) if len(model.outputs) == 1 else None
+
+
+def called(layer: Any, start: Any) -> Any:
+    """What the `call` of a layer or model makes of a tensor at inference, whatever its default is."""
+    told = "training" in inspect.signature(layer.call).parameters
+    return layer.call(start, training=False) if told else layer.call(start)

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import keraslip
 from keraslip.convert import check_plain
+from keraslip.rules import UnsupportedLayerError
 
 RNG = np.random.default_rng(1)
 
@@ -120,6 +121,63 @@ class Branching(layers.Layer):
 
 class Inherited(layers.Dense):
     pass
+
+
+class Limited(layers.Layer):
+    """Its argument changes nothing near 0, where answers are compared."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = layers.Dense(5)
+
+    def call(self, inputs, top=None):
+        x = self.first(inputs)
+        return x if top is None else ops.minimum(x, top)
+
+
+class Eager(keras.Model):
+    """At inference Keras says training=False, whatever the default is."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = layers.Dense(5), layers.Dense(3)
+
+    def call(self, inputs, training=True):
+        x = self.first(inputs)
+        return self.last(ops.minimum(x, 1e3) if training else x)
+
+
+def test_arguments_of_a_call_are_not_left_out():
+    inputs, layer = keras.Input((4,)), Limited(name="limited")
+    outputs = layers.Dense(3)(layer(inputs, top=50.0))
+    model = keras.Model(inputs, outputs)
+    with pytest.raises(UnsupportedLayerError, match="No rule.*Limited at 'limited'"):
+        keraslip.from_keras(model)
+    # Nor if another call of the layer says nothing.
+    both = layers.Dense(3)(layers.Add()([layer(inputs), layer(inputs, top=50.0)]))
+    with pytest.raises(UnsupportedLayerError, match="No rule.*Limited at 'limited"):
+        keraslip.from_keras(keras.Model(inputs, both))
+    plain = keras.Model(inputs, layers.Dense(3)(layer(inputs)))
+    assert keraslip.from_keras(plain).layers
+
+
+def test_a_nested_model_that_is_called_as_in_training_is_refused():
+    """Beside a layer that is opened, too."""
+    inputs, inner = keras.Input((5,)), keras.Sequential([layers.GaussianNoise(1e-9)])
+    inner.build((None, 5))
+    model = keras.Model(inputs, layers.Dense(3)(inner(Block()(inputs), training=True)))
+    with pytest.raises(UnsupportedLayerError, match="says training=True"):
+        keraslip.from_keras(model)
+
+
+def test_models_are_opened_as_they_are_at_inference():
+    model = Eager()
+    model.predict(np.zeros((1, 4), "float32"), verbose=0)
+    x = np.full((1, 4), 1e5, "float32")
+    x *= np.sign(ops.convert_to_numpy(model.first.kernel))[:, 0]
+    converted = keraslip.from_keras(model)
+    before, after = (each.predict(x, verbose=0) for each in (model, converted))
+    np.testing.assert_allclose(after, before, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
