@@ -57,9 +57,9 @@ def roundings_of(operator: Proved) -> int:
         return 0
     if hasattr(operator, "product_roundings"):
         return int(operator.product_roundings)
-    # Shares of a pool are products.
-    inner = isinstance(operator, ProvedAdjoint)
-    return roundings_of(prove(operator.map.of)) if inner else 2
+    if isinstance(operator, ProvedAdjoint):
+        return roundings_of(prove(operator.map.of))
+    return 2  # shares of a pool are products
 
 
 def longest_row(operator: Proved) -> int:
