@@ -137,6 +137,8 @@ def test_a_stream_is_read_as_far_as_it_is_needed():
         (iter([X[:, :2]]), None, "x must have shape"),
         (iter([(X, Y + 1)]), None, "Labels must lie"),
         (iter([X, np.full_like(X, np.nan)]), None, "x holds NaN"),
+        (iter([(X[:3], Y[:3]), X[3:]]), None, "in every batch.*a batch without labels"),
+        (iter([X[:8], (X[8:], Y[8:])]), None, "in every batch.*a batch with labels"),
     ],
 )
 def test_what_is_refused(x, y, message):

@@ -123,7 +123,14 @@ def _gathered(
 ) -> Iterator[Block]:
     """Batches of any size, put together to blocks of one size."""
     waiting: list[Block] = []
+    named: bool | None = None
     for x, y in stream:
+        if named not in (None, y is not None):
+            raise ValueError(
+                "A stream of batches has labels in every batch or in none: else a wrong prediction could be "
+                f"certified. Received: a batch {'without' if named else 'with'} labels after others"
+            )
+        named = y is not None
         waiting.append(_block(x, y, shape, classes))
         while sum(len(block.x) for block in waiting) >= size:
             whole = _together(waiting)
