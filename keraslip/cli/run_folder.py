@@ -66,10 +66,16 @@ class RunFolder:
         """Makes the folder, see `check`."""
         self.check(overwrite, resumable)
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in (CONFIG, LOG, STATE, LAST, BEST, MODEL, MONITOR, *REPORT):
+        for name in (CONFIG, LOG, STATE, LAST, BEST, MODEL, MONITOR):
             (self.path / name).unlink(missing_ok=True)
+        self.drop_report()
         for events in self.path.glob(EVENTS):
             events.unlink()
+
+    def drop_report(self) -> None:
+        """Removes what was measured and certified of a model that the folder does not hold any more."""
+        for name in REPORT:
+            (self.path / name).unlink(missing_ok=True)
 
     def settings(self) -> dict[str, Any]:
         """The content of config.json; a FileNotFoundError if the folder holds no run."""
@@ -185,6 +191,8 @@ class Checkpoint(EpochLog):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
         if self._is_best(self.rows[-1]):
+            # A report of an interrupted run is about the best model until now.
+            self.folder.drop_report()
             with averaged(self.model):
                 self.folder.save_model(BEST, self.model)
         self.folder.save_model(LAST, self.model)

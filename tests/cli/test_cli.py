@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -26,6 +27,7 @@ from keraslip.cli.run_folder import (
     LAST,
     LOG,
     MONITOR,
+    REPORT,
     STATE,
     Checkpoint,
     RunFolder,
@@ -118,6 +120,21 @@ def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not(data, tmp_path, monk
     first, *rest = (row["seconds"] for row in stopped.history())
     assert 0 < before == first and stopped.seconds() == pytest.approx(first + sum(rest))
     assert stopped.trained()["epochs"] == 3 and stopped.trained()["cpu_seconds_trained"] > 0
+
+
+@pytest.mark.any_backend("files")
+def test_a_report_goes_with_the_model_it_is_about(tmp_path, monkeypatch):
+    """Of a run that was interrupted and measured, and then goes on."""
+    folder = RunFolder(tmp_path)
+    monkeypatch.setattr(folder, "save_model", lambda name, model: (tmp_path / name).write_text(""))
+    keeper = Checkpoint(folder)
+    keeper.set_model(SimpleNamespace(optimizer=SimpleNamespace()))
+    for certified, kept in ((0.5, False), (0.4, True), (0.6, False)):
+        for name in REPORT:
+            (tmp_path / name).write_text("{}")
+        keeper.on_epoch_end(len(keeper.rows), {"val_certified_accuracy": certified})
+        assert [(tmp_path / name).exists() for name in REPORT] == [kept] * len(REPORT)
+    assert folder.read_json(STATE)["best"] == 0.6
 
 
 @pytest.mark.any_backend("a table in a file")
