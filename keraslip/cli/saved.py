@@ -78,7 +78,8 @@ def load_bounded(path: Path) -> LocalLipschitzModel:
             f"{path} holds {whose}, which cannot be certified as it is: {error}"
         ) from error
     Console(stderr=True).print(
-        f"{path} is {whose}: converted, with the same weights and answers "
+        f"{path} is {whose}: converted, with the same weights, into a network in float32 whose answers are "
+        "the same but for rounding. Certificates are about that network: run it in place of this one "
         "(keraslip convert writes it down).",
         soft_wrap=True,
     )
