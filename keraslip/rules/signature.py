@@ -125,7 +125,7 @@ class _Reader:
         return id(value)
 
     def _function(self, function: types.FunctionType) -> Token:
-        if _is_fixed(function):
+        if is_fixed(function):
             return id(function)
         cells = [_content(cell) for cell in function.__closure__ or ()]
         known = function.__globals__
@@ -157,7 +157,7 @@ class _Reader:
 
     def _class(self, kind: type) -> Token:
         """What a user's classes say; of the packages' own only which function is called."""
-        own = [base for base in kind.__mro__ if not _is_fixed(base)]
+        own = [base for base in kind.__mro__ if not is_fixed(base)]
         said = [
             (name, self.read(value))
             for base in own
@@ -213,7 +213,8 @@ def _is_state(value: Any) -> bool:
     return not isinstance(value, type | types.ModuleType | types.BuiltinFunctionType)
 
 
-def _is_fixed(thing: Any) -> bool:
+def is_fixed(thing: Any) -> bool:
+    """Whether code belongs to a package, and does not change while a program runs."""
     return home(thing).split(".")[0] in _FIXED
 
 

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import keraslip
 from keraslip.certify import Certificates
-from keraslip.certify.execution.content import content
+from keraslip.certify.execution.content import code_of, content
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.run import cascade
 from keraslip.rules.signature import signature
@@ -102,6 +102,61 @@ def test_a_layer_that_changes_meanwhile_voids_the_result(monkeypatch):
         model.certify(np.array([[0.9, 0.1, 0.2]], "float32"), epsilon=0.1, verbose=False)
 
 
+def of_ones_own(code):
+    """A model with an activation and a layer whose numbers are in their code alone, as from one file."""
+    known = {"__name__": "nets_of_mine"}
+    exec(code, known)
+    start = keras.Input((3,))
+    x = known["Steep"](name="steep")(layers.Dense(3, kernel_initializer="ones")(start))
+    ends = layers.Dense(2, kernel_initializer="ones")(x)
+    return keraslip.LocalLipschitzModel(start, ends)
+
+
+OWN = """
+import keras, keraslip
+from dataclasses import dataclass
+from keraslip.activations import Activation
+
+TOP = 1.0
+
+@keras.saving.register_keras_serializable("mine")
+class Steep(keras.layers.Layer):
+    def call(self, x):
+        return keras.ops.minimum(x, TOP)
+
+@dataclass(frozen=True, eq=False)
+class Limited(Activation):
+    roundings = 0.0
+
+    def call(self, z):
+        return self.arithmetic.minimum(z, 1.0)
+
+    def slopes(self, z, rho, hard):
+        xp = self.arithmetic
+        constant = rho <= z - 1.0
+        return self.elementwise(0.0 * z, xp.where(constant, 0.0, xp.ones_like(z)))
+
+@keraslip.register_rule(Steep)
+class SteepRule(keraslip.rules.ActivationRule):
+    def kind(self, layer):
+        return Limited()
+"""
+
+
+def test_code_of_ones_own_is_a_part_of_the_network():
+    """A number that is changed in a file between two sessions is in no attribute of an object."""
+    first = of(of_ones_own(OWN))
+    assert of(of_ones_own(OWN)) == first
+    other = OWN.replace("1.0", "2.0")
+    assert of(of_ones_own(other)) != first
+    # The layer's global alone; nothing here holds it against the rule.
+    layer = of_ones_own(OWN).layers[2], of_ones_own(OWN.replace("TOP = 1.0", "TOP = 2.0")).layers[2]
+    one, two = (content(code_of(type(each))) for each in layer)
+    assert one != two
+    assert code_of(layers.Dense) == code_of(keraslip.layers.ClippedReLU) == []
+    assert code_of(keraslip.activations.PiecewiseLinear) == []
+
+
 def test_content_is_what_a_value_means():
     assert content((1, 1)) == content([1.0, 1.0]) == content(np.ones(2, "float32"))
     assert content({"a": 1, "b": None}) == content({"b": None, "a": 1})
@@ -122,5 +177,5 @@ def test_content_is_what_a_value_means():
     assert len({content(value) for value in different}) == len(different)
     assert content(object()) != content(object())
     number = 2.0
-    functions = [lambda x: x, lambda x: x + 1, lambda x: x + number]
-    assert len({content(function) for function in functions}) == 3
+    functions = [lambda x: x, lambda x: x + 1, lambda x: x + 2, lambda x: x + number]
+    assert len({content(function) for function in functions}) == 4

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import itertools
+import sys
 import types
 from collections.abc import Mapping, Set
 from functools import cached_property
@@ -11,8 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keraslip.rules.signature import home
+from keraslip.rules.signature import home, is_fixed
 
+#: What a method may name that is a number or a word, not a part of a program.
+_NAMED = (bool, int, float, str, bytes, np.ndarray, np.number)
 #: What cannot be described is equal to nothing, not even to itself.
 _unknown = itertools.count()
 
@@ -21,8 +24,9 @@ def content(value: Any) -> str:
     """Hexadecimal SHA-256 of a value.
 
     Two values have one hash if they mean the same in a computation: `(1, 1)`, `[1.0, 1.0]` and arrays of
-    these numbers, for a file of a model makes one of another. Objects are their type and attributes; what has
-    neither numbers nor attributes gets a hash of its own every time.
+    these numbers, for a file of a model makes one of another. Objects are their type and attributes, and what
+    the code of a user's own type says; what has neither numbers nor attributes gets a hash of its own every
+    time.
     """
     writer = _Writer()
     writer.write(value)
@@ -94,7 +98,9 @@ class _Writer:
     def _code(self, value: Any) -> None:
         self._tag("code", keras.saving.get_registered_name(value))
         if isinstance(value, types.FunctionType) and home(value).split(".")[0] != "keras":
-            self.write([value.__code__.co_code, value.__defaults__, closure(value)])
+            code = value.__code__
+            said = code.co_code if is_fixed(value) else said_by(code)
+            self.write([said, value.__defaults__, closure(value)])
 
     def _object(self, value: Any) -> None:
         kind = type(value)
@@ -107,6 +113,8 @@ class _Writer:
                 n for n in vars(value) if isinstance(getattr(kind, n, None), cached_property)
             }
             self.write({n: part for n, part in vars(value).items() if n not in computed})
+            if own := code_of(kind):
+                self.write(own)
         else:
             self._tag("unknown", next(_unknown))
 
@@ -114,6 +122,36 @@ class _Writer:
 def raw(array: np.ndarray) -> memoryview:
     """The bytes of an array of any type, copied only if they do not lie in a row."""
     return np.ascontiguousarray(array).reshape(-1).view("uint8").data
+
+
+def code_of(kind: type) -> list[Any]:
+    """What the methods of a user's own type say, with the numbers that they name; nothing of packages.
+
+    A number in the code of an activation or a layer is in no attribute of it.
+    """
+    found: list[Any] = []
+    for base in kind.__mro__:
+        for name, value in () if _is_of_package(base) else sorted(vars(base).items()):
+            function = getattr(value, "__func__", getattr(value, "fget", value))
+            if isinstance(function, types.FunctionType):
+                code, known = function.__code__, function.__globals__
+                held = [*closure(function), *(known.get(n) for n in code.co_names)]
+                numbers = [part for part in held if isinstance(part, _NAMED)]
+                defaults = function.__defaults__, function.__kwdefaults__
+                found.append([name, said_by(code), defaults, numbers])
+            elif isinstance(value, _NAMED) and not name.startswith("__"):
+                found.append([name, value])
+    return found
+
+
+def said_by(code: types.CodeType) -> list[Any]:
+    """Instructions, names and constants of some code, inner functions included."""
+    inside = [said_by(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
+    return [code.co_code, list(code.co_names), inside]
+
+
+def _is_of_package(kind: type) -> bool:
+    return is_fixed(kind) or home(kind).split(".")[0] in sys.stdlib_module_names
 
 
 def closure(function: types.FunctionType) -> list[Any]:

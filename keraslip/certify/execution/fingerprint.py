@@ -15,7 +15,7 @@ import keras
 
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import Node
-from keraslip.certify.execution.content import content
+from keraslip.certify.execution.content import code_of, content
 from keraslip.rules.signature import settings
 from keraslip.rules.walk import Call, fold
 
@@ -48,7 +48,9 @@ def _operation(operation: Any) -> str:
     weights = list(getattr(operation, "weights", []))
     types = [getattr(operation, name, None) for name in ("compute_dtype", "variable_dtype")]
     name = keras.saving.get_registered_name(type(operation))
-    return content((name, types, _config(operation), weights))
+    # A layer of the user's own is what its code says, too.
+    own = code_of(type(operation))
+    return content((name, types, _config(operation), weights, *([own] if own else [])))
 
 
 def _config(operation: Any) -> Any:
