@@ -60,7 +60,9 @@ def row(name: str, run: dict[str, Any]) -> list[str]:
         "-" if attacked is None else f"{percent(attacked)} ({run['pgd_samples']})",
         f"**{percent(run['certified_accuracy'])}** ({run['samples']})",
         run["guarantee"],
-        time(run["cpu_seconds_trained"], "CPU ") or time(run["seconds_trained"]) or "-",
+        time(run["cpu_seconds_trained"], " of CPU")
+        or time(run["seconds_trained"], " by the clock")
+        or "-",
         f"`{run['commit'][:8]}`",
     ]
 
@@ -74,7 +76,7 @@ def time(seconds: float | None, of: str = "") -> str:
     """Seconds in words."""
     if seconds is None:
         return ""
-    return f"{seconds / 60:.1f} {of}min" if seconds < 3600 else f"{seconds / 3600:.1f} {of}h"
+    return f"{seconds / 60:.1f} min{of}" if seconds < 3600 else f"{seconds / 3600:.1f} h{of}"
 
 
 def table(runs: dict[str, dict[str, Any]]) -> str:
