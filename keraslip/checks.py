@@ -18,6 +18,14 @@ def check_epsilon(epsilon: Any, name: str = "epsilon") -> float:
     return float(epsilon)
 
 
+def check_is_model(model: Any, whose: str) -> None:
+    """A TypeError for what is no Keras model: a path, for instance."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"{whose} takes a keras.Model; a file is one after keras.saving.load_model. Received: {model!r}"
+        )
+
+
 def check_radii(epsilon: Any, count: int | None = None) -> np.ndarray:
     """Radii of balls in float64: one for all samples, `()`, or one for each of `count`, `(n,)`."""
     if np.ndim(epsilon) == 0:

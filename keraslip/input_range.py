@@ -54,6 +54,14 @@ def told(model: Any, parts: Iterable[T]) -> Iterator[T]:
         yield part
 
 
+def tell_outside(model: Any, x: np.ndarray, level: int = 3) -> None:
+    """Warns where samples leave the range that a model was compiled for."""
+    expected = expected_range(model)
+    if expected is not None and is_outside(expected, x):
+        words = in_words(expected, x, "these")
+        warnings.warn(words[0].upper() + words[1:], RangeWarning, stacklevel=level)
+
+
 @contextmanager
 def untold() -> Iterator[None]:
     """Inside the block nothing is said of that: it has been said, or points are drawn from anywhere."""

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
+from keraslip.checks import check_is_model
 from keraslip.convert.builder import MASKED, plain_name
 from keraslip.convert.conversion import as_graph, built
 from keraslip.convert.plan import Plan, does_nothing
@@ -26,12 +27,16 @@ def check_plain(model: Any, console: Console | None = None) -> bool:
     Returns:
         Whether `keraslip.from_keras` takes it.
 
+    Raises:
+        TypeError: for what is no Keras model.
+
     Example:
 
     ```python
     keraslip.convert.check_plain(keras.saving.load_model("mine.keras"))
     ```
     """
+    check_is_model(model, "check_plain")
     fates, converted = _fates(model)
     complete = print_fates(f"{model.name}: what keraslip makes of each layer", fates, console)
     if converted is not None:

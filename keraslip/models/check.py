@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keraslip.certify.run.cost import cost_of
+from keraslip.checks import check_is_model
 from keraslip.rules import rule_for
 from keraslip.rules.bounded import problems
 from keraslip.rules.fused import build_fused
@@ -41,12 +42,16 @@ def check_model(model: Any, console: Console | None = None) -> bool:
     Returns:
         Whether a `LocalLipschitzModel` of these layers can be compiled.
 
+    Raises:
+        TypeError: for what is no Keras model.
+
     Example:
 
     ```python
     keraslip.check_model(model)
     ```
     """
+    check_is_model(model, "check_model")
     if is_graph(model) and getattr(model, "inputs", None):
         build_fused(model)
     title = f"{model.name}: how each layer carries the bound"

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keraslip.checks import check_is_model
 from keraslip.models.state import seed_states
 
 #: What a dtype policy may be called if it computes in less than float32.
@@ -29,6 +30,9 @@ def float32_copy(model: keras.Model) -> Any:
     Returns:
         A model of the same class.
 
+    Raises:
+        TypeError: for what is no Keras model.
+
     Example:
 
     ```python
@@ -39,6 +43,7 @@ def float32_copy(model: keras.Model) -> Any:
     certifiable.save("digits.keras")
     ```
     """
+    check_is_model(model, "float32_copy")
     config = keras.saving.serialize_keras_object(model)
     policy = keras.config.dtype_policy()
     # A functional model takes its own policy from the program's.

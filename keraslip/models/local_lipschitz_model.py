@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keraslip.backend import place_among_processes
+from keraslip.input_range import tell_outside
 from keraslip.losses import RobustLoss
 from keraslip.models.averaged import averages, own_values
 from keraslip.models.batches import Batches
@@ -183,6 +184,10 @@ class LocalLipschitzModel(
         Raises:
             ValueError: if data are empty, not finite, of the wrong shape, or labels out of range.
             NotImplementedError: at a layer that was changed to one without a rule.
+
+        Warns:
+            UserWarning: if inputs leave the `input_range` of `compile`, as bytes from 0 to 255 do: epsilon
+                is in the units of the inputs.
         """
         self._assert_compile_called("fit")
         # Before Keras begins: an error while JAX traces takes the weights away.
@@ -190,6 +195,7 @@ class LocalLipschitzModel(
         self._check_trainable()
         seen: list[np.ndarray] = []
         data = self._checked(x, y, seen.append)
+        tell_outside(self, seen[0])
         given = inspect.signature(keras.Model.fit).bind(self, data, y, *args, **kwargs)
         options = given.arguments
         if (held_out := options.get("validation_data")) is not None:

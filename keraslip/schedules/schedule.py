@@ -110,7 +110,10 @@ class LinearRamp(PiecewiseLinear):
         start: Value up to `begin`.
         end: Value from `until` on.
         begin: Position where the ramp starts, a fraction of the run.
-        until: Position where it ends.
+        until: Position where it ends, a fraction of the run.
+
+    Raises:
+        ValueError: unless `0 <= begin < until <= 1` and both values are finite.
 
     Example:
 
@@ -119,6 +122,12 @@ class LinearRamp(PiecewiseLinear):
     """
 
     def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 0.5) -> None:
+        numbers = (start, end, begin, until)
+        if not all(map(math.isfinite, numbers)) or not 0.0 <= begin < until <= 1.0:
+            raise ValueError(
+                "A ramp goes between finite values, from begin to until, fractions of the run: "
+                f"0 <= begin < until <= 1. Received: start={start}, end={end}, begin={begin}, until={until}"
+            )
         super().__init__([begin, until], [start, end])
 
     def get_config(self) -> dict[str, Any]:
@@ -132,6 +141,9 @@ class Constant(PiecewiseLinear):
 
     Args:
         value: The value.
+
+    Raises:
+        ValueError: if it is not finite.
     """
 
     def __init__(self, value: float) -> None:

@@ -1,12 +1,14 @@
 """Bad input gets a clear error, before anything is trained."""
 
 import math
+import warnings
 
 import keras
 import numpy as np
 import pytest
 
 import keraslip
+from keraslip.input_range import RangeWarning
 from tests.models.nets import (
     CLASSES,
     FEATURES,
@@ -340,3 +342,26 @@ def test_an_image_of_unknown_size_is_refused():
     net = keraslip.LocalLipschitzModel(inputs, keras.layers.Dense(3)(x))
     with pytest.raises(NotImplementedError, match="size"):
         net.compile("sgd", epsilon=0.1)
+
+
+@pytest.mark.parametrize("of", ["arrays", "a stream"])
+def test_fit_warns_of_inputs_in_another_unit_than_the_range(of):
+    draw = np.random.default_rng(0)
+    bytes_, y = draw.integers(0, 256, (16, FEATURES)).astype("uint8"), Y
+    given = (bytes_, y) if of == "arrays" else (keraslip.datasets.ShuffledBatches(bytes_, y, 16),)
+    net = compiled(dense_net())
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        net.fit(*given, shuffle=False, verbose=0)
+    (told,) = [one for one in found if one.category is RangeWarning]
+    assert "inputs from 0 to 1 (input_range), and these lie from 0 to 255" in str(told.message)
+    assert told.filename == __file__
+
+
+@pytest.mark.any_backend("an argument is looked at, nothing computed")
+@pytest.mark.parametrize(
+    "call", [keraslip.check_model, keraslip.float32_copy, keraslip.convert.check_plain]
+)
+def test_a_path_is_no_model(call):
+    with pytest.raises(TypeError, match="load_model.*Received: 'mine.keras'"):
+        call("mine.keras")

@@ -182,7 +182,7 @@ def test_validation_split_holds_out_the_last_samples():
 
 def test_integer_images_and_labels_in_a_column_train():
     x, y = samples()
-    model = fresh()
+    model = fresh(input_range=(0, 3))
     history = model.fit((4 * x).astype("uint8"), y[:, None], batch_size=BATCH, verbose=0).history
     assert set(history) == FIT_LOGS
     assert np.isfinite(history["loss"]).all()

@@ -113,7 +113,7 @@ def test_bad_points_are_refused(positions, values):
 
 @pytest.mark.parametrize("until", [0.0, -0.5, 1.5])
 def test_a_ramp_must_end_after_it_begins_and_within_the_run(until):
-    with pytest.raises(ValueError, match="positions"):
+    with pytest.raises(ValueError, match=f"begin < until <= 1.*until={until}"):
         LinearRamp(0.0, 1.0, until=until)
 
 

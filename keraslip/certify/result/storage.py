@@ -51,7 +51,10 @@ def read(path: FilePath, names: Sequence[str], optional: Sequence[str] = ()) -> 
         try:
             return _read(file, names, optional)
         except _UNREADABLE as error:
-            raise ValueError(f"{path} holds no certificates: {error!r}") from None
+            raise ValueError(
+                f"{path} holds no certificates: what Certificates.save and keraslip certify write is needed. "
+                f"Received: {error!r}"
+            ) from None
         except _NewerFormat as error:
             raise ValueError(
                 f"{path} has format {error}, newer than this keraslip reads ({FORMAT}); "
