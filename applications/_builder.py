@@ -31,7 +31,7 @@ _ARGUMENTS = """
         input_shape: Shape of one input without the batch, by default {input_shape} with the
             channels where `keras.config.image_data_format()` puts them.
         classes: Number of logits.
-        name: Name of the model.
+        name: Name of the model.{further}
 
     Returns:
         A `keraslip.LocalLipschitzModel` from images in [0, 1] to logits, not compiled.
@@ -41,18 +41,24 @@ _ARGUMENTS = """
             activation does not use.
 
     Reference:
-        Huang, Zhang, Shi, Kolter, Anandkumar, "Training Certifiably Robust Neural Networks with
-        Efficient Local Lipschitz Bounds", NeurIPS 2021, arXiv 2111.01395.
+
+    - {reference}
     """
+
+_PAPER = """Huang, Zhang, Shi, Kolter, Anandkumar, "Training Certifiably Robust Neural Networks with
+      Efficient Local Lipschitz Bounds", NeurIPS 2021, arXiv 2111.01395."""
 
 Builder = TypeVar("Builder", bound=Callable[..., LocalLipschitzModel])
 
 
-def documented(net: Net) -> Callable[[Builder], Builder]:
-    """Append the arguments that all networks share to a builder's docstring."""
+def documented(
+    net: Net, further: str = "", reference: str = _PAPER
+) -> Callable[[Builder], Builder]:
+    """Append the arguments that all networks share, and further ones, to a builder's docstring."""
 
     def append(builder: Builder) -> Builder:
-        builder.__doc__ = (builder.__doc__ or "").rstrip() + _ARGUMENTS.format(**vars(net))
+        words = {**vars(net), "further": further, "reference": reference}
+        builder.__doc__ = (builder.__doc__ or "").rstrip() + _ARGUMENTS.format(**words)
         return builder
 
     return append

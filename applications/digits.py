@@ -27,9 +27,10 @@ def Digits2C2F(
     classes: int = 10,
     name: str = "digits_2c2f",
 ) -> LocalLipschitzModel:
-    """Two convolutions and two dense layers for 8 by 8 digits; it is ours, not the paper's.
+    """Two convolutions and two dense layers for 8 by 8 digits; the paper has no such network.
 
-    It trains in under a minute on two cores: the network of `keraslip demo`.
+    With twice the width it is the network of `keraslip demo`, which trains in one to two minutes on
+    two cores.
 
     Example:
 

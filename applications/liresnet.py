@@ -25,7 +25,13 @@ def _liresnet(depth: int) -> Net:
     )
 
 
-@documented(_liresnet(4))
+_DEPTH = """
+        depth: Number of blocks, at least 1."""
+_PAPER = """Hu, Zou, Wang, Leino, Fredrikson, "Unlocking Deterministic Robustness Certification on
+      ImageNet", NeurIPS 2023, arXiv 2301.12549, section 4: the blocks."""
+
+
+@documented(_liresnet(4), further=_DEPTH, reference=_PAPER)
 def CIFARLiResNet(
     activation: str | None = None,
     threshold: Threshold = None,
@@ -40,9 +46,10 @@ def CIFARLiResNet(
 ) -> LocalLipschitzModel:
     """A stem, `depth` blocks `x + conv(x)`, a neck and two dense layers for CIFAR-10.
 
-    A block is one linear map, whose norm is bounded as a whole: the sum of the norms of both
-    branches, which other residual networks pay, is not. Pixels are centred. At width 1 and depth 4
-    it is narrow, 0.8 million parameters, for a CPU; the paper's has width 4 to 8 and depth 12 to 18.
+    A block is one linear map, whose norm is bounded as a whole; other residual networks pay the
+    sum of the norms of both branches. Pixels are centred inside the network. With width 1 and depth
+    4 it has 0.8 million parameters, which suits a CPU; the paper's have width 4 to 8 and depth 12 to
+    18.
 
     Example:
 
@@ -50,11 +57,6 @@ def CIFARLiResNet(
     model = keraslip.applications.CIFARLiResNet(depth=2)
     model.compile("adam", epsilon=36 / 255, loss="emma")
     ```
-
-    Reference:
-
-    - Hu, Zou, Wang, Leino, Fredrikson, "Unlocking Deterministic Robustness Certification on
-      ImageNet", NeurIPS 2023, arXiv 2301.12549, section 4: the blocks.
     """
     thresholds = threshold, upper_threshold, lower_threshold
     net = _liresnet(depth)

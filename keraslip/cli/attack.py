@@ -29,8 +29,10 @@ def attack(
     epsilon: Epsilon = None,
     split: Split = "test",
     limit: Limit = None,
-    steps: Annotated[int, typer.Option(min=1, help="Gradient steps of a run.")] = 100,
-    restarts: Annotated[int, typer.Option(min=1, help="Runs for each image.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps per attack.")] = 100,
+    restarts: Annotated[
+        int, typer.Option(min=1, help="Attacks per image, from different starts.")
+    ] = 1,
     seed: Seed = 0,
     data_dir: DataDir = None,
     code: Code = None,

@@ -14,7 +14,7 @@ from keraslip.cli.options import (
     Epsilon,
     Limit,
     Model,
-    Overwrite,
+    OverwriteFile,
     Split,
 )
 
@@ -34,32 +34,39 @@ def certify(
     limit: Limit = None,
     guarantee: Annotated[str, typer.Option(help="proved, probabilistic or estimate.")] = "proved",
     arithmetic: Annotated[
-        str, typer.Option(help="float32: the network as executed; float64: the ideal one.")
+        str, typer.Option(help="float32: the network as executed; float64: in exact arithmetic.")
     ] = "float32",
-    effort: Annotated[str, typer.Option(help="full, or frozen: global norms only.")] = "full",
+    effort: Annotated[
+        str, typer.Option(help="full, or frozen (global norms only, as an exported graph).")
+    ] = "full",
     conv: Annotated[
         str, typer.Option(help="Local norms of convolutions: auto, local (always) or global.")
     ] = "auto",
     radius: Annotated[bool, typer.Option(help="Also find every image's certified radius.")] = False,
     delta: Annotated[
-        float, typer.Option(help="Probability of a wrong certificate, if probabilistic.")
+        float,
+        typer.Option(
+            help="Allowed probability of a wrong certificate, with --guarantee probabilistic."
+        ),
     ] = 1e-9,
     data_dir: DataDir = None,
     code: Code = None,
     batch_size: BatchSize = 256,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Images at once; default: one a core.")
+        int | None,
+        typer.Option(min=1, help="Groups of images worked on at once; default: one per core."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="An .npz file; default: beside the model.")
     ] = None,
     evidence: Annotated[
-        bool, typer.Option("--evidence", help="Include what the independent checker needs.")
+        bool,
+        typer.Option("--evidence", help="Include what python -m keraslip.certify.check needs."),
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the certificates in --out.")
     ] = False,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteFile = False,
 ) -> None:
     """Certify the images of a data set: how many labels no perturbation up to epsilon changes.
 

@@ -15,24 +15,24 @@ def convert(
     calibrate: Annotated[
         str | None,
         typer.Option(
-            help="Data set whose training images say where ReLUs are clipped; default: they are not.",
+            help="Clip ReLUs where the training images of this data set seldom reach; default: no clips.",
             show_default=False,
         ),
     ] = None,
     quantile: Annotated[
-        float, typer.Option(help="Share of each channel's values that the clips let through.")
+        float, typer.Option(help="With --calibrate: share of each channel's values below its clip.")
     ] = 0.999,
     rescale: Annotated[
         float | None,
         typer.Option(
-            help="A start for training: no layer's norm is larger then, 1 say; answers change.",
+            help="Scale layers down to at most this norm, such as 1, to train on; changes answers.",
             show_default=False,
         ),
     ] = None,
     feature_scales: Annotated[
         str | None,
         typer.Option(
-            help="Numbers with commas between, one a feature: inputs and epsilon are in units of them.",
+            help="A,B,...: a scale for each feature; inputs and epsilon are then in units of it.",
             show_default=False,
         ),
     ] = None,

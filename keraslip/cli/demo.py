@@ -19,7 +19,9 @@ def demo(
     out: Out = Path("runs/digits"),
     seed: Seed = 0,
     overwrite: Overwrite = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Length of the run; default: the recipe's.")
+    ] = None,
 ) -> None:
     """Train on scikit-learn's digits and show clean, attacked and certified accuracy."""
     from keraslip.cli import report_files, training

@@ -13,7 +13,7 @@ def export(
     out: Out,
     format: Annotated[str, typer.Option(help="tf_saved_model or onnx.")] = "tf_saved_model",
     epsilon: Annotated[
-        float | None, typer.Option(help="L2 radius of the final check; default: the compiled one.")
+        float | None, typer.Option(help="L2 radius of the final check; default: the model's own.")
     ] = None,
     code: Code = None,
     overwrite: Overwrite = False,

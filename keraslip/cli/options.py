@@ -28,12 +28,13 @@ Code = Annotated[
     Path | None,
     typer.Option(
         callback=_run_code,
-        help="A Python file with layers of your own; it is run.",
+        help="A Python file that defines layers of your own; keraslip runs it.",
         show_default=False,
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the results; never overwritten silently.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
+OverwriteFile = Annotated[bool, typer.Option("--overwrite", help="Replace the file.")]
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of tensorflow_datasets (or TFDS_DATA_DIR).")
 ]
@@ -47,11 +48,12 @@ DatasetName = Annotated[
     ),
 ]
 Epsilon = Annotated[
-    float | None, typer.Option(help="L2 radius, in [0, 1] pixel units; default: the compiled one.")
+    float | None,
+    typer.Option(help="L2 radius in input units (pixels in [0, 1]); default: the model's own."),
 ]
 Split = Annotated[str, typer.Option(help="test, validation or train.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="The first images only; default: all.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images in a pass.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images; default: all.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images per pass.")]
 AttackSamples = Annotated[
     int, typer.Option(min=0, help="Test images to attack in the report; 0 for none.")
 ]

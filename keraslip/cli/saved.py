@@ -19,13 +19,19 @@ def model_file(path: Path) -> Path:
     if is_own(str(path)):
         return path
     if not path.exists():
-        raise FileNotFoundError(f"There is no model file {path}.")
+        raise FileNotFoundError(
+            f"There is no file or folder {path}. Name a .keras file, the folder of a run, or "
+            "FILE.py:FUNCTION."
+        )
     if not path.is_dir():
         return path
     for name in (BEST, MODEL, LAST):
         if (path / name).exists():
             return path / name
-    raise FileNotFoundError(f"The folder {path} holds no {BEST}, {MODEL} or {LAST}.")
+    raise FileNotFoundError(
+        f"The folder {path} holds no {BEST}, {MODEL} or {LAST}. Name a .keras file, or a folder in which "
+        "keraslip train has finished an epoch."
+    )
 
 
 def load(path: Path, compile: bool = False) -> Any:

@@ -17,7 +17,7 @@ class SearchSettings(CommonSettings):
     """Settings of a search; written to search.json and compared on resume."""
 
     epochs: Annotated[
-        int, typer.Option(min=1, help="Length of a trial; hyperband: of the longest.")
+        int, typer.Option(min=1, help="Epochs of a trial; for hyperband, of the longest.")
     ]
     tuner: Annotated[str, typer.Option(help=f"{any_of(TUNERS)}.")] = "random"
     space: Annotated[

@@ -66,5 +66,5 @@ def flag(name: str) -> str:
 def check_choice(name: str, value: Any, known: list[Any]) -> None:
     """Raises unless the value of a setting is among those there are."""
     if value not in known:
-        listed = ", ".join(str(choice).lower() for choice in known)
+        listed = ", ".join("none" if choice is None else str(choice) for choice in known)
         raise ValueError(f"{flag(name)} must be one of {listed}. Received: {value!r}")

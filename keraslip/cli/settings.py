@@ -32,19 +32,21 @@ class CommonSettings:
         str, option(f"{any_of([*USUAL, OWN_MODEL])}.", "--application", "--model")
     ]
     dataset: Annotated[str, option(f"{any_of(DATASETS)}.", "--dataset", "--data")]
-    epsilon: Annotated[float, option("L2 radius to certify, in [0, 1] pixel units.")]
+    epsilon: Annotated[float, option("L2 radius to certify, in input units (pixels in [0, 1]).")]
     epochs: Annotated[int, option("Length of the run.", min=1)]
     activation: Annotated[str, option("clipped_relu, maxmin, clipped_maxmin or relu.")] = (
         "clipped_relu"
     )
-    batch_size: Annotated[int, option("Images in a step.", min=1)] = 256
-    power_iterations: Annotated[int, option("For each norm in a step.", min=1)] = field(
-        default_factory=_power_iterations
+    batch_size: Annotated[int, option("Images per step.", min=1)] = 256
+    power_iterations: Annotated[int, option("Power iterations for each norm in a step.", min=1)] = (
+        field(default_factory=_power_iterations)
     )
     augment: Annotated[
-        str | None, option(f"Of training images: {any_of([*AUGMENTATIONS, 'none'])}.")
+        str | None, option(f"Change training images at random: {any_of([*AUGMENTATIONS, 'none'])}.")
     ] = None
-    seed: Annotated[int, option("Default: 0.", min=0, max=LARGEST_SEED)] = 0
+    seed: Annotated[
+        int, option("Seed of weights and order of the data; default: 0.", min=0, max=LARGEST_SEED)
+    ] = 0
 
     #: What goes on, and why its settings cannot change.
     _KIND: ClassVar[tuple[str, str]]
@@ -127,29 +129,30 @@ class CommonSettings:
 class Settings(CommonSettings):
     """All that decides a run; written to config.json and compared on resume."""
 
-    threshold: Annotated[float | None, option("Initial threshold.")] = None
+    threshold: Annotated[float | None, option("Initial threshold of clipped_relu.")] = None
     width: Annotated[float, option("Factor for the network's channels and units.")] = 1.0
-    start: Annotated[
-        str, option("Of the kernels: usual, as the network has them, or orthogonal.")
-    ] = "usual"
+    start: Annotated[str, option("Initial kernels: usual (the network's own) or orthogonal.")] = (
+        "usual"
+    )
     optimizer: Annotated[str, option("adam or nadam.")] = "adam"
     clip_norm: Annotated[
-        float | None, option("Longest gradient of all weights together; default: any.")
+        float | None,
+        option("Clip the gradient of all weights to this length; default: no clipping."),
     ] = None
     ema: Annotated[
         float | None,
-        option("Momentum of averaged weights, which are validated and kept; default: none."),
+        option("Average the weights with this momentum; averages are validated and kept."),
     ] = None
-    learning_rate: Annotated[float, option("The optimizer's.")] = 1e-3
+    learning_rate: Annotated[float, option("Learning rate for the first half of the run.")] = 1e-3
     final_learning_rate: Annotated[
-        float, option("Of the last step, as a share of --learning-rate, which half the run has.")
+        float, option("Learning rate at the end of the run, as a fraction of --learning-rate.")
     ] = 0.02
     loss: Annotated[str, option(f"{any_of(LOSSES)}.")] = "gloro"
     bound: Annotated[
-        str, option("Of training: global, local or paper; local with --local or --sparsity.")
+        str, option("Bound of training: global, local or paper; local with --local or --sparsity.")
     ] = "global"
     local: Annotated[
-        Any, option("Norms that leave constant units out: auto, dense, all, or NAME,NAME.")
+        Any, option("Norms that leave constant units out: auto, dense, all, or layers NAME,NAME.")
     ] = "auto"
     sparsity: Annotated[float, option("Weight of the sparsity loss.")] = 0.0
     train_epsilon_factor: Annotated[

@@ -25,7 +25,9 @@ def train(
     given: dict[str, Any],
     recipe: Annotated[
         str | None,
-        typer.Option(help="A whole run by name, see --list-recipes.", show_default=False),
+        typer.Option(
+            help="Settings of a whole run by name, see --list-recipes.", show_default=False
+        ),
     ] = None,
     list_recipes: Annotated[
         bool,
@@ -42,7 +44,10 @@ def train(
         bool, typer.Option("--monitor", help="Write norms and radii of each epoch to monitor.csv.")
     ] = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="The same, and event files for TensorBoard.")
+        bool,
+        typer.Option(
+            "--tensorboard", help="Like --monitor, and also write event files for TensorBoard."
+        ),
     ] = False,
 ) -> None:
     """Train a network on a data set, with checkpoints, and report on the test data.

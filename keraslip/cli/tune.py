@@ -18,7 +18,8 @@ def tune(
     out: Out,
     given: dict[str, Any],
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials at most; default 20, hyperband: its own.")
+        int | None,
+        typer.Option(min=1, help="Largest number of trials; default: 20, for hyperband its own."),
     ] = None,
     data_dir: DataDir = None,
     resume: Annotated[

@@ -12,13 +12,16 @@ from keraslip.typing import Tensor
 
 @keras.saving.register_keras_serializable(package="keraslip")
 class BCPLoss(RobustLoss):
-    """`kappa CE(logits) + (1 - kappa) CE(worst-case logits)`.
+    """`kappa CE(logits) + (1 - kappa) CE(worst-case logits)`, with CE for cross-entropy.
 
     Args:
         kappa: Weight of the clean loss: a number in [0, 1], or a schedule. Default: from 1 to 0 over the
             first half of the run.
         name: Name of the loss.
         **kwargs: Arguments of `keras.losses.Loss`.
+
+    Raises:
+        ValueError: if `kappa` is neither a number in [0, 1] nor a schedule.
 
     Example:
 

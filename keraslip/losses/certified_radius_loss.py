@@ -1,4 +1,4 @@
-"""Cross-entropy that also asks for certified radius, where there is some and not yet enough."""
+"""Cross-entropy that also rewards certified radius, for samples that have some but not yet enough."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _FAR = 1e4
 
 @keras.saving.register_keras_serializable(package="keraslip")
 class CertifiedRadiusLoss(RobustLoss):
-    """`CE(z) + weight * (1/t) log sum_j exp(-t R_j)`, the second part of samples that need radius.
+    """`CE(z) + weight * (1/t) log sum_j exp(-t R_j)`, the second part for samples that need more radius.
 
     `R_j = (z_y - z_j) / g_j`, with `g_j = worst_j - z_j` what class j can gain on the label in the ball, is
     the certified radius against class j in units of epsilon; the log-sum-exp is a smooth `-min_j R_j`. It is

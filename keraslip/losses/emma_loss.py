@@ -1,4 +1,4 @@
-"""Cross-entropy at the point of the ball where the classes that could win just do."""
+"""Cross-entropy at the point of the ball where the other classes draw level with the label."""
 
 from typing import Any
 
@@ -11,13 +11,14 @@ from keraslip.typing import Tensor
 
 @keras.saving.register_keras_serializable(package="keraslip")
 class EMMALoss(RobustLoss):
-    """Cross-entropy on `z_j - z_y + t_j g_j`: classes are pushed as far as they come.
+    """`log sum_j exp(z_j - z_y + t_j g_j)`: each class is raised as far as it takes to draw level.
 
-    With `g_j = worst_j - z_j`, what class j can gain on the label in the ball,
-    `t_j = clip((z_y - z_j) / g_j, 0.01, 1)`, without gradient: the share of the radius at which class j
-    would draw level with the label. A class that cannot reach the label inside of the ball is thus pushed by
-    the whole of `g_j`, and one that is already ahead by hardly any. Unlike a loss on `worst`, it trains well
-    at an epsilon beyond the one to be certified (`compile(train_epsilon=1.5 * epsilon)`).
+    z are the clean logits, y is the label, and `g_j = worst_j - z_j` is the most that class j can gain on the
+    label in the ball. `t_j = clip((z_y - z_j) / max(g_j, 1e-8), 0.01, 1)`, without gradient, is the share of
+    the radius at which class j would draw level with the label. So a class that cannot reach the label inside
+    the ball is raised by the whole of `g_j`, and one that is already ahead by hardly anything. Unlike a loss
+    on `worst`, it trains well at an epsilon beyond the one to be certified
+    (`compile(train_epsilon=1.5 * epsilon)`).
 
     Args:
         name: Name of the loss.

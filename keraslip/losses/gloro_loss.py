@@ -11,9 +11,11 @@ from keraslip.typing import Tensor
 
 @keras.saving.register_keras_serializable(package="keraslip")
 class GloRoLoss(RobustLoss):
-    """Cross-entropy on the logits with one more class, the largest worst-case logit of another class.
+    """Cross-entropy on the logits and one more class, the largest worst-case logit of another class.
 
-    The added class wins exactly where the sample is not certified.
+    `CE([z, w], y) = log(sum_j exp(z_j) + exp(w)) - z_y` with z the clean logits, y the label and
+    `w = max_j worst_j` over all classes j but y. The label wins against the added class exactly where the
+    sample is certified.
 
     Args:
         name: Name of the loss.

@@ -14,8 +14,9 @@ from keraslip.typing import Tensor
 class TradesLoss(RobustLoss):
     """`CE(logits) + beta KL(clean || worst case)`, with a "not certified" class in the worst case.
 
-    The divergence is `KL(softmax([logits, -inf]) || softmax([logits, worst]))`, which is
-    `logsumexp([logits, worst]) - logsumexp(logits)`: the log-probability that the added class takes away.
+    With `w = max_j worst_j` over all classes j but the label, the divergence is
+    `KL(softmax([logits, -inf]) || softmax([logits, w])) = logsumexp([logits, w]) - logsumexp(logits)`: the
+    log-probability that the added class takes away.
 
     Args:
         beta: Weight of the divergence, >= 0.
@@ -23,6 +24,9 @@ class TradesLoss(RobustLoss):
         predicted: Take the worst case against the class that the network predicts instead of against the
             label: the second part then asks for robustness alone.
         **kwargs: Arguments of `keras.losses.Loss`.
+
+    Raises:
+        ValueError: if `beta` is not a finite number >= 0.
 
     Example:
 

@@ -183,7 +183,7 @@ def test_only_the_first_images_of_a_report_have_a_radius(model, digits, monkeypa
         (["certify", "{run}", "--out", "{tmp}/c.txt"], ["--out", ".npz"]),
         (["certify", "{run}", "--out", "{tmp}/c.npz", "--resume"], ["no certificates to resume"]),
         (["certify", "{tmp}"], ["{tmp}", "best.keras"]),
-        (["certify", "{tmp}/none.keras"], ["no model file"]),
+        (["certify", "{tmp}/none.keras"], ["no file or folder", "FILE.py:FUNCTION"]),
         (["certify", "{run}/config.json"], ["config.json", "cannot be loaded"]),
         (["certify", "{plain}"], ["pass --dataset"]),
         (["certify", "{other}", *DIGITS, *SMALL], ["(4, 4, 1)", "(8, 8, 1)", "digits"]),
