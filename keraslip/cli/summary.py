@@ -6,7 +6,7 @@ import numpy as np
 
 from keraslip.certify import Certificates
 from keraslip.cli.subject import Subject
-from keraslip.cli.tables import percent
+from keraslip.cli.tables import percent, reached
 from keraslip.cli.units import unit
 
 #: Quantiles of the certified radius in a summary.
@@ -55,8 +55,8 @@ def verdict(found: Certificates, y: np.ndarray, subject: Subject) -> list[str]:
         known = int((~np.isnan(found.radius)).sum())
         of = "the samples" if known == images else f"the {known} samples with a radius"
         lines.append(
-            f"certified radius ({unit(subject.x)}): half of {of} reach {radius['0.5']:.4g}, a tenth reach "
-            f"{radius['0.9']:.4g}"
+            f"certified radius ({unit(subject.x)}): half of {of} reach {reached(radius['0.5'])}, a tenth "
+            f"reach {reached(radius['0.9'])}"
         )
     return lines
 

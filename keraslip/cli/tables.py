@@ -1,8 +1,13 @@
 """The tables of a report, for the terminal and as text."""
 
+import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 from rich.table import Table
+
+#: Digits that no float64 exceeds with its decimals.
+_DIGITS = 400
 
 
 def accuracy_table(report: dict[str, Any]) -> Table:
@@ -44,7 +49,7 @@ def layer_table(report: dict[str, Any]) -> Table:
         local, uniform = row["local_norm"], row["global_norm"]
         table.add_row(
             row["layer"],
-            " + ".join(f"{norm:.3f}" for norm in row["proved_norms"]),
+            " + ".join(at_most(norm, 3) for norm in row["proved_norms"]),
             f"{uniform:.3f}",
             f"{local:.3f}",
             f"{uniform / local:.2f}" if local else "-",
@@ -57,3 +62,26 @@ def layer_table(report: dict[str, Any]) -> Table:
 def percent(fraction: float) -> str:
     """A fraction with one decimal."""
     return f"{100 * fraction:.1f}"
+
+
+def at_least(number: float, places: int) -> str:
+    """A certified radius with so many decimals, no larger than it is."""
+    return _rounded(number, places, ROUND_FLOOR)
+
+
+def at_most(number: float, places: int) -> str:
+    """A proved norm with so many decimals, no smaller than it is."""
+    return _rounded(number, places, ROUND_CEILING)
+
+
+def reached(number: float) -> str:
+    """A certified radius with four digits, no larger than it is."""
+    if not math.isfinite(number):
+        return f"{number:.4g}"
+    return f"{float(Context(4, ROUND_FLOOR).create_decimal(number)):.4g}"
+
+
+def _rounded(number: float, places: int, way: str) -> str:
+    if not math.isfinite(number):
+        return f"{number:.{places}f}"
+    return str(Decimal(number).quantize(Decimal(1).scaleb(-places), way, Context(_DIGITS)))

@@ -1,8 +1,10 @@
 """`keraslip certify`, `attack` and `report` on a small trained model."""
 
 import json
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 import keraslip
 from keraslip.certify.execution import block
 from keraslip.certify.run import cascade
-from keraslip.cli import measure, report_files
+from keraslip.cli import measure, report_files, summary, tables
 from keraslip.cli.app import app
 
 pytestmark = pytest.mark.any_backend("commands around what is tested, and run by the demo, on each")
@@ -70,8 +72,26 @@ def test_certify_saves_certificates_and_a_summary(run, model, digits, tmp_path):
     line = f"certified accuracy {100 * accuracy:.1f} % at epsilon 0.1 on 60 test samples: proved"
     assert line in result.output and "misclassified" in result.output
     reached = sorted(expected.radius)[::-1]
-    line = f"half of the samples reach {reached[30]:.4g}, a tenth reach {reached[6]:.4g}"
-    assert line in result.output
+    words = r"half of the samples reach (\S+), a tenth reach (\S+)"
+    for text, known in zip(
+        re.search(words, result.output).groups(), (reached[30], reached[6]), strict=True
+    ):
+        assert 0.999 * known <= float(text) <= known  # rounded down
+
+
+def test_bounds_are_not_printed_better_than_they_are():
+    assert tables.reached(0.12349999) == "0.1234" and tables.reached(0.25) == "0.25"
+    assert tables.at_least(0.3999999, 3) == "0.399" and tables.at_most(1.2500001, 3) == "1.251"
+    assert tables.at_least(0.4, 3) == "0.400" and tables.at_most(1.25, 3) == "1.250"
+    assert tables.reached(np.inf) == "inf" and tables.at_most(1e300, 2).startswith("1000")
+    radii, ones = np.full(3, 0.12349999), np.ones(3)
+    found = keraslip.Certificates(
+        np.zeros(3, "int64"), ones > 0, ones, ones, radii, np.full(3, "slopes"), 0.1 * ones,
+        "proved", "float32",
+    )  # fmt: skip
+    subject = SimpleNamespace(x=np.eye(3), epsilon=0.1, split="test")
+    lines = summary.verdict(found, np.zeros(3, "int64"), subject)
+    assert "half of the samples reach 0.1234, a tenth reach 0.1234" in lines[1]
 
 
 def test_certify_obeys_its_options(run, tmp_path):

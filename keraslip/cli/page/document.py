@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,6 +11,7 @@ from keraslip import __version__
 from keraslip.cli.page import figures
 from keraslip.cli.page.run import Run
 from keraslip.cli.page.svg import swatch
+from keraslip.cli.tables import at_least, at_most
 from keraslip.cli.wording import command
 
 #: What has to be equal for accuracies to be compared.
@@ -33,6 +35,12 @@ def page(runs: Sequence[Run]) -> str:
         keep_trailing_newline=True,
     )
     environment.globals |= {"command": command, "duration": duration, "swatch": swatch}
+    # What is proved is not said to be better than it is.
+    environment.globals |= {
+        "radius": partial(at_least, places=3),
+        "bound": partial(at_most, places=2),
+        "norm_up": partial(at_most, places=3),
+    }
     title = f"Report of {runs[0].name}" if len(runs) == 1 else f"Comparison of {len(runs)} runs"
     template = environment.get_template("page.html")
     return template.render(title=title, version=__version__, runs=runs, **_content(runs)).lstrip()
