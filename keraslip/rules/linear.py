@@ -1,5 +1,6 @@
 """Rules of dense layers, convolutions, average pooling and input scaling."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -62,10 +63,12 @@ def in_channels_last(
     """
     if layer.data_format == "channels_last":
         return build(in_shape)
-    to_last = PermuteMap(in_shape, (1, 2, 0))
+    rank = len(in_shape)
+    to_last = PermuteMap(in_shape, (*range(1, rank), 0))
     inner = build(to_last.out_shape)
     there = compose(inner, to_last)
-    return compose(PermuteMap(inner.out_shape, (2, 0, 1)), there) if keeps_image else there
+    back = (rank - 1, *range(rank - 1))
+    return compose(PermuteMap(inner.out_shape, back), there) if keeps_image else there
 
 
 def depthwise(kernel: Any, in_shape: Shape, geometry: ConvGeometry) -> ConvMap:
@@ -87,20 +90,25 @@ class DenseRule(LinearRule):
         return None if layer.bias is None else full_precision(layer.bias)
 
 
+class ConvolutionRule(LinearRule):
+    """Base for convolutions: a number for every filter is added."""
+
+    def bias(self, layer: Any) -> Tensor | None:
+        if not layer.use_bias:
+            return None
+        bias = full_precision(layer.bias)
+        last = layer.data_format == "channels_last"
+        return bias if last else ops.reshape(bias, (-1, *[1] * len(layer.kernel_size)))
+
+
 @register_rule(keras.layers.Conv2D)
-class Conv2DRule(LinearRule):
+class Conv2DRule(ConvolutionRule):
     """Convolution of any stride, padding, dilation and number of groups."""
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
         geometry = ConvGeometry(layer.strides, layer.padding, layer.dilation_rate, layer.groups)
         kernel = full_precision(layer.kernel)
         return in_channels_last(layer, in_shape, lambda shape: ConvMap(kernel, shape, geometry))
-
-    def bias(self, layer: Any) -> Tensor | None:
-        if not layer.use_bias:
-            return None
-        bias = full_precision(layer.bias)
-        return bias if layer.data_format == "channels_last" else ops.reshape(bias, (-1, 1, 1))
 
 
 @register_rule(keras.layers.DepthwiseConv2D)
@@ -137,18 +145,30 @@ class AveragePooling2DRule(LinearRule):
         return in_channels_last(layer, in_shape, lambda shape: AveragePoolMap(shape, *arguments))
 
 
-@register_rule(keras.layers.GlobalAveragePooling2D)
-class GlobalAveragePooling2DRule(LinearRule):
-    """Mean over the image."""
+@register_rule(
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalAveragePooling3D,
+)
+class GlobalAveragePoolingRule(LinearRule):
+    """Mean over the image, sequence or volume."""
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        mean = in_channels_last(layer, in_shape, MeanMap, keeps_image=False)
+        mean = in_channels_last(layer, in_shape, self._mean, keeps_image=False)
         if not layer.keepdims:
             return mean
-        channels = mean.out_shape[-1]
+        ones = (1,) * (len(in_shape) - 1)
         last = layer.data_format == "channels_last"
-        kept = (1, 1, channels) if last else (channels, 1, 1)
+        kept = (*ones, *mean.out_shape) if last else (*mean.out_shape, *ones)
         return compose(ReshapeMap(mean.out_shape, kept), mean)
+
+    @staticmethod
+    def _mean(shape: Shape) -> LinearMap:
+        if len(shape) == 3:
+            return MeanMap(shape)
+        first, *others, channels = shape
+        image = ReshapeMap(shape, (first, math.prod(others), channels))
+        return compose(MeanMap(image.target), image)
 
 
 @register_rule(keras.layers.Rescaling)

@@ -18,7 +18,7 @@ from keraslip.linear import (
     compose,
 )
 from keraslip.rules.interpreter import Form, Interpreter
-from keraslip.rules.operations import after, inner_axes
+from keraslip.rules.operations import after, copied, inner_axes
 from keraslip.rules.registry import bare_operation, register_rule
 from keraslip.rules.rule import Rule, UnsupportedLayerError
 from keraslip.typing import Shape
@@ -55,8 +55,7 @@ def pooled(
     shape, out = form.shape, list(form.shape)
     for axis, along in windows.items():
         out[axis] = along.count
-    taken = _taken(shape, windows)
-    form = (context.move if taken.isometry else context.linear)(form, taken)
+    form = copied(context, form, _taken(shape, windows))
     form = context.activate(form, Largest(sign, _there(windows, len(shape))))
     first = CropMap(form.shape, (*[(0, 0)] * len(shape), (0, form.shape[-1] - 1)))
     return context.move(form, compose(ReshapeMap(first.out_shape, tuple(out)), first))

@@ -50,14 +50,9 @@ def copied(context: Interpreter, form: Form, linear_map: LinearMap) -> Form:
 
 
 @register_rule(
-    *(
-        bare_operation(build)
-        for build in (
-            lambda x: ops.reshape(x, (-1, 1)),
-            lambda x: ops.squeeze(x, 1),
-            lambda x: ops.expand_dims(x, 1),
-        )
-    )
+    bare_operation(lambda x: ops.reshape(x, (-1, 1))),
+    bare_operation(lambda x: ops.squeeze(x, 1)),
+    bare_operation(lambda x: ops.expand_dims(x, 1)),
 )
 class ReshapeOperationRule(Rule):
     """`ops.reshape`, `ops.squeeze`, `ops.expand_dims`."""
@@ -73,14 +68,9 @@ class ReshapeOperationRule(Rule):
 
 
 @register_rule(
-    *(
-        bare_operation(build)
-        for build in (
-            lambda x: ops.transpose(x, (0, 1)),
-            lambda x: ops.swapaxes(x, 1, 1),
-            lambda x: ops.moveaxis(x, 1, 1),
-        )
-    )
+    bare_operation(lambda x: ops.transpose(x, (0, 1))),
+    bare_operation(lambda x: ops.swapaxes(x, 1, 1)),
+    bare_operation(lambda x: ops.moveaxis(x, 1, 1)),
 )
 class TransposeOperationRule(Rule):
     """`ops.transpose`, `ops.swapaxes`, `ops.moveaxis`."""

@@ -12,37 +12,36 @@ from keraslip.linear import (
     AveragePoolMap,
     ConvGeometry,
     ConvMap,
-    CropMap,
     LinearMap,
-    MeanMap,
-    PermuteMap,
     ReshapeMap,
     ZeroPadMap,
     compose,
 )
-from keraslip.rules.linear import LinearRule, depthwise, full_precision
+from keraslip.rules.linear import (
+    ConvolutionRule,
+    LinearRule,
+    depthwise,
+    full_precision,
+    in_channels_last,
+)
 from keraslip.rules.registry import register_rule
-from keraslip.rules.resize import check_adjoint, repeated
-from keraslip.rules.shape import MovingRule
-from keraslip.typing import Shape, Tensor
+from keraslip.rules.resize import TransposedRule, repeated
+from keraslip.typing import Shape
 
 
 def as_row(layer: Any, in_shape: Shape, build: Callable[[Shape], LinearMap]) -> LinearMap:
     """A map of images of one row, built from `(1, steps, channels)`, as one of sequences of a layer."""
-    last = getattr(layer, "data_format", "channels_last") == "channels_last"
-    steps, channels = in_shape if last else reversed(in_shape)
-    inner = build((1, steps, channels))
-    out = inner.out_shape[-2:] if len(inner.out_shape) == 3 else inner.out_shape
-    there = ReshapeMap((steps, channels), (1, steps, channels))
-    whole = compose(ReshapeMap(inner.out_shape, out), compose(inner, there))
-    if last:
-        return whole
-    whole = compose(whole, PermuteMap(in_shape, (1, 0)))
-    return compose(PermuteMap(out, (1, 0)), whole) if len(out) == 2 else whole
+
+    def of_sequences(shape: Shape) -> LinearMap:
+        there = ReshapeMap(shape, (1, *shape))
+        inner = build(there.target)
+        return compose(ReshapeMap(inner.out_shape, inner.out_shape[1:]), compose(inner, there))
+
+    return in_channels_last(layer, in_shape, of_sequences)
 
 
 @register_rule(keras.layers.Conv1D)
-class Conv1DRule(LinearRule):
+class Conv1DRule(ConvolutionRule):
     """Convolution of a sequence, causal too."""
 
     def convolution(self, layer: Any, in_shape: Shape, geometry: ConvGeometry) -> LinearMap:
@@ -64,12 +63,6 @@ class Conv1DRule(LinearRule):
 
         return as_row(layer, in_shape, build)
 
-    def bias(self, layer: Any) -> Tensor | None:
-        if not layer.use_bias:
-            return None
-        bias = full_precision(layer.bias)
-        return bias if layer.data_format == "channels_last" else ops.reshape(bias, (-1, 1))
-
 
 @register_rule(keras.layers.DepthwiseConv1D)
 class DepthwiseConv1DRule(Conv1DRule):
@@ -90,12 +83,8 @@ class SeparableConv1DRule(Conv1DRule):
 
 
 @register_rule(keras.layers.Conv1DTranspose)
-class Conv1DTransposeRule(Conv1DRule):
+class Conv1DTransposeRule(TransposedRule, Conv1DRule):
     """The adjoint of the convolution from its output to its input."""
-
-    def check(self, operation: Any) -> None:
-        super().check(operation)
-        check_adjoint(operation)
 
     def convolution(self, layer: Any, in_shape: Shape, geometry: ConvGeometry) -> LinearMap:
         _, steps, channels = in_shape
@@ -115,45 +104,6 @@ class AveragePooling1DRule(LinearRule):
         return as_row(
             layer, in_shape, lambda shape: AveragePoolMap(shape, size, strides, layer.padding)
         )
-
-
-@register_rule(keras.layers.GlobalAveragePooling1D)
-class GlobalAveragePooling1DRule(LinearRule):
-    """Mean over the steps."""
-
-    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        mean = as_row(layer, in_shape, MeanMap)
-        if not layer.keepdims:
-            return mean
-        channels = mean.out_shape[-1]
-        last = layer.data_format == "channels_last"
-        return compose(ReshapeMap(mean.out_shape, (1, channels) if last else (channels, 1)), mean)
-
-
-@register_rule(keras.layers.ZeroPadding1D)
-class ZeroPadding1DRule(MovingRule):
-    """Zeros before and after a sequence."""
-
-    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        steps = tuple(layer.padding)
-        last = layer.data_format == "channels_last"
-        return ZeroPadMap(in_shape, (steps, (0, 0)) if last else ((0, 0), steps))
-
-
-@register_rule(keras.layers.Cropping1D)
-class Cropping1DRule(MovingRule):
-    """Steps cut off."""
-
-    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        return CropMap(in_shape, (tuple(layer.cropping), (0, 0)))
-
-
-@register_rule(keras.layers.UpSampling1D)
-class UpSampling1DRule(LinearRule):
-    """Every step repeated."""
-
-    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        return repeated(in_shape, {0: _one(layer.size)[0]})
 
 
 @register_rule(keras.layers.RepeatVector)

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keraslip.linear import LinearMap, PermuteMap, ReshapeMap, ZeroPadMap, compose
+from keraslip.linear import CropMap, LinearMap, PermuteMap, ReshapeMap, ZeroPadMap, compose
 from keraslip.rules.bases import LinearRule
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.registry import register_rule
@@ -52,14 +52,28 @@ class PermuteRule(MovingRule):
         return PermuteMap(in_shape, tuple(axis - 1 for axis in layer.dims))
 
 
-@register_rule(keras.layers.ZeroPadding2D)
-class ZeroPadding2DRule(MovingRule):
-    """Zeros around the image: constant units."""
+def sides(layer: Any, given: Any) -> tuple[tuple[int, int], ...]:
+    """Numbers before and after the entries of every axis, from those of the positions: none of channels."""
+    pairs = (given,) if isinstance(given[0], int) else given
+    image = tuple(tuple(pair) for pair in pairs)
+    last = getattr(layer, "data_format", "channels_last") == "channels_last"
+    return (*image, (0, 0)) if last else ((0, 0), *image)
+
+
+@register_rule(keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D)
+class ZeroPaddingRule(MovingRule):
+    """Zeros around the image, or before and after the sequence: constant units."""
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        image = tuple(tuple(sides) for sides in layer.padding)
-        last = layer.data_format == "channels_last"
-        return ZeroPadMap(in_shape, (*image, (0, 0)) if last else ((0, 0), *image))
+        return ZeroPadMap(in_shape, sides(layer, layer.padding))
+
+
+@register_rule(keras.layers.Cropping1D, keras.layers.Cropping2D)
+class CroppingRule(MovingRule):
+    """Rows and columns, or steps, cut off."""
+
+    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
+        return CropMap(in_shape, sides(layer, layer.cropping))
 
 
 @register_rule(keras.layers.InputLayer)

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from keraslip.linear import AveragePoolMap, LinearMap, MeanMap, PermuteMap, ReshapeMap, compose
-from keraslip.rules.linear import LinearRule
+from keraslip.linear import AveragePoolMap, LinearMap, PermuteMap, ReshapeMap, compose
+from keraslip.rules.linear import LinearRule, in_channels_last
 from keraslip.rules.registry import register_rule
 from keraslip.typing import Shape
 
@@ -21,11 +21,7 @@ class AveragePooling3DRule(LinearRule):
     """Means over windows of a volume; overlapping windows included."""
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        if layer.data_format == "channels_last":
-            return self.pooled(layer, in_shape)
-        first = PermuteMap(in_shape, (1, 2, 3, 0))
-        inner = self.pooled(layer, first.out_shape)
-        return _chain(first, inner, PermuteMap(inner.out_shape, (3, 0, 1, 2)))
+        return in_channels_last(layer, in_shape, lambda shape: self.pooled(layer, shape))
 
     def pooled(self, layer: Any, in_shape: Shape) -> LinearMap:
         """The map of volumes whose channels are last."""
@@ -41,19 +37,3 @@ class AveragePooling3DRule(LinearRule):
         along = AveragePoolMap(columns.target, (deep, 1), (step, 1), layer.padding)
         whole = ReshapeMap(along.out_shape, (along.out_shape[0], height, width, channels))
         return _chain(turned, merged, planes, parted, back, columns, along, whole)
-
-
-@register_rule(keras.layers.GlobalAveragePooling3D)
-class GlobalAveragePooling3DRule(LinearRule):
-    """Mean over the volume."""
-
-    def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        last = layer.data_format == "channels_last"
-        first = PermuteMap(in_shape, (0, 1, 2, 3) if last else (1, 2, 3, 0))
-        depth, height, width, channels = first.out_shape
-        flat = ReshapeMap(first.out_shape, (depth, height * width, channels))
-        mean = _chain(first, flat, MeanMap(flat.target))
-        if not layer.keepdims:
-            return mean
-        kept = (1, 1, 1, channels) if last else (channels, 1, 1, 1)
-        return _chain(mean, ReshapeMap((channels,), kept))
