@@ -8,11 +8,15 @@ import numpy as np
 from keraslip import layers
 from keraslip.applications._spec import Net, Threshold
 
-CHOICES = ("clipped_relu", "maxmin", "clipped_maxmin", "relu")
 #: The arguments of a network that are thresholds, in order.
 THRESHOLDS = "threshold", "upper_threshold", "lower_threshold"
-# Which threshold arguments an activation uses; any other one would be silently without effect.
-_USES = {"clipped_relu": {"threshold"}, "clipped_maxmin": {"upper_threshold", "lower_threshold"}}
+#: Which threshold arguments an activation uses; any other one would be silently without effect.
+USES: dict[str, set[str]] = {
+    "clipped_relu": {"threshold"},
+    "maxmin": set(),
+    "clipped_maxmin": {"upper_threshold", "lower_threshold"},
+    "relu": set(),
+}
 
 
 def activation_layers(
@@ -40,12 +44,12 @@ def activation_layers(
 
 
 def _check(activation: str, thresholds: dict[str, Threshold]) -> None:
-    if activation not in CHOICES:
+    if activation not in USES:
         raise ValueError(
-            f"`activation` must be one of {', '.join(CHOICES)}. Received: activation={activation!r}"
+            f"`activation` must be one of {', '.join(USES)}. Received: activation={activation!r}"
         )
     for name, value in thresholds.items():
-        if value is not None and name not in _USES.get(activation, set()):
+        if value is not None and name not in USES[activation]:
             raise ValueError(
                 f"`{name}` has no effect with activation={activation!r}. Received: {name}={value!r}"
             )

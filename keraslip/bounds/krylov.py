@@ -1,5 +1,6 @@
 """Largest singular vectors of many small problems at once: a few Lanczos steps for every sample."""
 
+import math
 from collections.abc import Callable
 
 from keras import ops
@@ -89,11 +90,4 @@ def _squared(x: Tensor) -> Tensor:
 
 
 def _flat(x: Tensor) -> Tensor:
-    return ops.reshape(x, (-1, _size(x)))
-
-
-def _size(x: Tensor) -> int:
-    size = 1
-    for length in x.shape[1:]:
-        size *= length
-    return size
+    return ops.reshape(x, (-1, math.prod(x.shape[1:])))

@@ -135,11 +135,8 @@ class _Masked:
 def _shared_start(masked: _Masked, vector: Tensor) -> Tensor:
     """Where all samples start: a few steps from the given start, with the masks' means."""
     shared = _Masked(masked.map, _mean(masked.in_mask), _mean(masked.out_mask), masked.unit)
-    if SHARED_ITERATIONS:
-        u = shared.best(shared.start(vector), SHARED_ITERATIONS)
-        start = _scaled_to(shared.forward(u * masked.unit), 1.0)
-    else:
-        start = vector
+    u = shared.best(shared.start(vector), SHARED_ITERATIONS)
+    start = _scaled_to(shared.forward(u * masked.unit), 1.0)
     # A little of the given start stays: where a mask removes the direction that the batch shares,
     # too little of any other would be left to grow.
     return start + _KEPT * vector

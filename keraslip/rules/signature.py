@@ -127,11 +127,16 @@ class _Reader:
     def _function(self, function: types.FunctionType) -> Token:
         if is_fixed(function):
             return id(function)
-        cells = [_content(cell) for cell in function.__closure__ or ()]
         known = function.__globals__
         names = (name for name in _globals_of(function.__code__) if name in known)
         used = {name: known[name] for name in names if _is_state(known[name])}
-        parts = (function.__code__, function.__defaults__, function.__kwdefaults__, cells, used)
+        parts = (
+            function.__code__,
+            function.__defaults__,
+            function.__kwdefaults__,
+            closure(function),
+            used,
+        )
         return id(function), tuple(map(self.read, parts))
 
     def _operation(self, operation: Any) -> Token:
@@ -191,11 +196,15 @@ def _array(value: Any) -> Token:
     return array.shape, str(array.dtype), data if len(data) < 64 else hashlib.sha256(data).digest()
 
 
-def _content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None  # not filled yet
+def closure(function: types.FunctionType) -> list[Any]:
+    """What a function holds of the function around it."""
+    found = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:
+            found.append(None)  # not filled yet
+    return found
 
 
 @functools.lru_cache(maxsize=1024)

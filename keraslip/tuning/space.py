@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keraslip import losses
+from keraslip.applications._activations import USES
 
 #: A range `(low, high)`, a list of choices, one fixed value, or `None` to leave the hyperparameter out.
 Spec = tuple[float, float] | list[Any] | float | str | None
@@ -31,13 +32,6 @@ BUILDER = {
     "upper_threshold": HyperParameter((0.1, 2.0), -math.inf),
     "lower_threshold": HyperParameter((-2.0, -0.1), -math.inf),
     "width": HyperParameter([0.5, 1.0], positive=True),
-}
-#: Which thresholds an application's activation has; any other one it refuses.
-_THRESHOLDS: dict[str, set[str]] = {
-    "clipped_relu": {"threshold"},
-    "clipped_maxmin": {"upper_threshold", "lower_threshold"},
-    "maxmin": set(),
-    "relu": set(),
 }
 #: Of the training.
 TRAINING = {
@@ -140,7 +134,7 @@ def builder_names(builder: Callable[..., Any]) -> list[str]:
         )
     activation = named.get("activation")
     without: set[str] = set()
-    if activation is not None and activation.default in _THRESHOLDS:
-        without = set[str]().union(*_THRESHOLDS.values()) - _THRESHOLDS[activation.default]
+    if activation is not None and activation.default in USES:
+        without = set[str]().union(*USES.values()) - USES[activation.default]
     fixed = getattr(builder, "keywords", {})
     return [name for name in BUILDER if name in named and name not in without | set(fixed)]

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keraslip.rules.signature import home, is_fixed
+from keraslip.rules.signature import closure, home, is_fixed
 
 #: What a method may name that is a number or a word, not a part of a program.
 _NAMED = (bool, int, float, str, bytes, np.ndarray, np.number)
@@ -152,17 +152,6 @@ def said_by(code: types.CodeType) -> list[Any]:
 
 def _is_of_package(kind: type) -> bool:
     return is_fixed(kind) or home(kind).split(".")[0] in sys.stdlib_module_names
-
-
-def closure(function: types.FunctionType) -> list[Any]:
-    """What a function holds of the function around it."""
-    found = []
-    for cell in function.__closure__ or ():
-        try:
-            found.append(cell.cell_contents)
-        except ValueError:
-            found.append(None)  # not filled yet
-    return found
 
 
 def _numbers(value: Any) -> np.ndarray | None:
