@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from keraslip.arithmetic import float64
 from keraslip.typing import Array
 
 
@@ -15,12 +15,12 @@ def affine(layer: Any) -> tuple[Array, Array]:
     Args:
         layer: A built `keras.layers.BatchNormalization`.
     """
-    mean, variance = _read(layer.moving_mean), _read(layer.moving_variance)
+    mean, variance = map(float64.constant, (layer.moving_mean, layer.moving_variance))
     scale = 1.0 / np.sqrt(variance + layer.epsilon)
     if layer.scale:
-        scale = scale * _read(layer.gamma)
+        scale = scale * float64.constant(layer.gamma)
     shift = -mean * scale
-    return scale, shift + _read(layer.beta) if layer.center else shift
+    return scale, shift + float64.constant(layer.beta) if layer.center else shift
 
 
 def into_kernel(layer: Any, normalization: Any) -> list[Array]:
@@ -31,8 +31,8 @@ def into_kernel(layer: Any, normalization: Any) -> list[Array]:
         normalization: The normalisation of its outputs' channels.
     """
     scale, shift = affine(normalization)
-    bias = _read(layer.bias) if layer.use_bias else 0.0
-    kernel = _read(layer.kernel)
+    bias = float64.constant(layer.bias) if layer.use_bias else 0.0
+    kernel = float64.constant(layer.kernel)
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         kernel = kernel * scale.reshape(kernel.shape[2:])
     else:
@@ -48,16 +48,7 @@ def as_layer(normalization: Any, rank: int, name: str) -> Any:
         rank: Of its input, batch axis included.
         name: Name of the new layer.
     """
-    axis = normalization.axis
-    axis = axis if axis >= 0 else axis + rank
-    shape = [1] * (rank - axis)
-    shape[0] = -1
-    scale, shift = (part.reshape(shape) for part in affine(normalization))
-    if len(shape) == 1:
-        scale, shift = scale.reshape(-1), shift.reshape(-1)
+    behind = rank - 1 - normalization.axis % rank
+    scale, shift = (part.reshape(-1, *[1] * behind) for part in affine(normalization))
     policy = normalization.dtype_policy
     return keras.layers.Rescaling(scale.tolist(), shift.tolist(), name=name, dtype=policy)
-
-
-def _read(variable: Any) -> Array:
-    return np.asarray(ops.convert_to_numpy(variable), dtype="float64")

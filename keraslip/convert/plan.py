@@ -127,5 +127,4 @@ def _takes(layer: Any, normalization: Any) -> bool:
         return False
     rank = len(layer.output.shape)
     channels = 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
-    axis = normalization.axis
-    return bool((axis if axis >= 0 else axis + rank) == channels)
+    return bool(normalization.axis % rank == channels)

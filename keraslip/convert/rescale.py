@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keraslip.arithmetic import float64
 from keraslip.bounds.krylov import largest_input
 from keraslip.rules.bases import LinearRule
 from keraslip.rules.derived import DerivedWeights
 from keraslip.rules.registry import rule_for
-from keraslip.typing import Array
 
 #: Lanczos steps for a norm.
 _STEPS = 30
@@ -65,5 +65,4 @@ def _norm(layer: Any) -> float:
 
 
 def _length(x: Any) -> float:
-    values: Array = np.asarray(ops.convert_to_numpy(x), dtype="float64")
-    return float(np.linalg.norm(values))
+    return float(np.linalg.norm(float64.constant(x)))

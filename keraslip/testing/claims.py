@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 from keraslip.backend import ways_to_run
-from keraslip.bounds.margins import label_margin, worst_case_logits
 from keraslip.layers.masked import random_unit_vector
+from keraslip.models.robust_step import bound_pass
 from keraslip.rules.norm_shapes import WithoutNorms
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.walk import propagate
@@ -120,14 +120,9 @@ def _pass_of(
     def function(x: Tensor, epsilon: Tensor, label: Tensor = None) -> list[Tensor]:
         kind = ExactNorms if power_iterations is None else Propagation
         context = kind(epsilon, FixedVectors(), mode, power_iterations or 1, tight=tight)
-        form = propagate(model, x, context)
-        logits = form.center
-        label = ops.argmax(logits, axis=1) if label is None else label
-        y = ops.one_hot(label, logits.shape[-1], dtype="float32")
-        worst = worst_case_logits(form, y, epsilon)
-        context.key = "logits"
-        one = ops.ones_like(logits[:, 0])
-        out = [logits, worst, label_margin(logits, worst, y), context.lipschitz(form) * one, label]
+        found = bound_pass(model, x, label, context)
+        one = ops.ones_like(found.lipschitz)
+        out = [found.logits, found.worst, found.margin, found.lipschitz, found.labels.index]
         kept[:] = []
         for record in context.records:
             ball, form = record.ball, record.form

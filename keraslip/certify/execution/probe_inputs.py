@@ -14,6 +14,7 @@ from keraslip.certify.bound.reach import ProvedBall, Reach, View
 from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.norms.rounding import SMALLEST, Execution
 from keraslip.certify.operators import Proved
+from keraslip.input_range import expected_range
 
 
 class OneStep(SoundPass):
@@ -125,8 +126,7 @@ def probes(model: Any, count: int) -> np.ndarray:
 
 
 def _range(model: Any) -> tuple[float, float]:
-    given = model.input_range if getattr(model, "compiled", False) else None
-    return given or (0.0, 1.0)
+    return expected_range(model) or (0.0, 1.0)
 
 
 def _dense(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
