@@ -1,6 +1,5 @@
 """The arithmetic of certificates: NumPy in float64, the same on every backend. See `Arithmetic`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,10 @@ transpose = np.transpose
 broadcast_to = np.broadcast_to
 pad = np.pad
 flip = np.flip
+split = np.split
+concatenate = np.concatenate
 sort = np.sort
+take = np.take
 matmul = np.matmul
 eye = np.eye
 
@@ -70,18 +72,6 @@ def mean(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
 
 def max(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
     return np.max(x, axis=axis, keepdims=keepdims)
-
-
-def split(x: Array, count: int, axis: int) -> Sequence[Array]:
-    return np.split(x, count, axis=axis)
-
-
-def concatenate(parts: Sequence[Array], axis: int) -> Array:
-    return np.concatenate(parts, axis=axis)
-
-
-def take(x: Array, places: Any, axis: int) -> Array:
-    return np.take(x, places, axis=axis)
 
 
 def erf(x: Array) -> Array:

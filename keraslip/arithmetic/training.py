@@ -35,6 +35,7 @@ transpose = ops.transpose
 broadcast_to = ops.broadcast_to
 pad = ops.pad
 flip = ops.flip
+split = ops.split
 sort = ops.sort
 matmul = ops.matmul
 eye = ops.eye
@@ -53,11 +54,6 @@ def divide(a: Tensor, b: Tensor) -> Tensor:
 
 def indicator(condition: Tensor, like: Tensor) -> Tensor:
     return ops.stop_gradient(ops.cast(condition, like.dtype))
-
-
-def split(x: Tensor, count: int, axis: int) -> Sequence[Tensor]:
-    parts: Sequence[Tensor] = ops.split(x, count, axis=axis)
-    return parts
 
 
 def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
