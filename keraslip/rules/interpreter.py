@@ -48,3 +48,21 @@ class Interpreter(Protocol):
 
     def statistics(self, form: Form, layer: Any) -> tuple[Tensor, Tensor] | None:
         """Mean and variance of the batch that a `BatchNormalization` uses; `None` for its moving ones."""
+
+
+class AtInference(Interpreter):
+    """Base of those about the network at inference, where nothing is dropped, and noise is none."""
+
+    training = False
+
+    def move(self, form: Form, linear_map: LinearMap) -> Form:
+        return self.linear(form, linear_map)
+
+    def dropout(self, form: Form, drawn: Any) -> Form:
+        return form
+
+    def noise(self, form: Form, layer: Any, of_inputs: bool) -> Form:
+        return form
+
+    def statistics(self, form: Form, layer: Any) -> None:
+        return None

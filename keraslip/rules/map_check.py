@@ -7,13 +7,14 @@ import numpy as np
 
 from keraslip.linear import LinearMap
 from keraslip.linear.contradictions import contradiction, is_known
+from keraslip.rules.interpreter import AtInference
 from keraslip.rules.registry import registered_rule
 from keraslip.rules.rule import MismatchError
 from keraslip.rules.walk import visits, walk
 
 
-class Parts:
-    """Notes the maps and activations of a network, on its way through the rules; an `Interpreter`.
+class Parts(AtInference):
+    """Notes the maps and activations of a network, on its way through the rules.
 
     Attributes:
         maps: Path of the layer and its map, for every call.
@@ -21,7 +22,6 @@ class Parts:
     """
 
     key = ""
-    training = False
 
     def __init__(self, look: Callable[[LinearMap], None] | None = None) -> None:
         self._look = look
@@ -34,9 +34,6 @@ class Parts:
         self.maps.append((self.key, linear_map))
         return _Shape(linear_map.out_shape)
 
-    def move(self, form: Any, linear_map: LinearMap) -> Any:
-        return self.linear(form, linear_map)
-
     def activate(self, form: Any, activation: Any) -> Any:
         self.activations.append((self.key, activation, form.shape))
         return form
@@ -46,15 +43,6 @@ class Parts:
 
     def shift(self, form: Any, constant: Any) -> Any:
         return form
-
-    def dropout(self, form: Any, drawn: Any) -> Any:
-        return form
-
-    def noise(self, form: Any, layer: Any, of_inputs: bool) -> Any:
-        return form
-
-    def statistics(self, form: Any, layer: Any) -> None:
-        return None
 
 
 class _Shape:

@@ -11,13 +11,12 @@ from keraslip.certify.bound.nodes import ActivationNode, LinearNode, Node, SumNo
 from keraslip.certify.operators import Proved, add, compose, prove, simplified, stack
 from keraslip.linear import Identity, LinearMap
 from keraslip.rules import UnsupportedLayerError
+from keraslip.rules.interpreter import AtInference
 from keraslip.typing import Shape
 
 
-class Trace:
-    """Writes down the steps that the layers' rules ask for; a `keraslip.rules.interpreter.Interpreter`."""
-
-    training = False
+class Trace(AtInference):
+    """Writes down the steps that the layers' rules ask for."""
 
     def __init__(self) -> None:
         self.key = ""
@@ -42,10 +41,6 @@ class Trace:
         number = None if bias is None else _broadcastable(bias, len(shape))
         apart = form.disjoint and operator.entrywise
         return self._keep(LinearNode, shape, (form,), terms, operator, number, disjoint=apart)
-
-    def move(self, form: Node, linear_map: LinearMap) -> Node:
-        """A map that only moves entries, or adds zeros."""
-        return self.linear(form, linear_map)
 
     def activate(self, form: Node, activation: Activation) -> Node:
         """Closes a ball."""
@@ -79,17 +74,6 @@ class Trace:
         number = _broadcastable(constant, len(form.shape))
         parts = form.shape, (form,), form.terms
         return self._keep(SumNode, *parts, number, disjoint=form.disjoint)
-
-    def dropout(self, form: Node, drawn: Any) -> Node:
-        """Nothing: a certificate is about the network at inference."""
-        return form
-
-    def noise(self, form: Node, layer: Any, of_inputs: bool) -> Node:
-        """Nothing, too."""
-        return form
-
-    def statistics(self, form: Node, layer: Any) -> None:
-        """None of a batch: a certificate is about the network at inference."""
 
     def _keep(self, kind: type[Node], *fields: Any, **named: Any) -> Node:
         self.nodes.append(kind(len(self.nodes), self.key, *fields, **named))
