@@ -1,7 +1,7 @@
 """Exports in a TensorFlow process, for the backends that write no such graph themselves."""
 
-import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +12,8 @@ import numpy as np
 from keraslip.export.own_code import own_modules
 from keraslip.rules.signature import settings
 
-#: Errors that the process hands back as they are.
-ERRORS = (ValueError, NotImplementedError, ImportError, RuntimeError)
+#: Files of what the process is told, and of its answer: an error of keraslip's, perhaps.
+ORDER, ANSWER = "order.pickle", "answer.pickle"
 
 
 def write_elsewhere(
@@ -31,16 +31,8 @@ def write_elsewhere(
     folder = artefact.parent / "asked"
     folder.mkdir()
     model.save(folder / "model.keras")
-    np.save(folder / "probes.npy", probes)
-    order = {
-        "artefact": str(artefact.resolve()),
-        "format": format,
-        "metadata": metadata,
-        "epsilon": epsilon,
-        "modules": own_modules(model),
-        "settings": {key: value for key, value in settings().items() if key != "backend"},
-    }
-    (folder / "order.json").write_text(json.dumps(order))
+    arguments = artefact.resolve(), format, metadata, probes, epsilon
+    (folder / ORDER).write_bytes(pickle.dumps((own_modules(model), settings(), arguments)))
     environment = {
         **os.environ,
         "KERAS_BACKEND": "tensorflow",
@@ -51,15 +43,10 @@ def write_elsewhere(
     command = [sys.executable, "-m", "keraslip.export.worker", str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
-        raise _error(folder / "error.json", done.stderr)
-    with np.load(folder / "answers.npz") as found:
-        return {key: found[key] for key in found.files}
-
-
-def _error(file: Path, printed: str) -> Exception:
-    if file.exists():
-        told = json.loads(file.read_text())
-        kinds = {kind.__name__: kind for kind in ERRORS}
-        return kinds[told["kind"]](told["message"])
-    last = printed.strip().splitlines()[-1:] or ["no message"]
-    return RuntimeError(f"The exporting TensorFlow process failed. Received: {last[0]}")
+        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise RuntimeError(f"The exporting TensorFlow process failed. Received: {last[0]}")
+    answer = pickle.loads((folder / ANSWER).read_bytes())
+    if isinstance(answer, Exception):
+        raise answer
+    found: dict[str, np.ndarray] = answer
+    return found

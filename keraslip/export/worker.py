@@ -1,36 +1,32 @@
 """The TensorFlow process that exports for the other backends: `python -m keraslip.export.worker FOLDER`."""
 
-import json
+import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
 
 import keraslip  # noqa: F401 - registers the layers
-from keraslip.export.elsewhere import ERRORS
+from keraslip.export.elsewhere import ANSWER, ORDER
 from keraslip.export.exporter import write
 from keraslip.export.own_code import import_modules
 
 
 def main(folder: Path) -> None:
     """Reads the order in the folder, writes the artefact, and what it says of the probes."""
-    order = json.loads((folder / "order.json").read_text())
+    modules, settings, arguments = pickle.loads((folder / ORDER).read_bytes())
     # A layer may read them at every call.
-    for name, value in order["settings"].items():
-        getattr(keras.config, f"set_{name}")(value)
-    import_modules(order["modules"])
+    for name in settings.keys() - {"backend"}:
+        getattr(keras.config, f"set_{name}")(settings[name])
+    import_modules(modules)
     model = keras.models.load_model(folder / "model.keras")
-    probes = np.load(folder / "probes.npy")
-    artefact = Path(order["artefact"])
+    answer: Any
     try:
-        found = write(model, artefact, order["format"], order["metadata"], probes, order["epsilon"])
-    except ERRORS as error:
-        kind = next(kind.__name__ for kind in (type(error), *ERRORS) if kind in ERRORS)
-        told = {"kind": kind, "message": str(error)}
-        (folder / "error.json").write_text(json.dumps(told))
-        raise
-    np.savez(folder / "answers.npz", **found)  # type: ignore[arg-type]
+        answer = write(model, *arguments)
+    except (ValueError, NotImplementedError, ImportError, RuntimeError) as error:
+        answer = error
+    (folder / ANSWER).write_bytes(pickle.dumps(answer))
 
 
 if __name__ == "__main__":
