@@ -8,8 +8,6 @@ import numpy as np
 from keraslip import layers
 from keraslip.applications._spec import Net, Threshold
 
-#: The arguments of a network that are thresholds, in order.
-THRESHOLDS = "threshold", "upper_threshold", "lower_threshold"
 #: Which threshold arguments an activation uses; any other one would be silently without effect.
 USES: dict[str, set[str]] = {
     "clipped_relu": {"threshold"},

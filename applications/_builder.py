@@ -1,15 +1,17 @@
 """Turns a `Net` into a `LocalLipschitzModel`: the one place that stacks layers."""
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, cast
 
 import keras
 
 from keraslip import layers
-from keraslip.applications._activations import THRESHOLDS, activation_layers
+from keraslip.applications._activations import activation_layers
 from keraslip.applications._spec import Conv, Net, Threshold
 from keraslip.applications._weights import chosen, load_into, shipped, trained_as
 from keraslip.models import LocalLipschitzModel
@@ -48,33 +50,59 @@ _ARGUMENTS = """
 _PAPER = """Huang, Zhang, Shi, Kolter, Anandkumar, "Training Certifiably Robust Neural Networks with
       Efficient Local Lipschitz Bounds", NeurIPS 2021, arXiv 2111.01395."""
 
-Builder = TypeVar("Builder", bound=Callable[..., LocalLipschitzModel])
+
+class Builder(Protocol):
+    """A function that builds a network; classes and name are by default those of the `Net`."""
+
+    def __call__(
+        self,
+        activation: str | None = None,
+        threshold: Threshold = None,
+        upper_threshold: Threshold = None,
+        lower_threshold: Threshold = None,
+        width: float | None = None,
+        weights: str | PathLike[str] | None = None,
+        input_shape: tuple[int, int, int] | None = None,
+        classes: int = ...,
+        name: str = ...,
+        **own: Any,
+    ) -> LocalLipschitzModel:
+        """See `_ARGUMENTS`; `own` are what the network takes beside."""
 
 
-def documented(
-    net: Net, further: str = "", reference: str = _PAPER
-) -> Callable[[Builder], Builder]:
-    """Append the arguments that all networks share, and further ones, to a builder's docstring."""
+def network(describe: Callable[..., Net], further: str = "", reference: str = _PAPER) -> Builder:
+    """Make a function from a network's own arguments to its `Net`, which documents it, its builder."""
+    net, own = describe(), inspect.signature(describe).parameters
+    _, *shared, _ = inspect.signature(Builder.__call__).parameters.values()
+    usual = vars(net)
+    parameters = [p.replace(default=usual[p.name]) if p.default is ... else p for p in shared]
+    all_of_them = [*parameters, *own.values()]
+    signature = inspect.Signature(all_of_them, return_annotation=LocalLipschitzModel)
 
-    def append(builder: Builder) -> Builder:
-        words = {**vars(net), "further": further, "reference": reference}
-        builder.__doc__ = (builder.__doc__ or "").rstrip() + _ARGUMENTS.format(**words)
-        return builder
+    @functools.wraps(describe)
+    def builder(*args: Any, **kwargs: Any) -> LocalLipschitzModel:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        return build(describe(**{name: given.pop(name) for name in own}), **given)
 
-    return append
+    words = {**usual, "further": further, "reference": reference}
+    builder.__doc__ = (describe.__doc__ or "").rstrip() + _ARGUMENTS.format(**words)
+    builder.__signature__ = signature  # type: ignore[attr-defined]
+    return cast(Builder, builder)
 
 
 def build(
     net: Net,
     activation: str | None,
-    thresholds: tuple[Threshold, Threshold, Threshold],
     width: float | None,
     weights: str | PathLike[str] | None,
     input_shape: tuple[int, int, int] | None,
     classes: int,
     name: str,
+    **thresholds: Threshold,
 ) -> LocalLipschitzModel:
-    """Build `net` with the given choices; `documented` says what they mean.
+    """Build `net` with the given choices; `_ARGUMENTS` says what they mean.
 
     Every layer has a name of its own, because Keras' automatic names count up within a process:
     two equal networks would differ in whatever goes by the name.
@@ -83,8 +111,7 @@ def build(
     path = None if trained else _weights_file(net, weights)
     activation = chosen("activation", activation, trained, net.activation)
     width = chosen("width", width, trained, 1.0)
-    named = dict(zip(THRESHOLDS, thresholds, strict=True))
-    activations = iter(activation_layers(net, activation, named))
+    activations = iter(activation_layers(net, activation, thresholds))
     inputs = keras.Input(_input_shape(net, input_shape))
     x = inputs
     if net.center:

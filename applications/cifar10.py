@@ -1,43 +1,11 @@
 """The networks of the paper for CIFAR-10."""
 
-from os import PathLike
-
-from keraslip.applications._builder import build, documented
-from keraslip.applications._spec import Conv, Net, Threshold
-from keraslip.models import LocalLipschitzModel
-
-_CIFAR4C3F = Net(
-    name="cifar_4c3f",
-    input_shape=(32, 32, 3),
-    convs=(Conv(32, 3), Conv(32, 4, 2), Conv(64, 3), Conv(64, 4, 2)),
-    hidden=(512, 512),
-    classes=10,
-)
-
-_CIFAR6C2F = Net(
-    name="cifar_6c2f",
-    input_shape=(32, 32, 3),
-    convs=(Conv(32, 3), Conv(32, 3), Conv(32, 4, 2), Conv(64, 3), Conv(64, 3), Conv(64, 4, 2)),
-    hidden=(512,),
-    classes=10,
-    threshold=2.0,
-    upper=(0.1, 0.1, 0.15, 0.15, 0.2, 0.3, 1.2),
-    lower=(-0.1, -0.15, -0.15, -0.15, -0.2, -0.3, -1.2),
-)
+from keraslip.applications._builder import network
+from keraslip.applications._spec import Conv, Net
 
 
-@documented(_CIFAR4C3F)
-def CIFAR4C3F(
-    activation: str | None = None,
-    threshold: Threshold = None,
-    upper_threshold: Threshold = None,
-    lower_threshold: Threshold = None,
-    width: float | None = None,
-    weights: str | PathLike[str] | None = None,
-    input_shape: tuple[int, int, int] | None = None,
-    classes: int = 10,
-    name: str = "cifar_4c3f",
-) -> LocalLipschitzModel:
+@network
+def CIFAR4C3F() -> Net:
     """Four convolutions and three dense layers for CIFAR-10: 2,466,858 kernels and biases.
 
     The feature maps are 32, 16, 16 and 8 pixels wide.
@@ -49,22 +17,17 @@ def CIFAR4C3F(
     model.compile("adam", epsilon=36 / 255)
     ```
     """
-    thresholds = threshold, upper_threshold, lower_threshold
-    return build(_CIFAR4C3F, activation, thresholds, width, weights, input_shape, classes, name)
+    return Net(
+        name="cifar_4c3f",
+        input_shape=(32, 32, 3),
+        convs=(Conv(32, 3), Conv(32, 4, 2), Conv(64, 3), Conv(64, 4, 2)),
+        hidden=(512, 512),
+        classes=10,
+    )
 
 
-@documented(_CIFAR6C2F)
-def CIFAR6C2F(
-    activation: str | None = None,
-    threshold: Threshold = None,
-    upper_threshold: Threshold = None,
-    lower_threshold: Threshold = None,
-    width: float | None = None,
-    weights: str | PathLike[str] | None = None,
-    input_shape: tuple[int, int, int] | None = None,
-    classes: int = 10,
-    name: str = "cifar_6c2f",
-) -> LocalLipschitzModel:
+@network
+def CIFAR6C2F() -> Net:
     """Six convolutions and two dense layers for CIFAR-10: 2,250,378 kernels and biases.
 
     The feature maps are 32, 32, 16, 16, 16 and 8 pixels wide.
@@ -76,5 +39,13 @@ def CIFAR6C2F(
     model.compile("adam", epsilon=36 / 255)
     ```
     """
-    thresholds = threshold, upper_threshold, lower_threshold
-    return build(_CIFAR6C2F, activation, thresholds, width, weights, input_shape, classes, name)
+    return Net(
+        name="cifar_6c2f",
+        input_shape=(32, 32, 3),
+        convs=(Conv(32, 3), Conv(32, 3), Conv(32, 4, 2), Conv(64, 3), Conv(64, 3), Conv(64, 4, 2)),
+        hidden=(512,),
+        classes=10,
+        threshold=2.0,
+        upper=(0.1, 0.1, 0.15, 0.15, 0.2, 0.3, 1.2),
+        lower=(-0.1, -0.15, -0.15, -0.15, -0.2, -0.3, -1.2),
+    )

@@ -1,13 +1,32 @@
 """The residual network whose blocks are linear maps."""
 
-from os import PathLike
+from functools import partial
 
-from keraslip.applications._builder import build, documented
-from keraslip.applications._spec import Conv, Net, Threshold
-from keraslip.models import LocalLipschitzModel
+from keraslip.applications._builder import network
+from keraslip.applications._spec import Conv, Net
+
+_DEPTH = """
+        depth: Number of blocks, at least 1."""
+_PAPER = """Hu, Zou, Wang, Leino, Fredrikson, "Unlocking Deterministic Robustness Certification on
+      ImageNet", NeurIPS 2023, arXiv 2301.12549, section 4: the blocks."""
 
 
-def _liresnet(depth: int) -> Net:
+@partial(network, further=_DEPTH, reference=_PAPER)
+def CIFARLiResNet(depth: int = 4) -> Net:
+    """A stem, `depth` blocks `x + conv(x)`, a neck and two dense layers for CIFAR-10.
+
+    A block is one linear map, whose norm is bounded as a whole; other residual networks pay the
+    sum of the norms of both branches. Pixels are centred inside the network. With width 1 and depth
+    4 it has 0.8 million parameters, which suits a CPU; the paper's have width 4 to 8 and depth 12 to
+    18.
+
+    Example:
+
+    ```python
+    model = keraslip.applications.CIFARLiResNet(depth=2)
+    model.compile("adam", epsilon=36 / 255, loss="emma")
+    ```
+    """
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
         raise ValueError(f"`depth` must be an integer >= 1. Received: depth={depth!r}")
     return Net(
@@ -23,41 +42,3 @@ def _liresnet(depth: int) -> Net:
         center=0.5,
         activation="maxmin",
     )
-
-
-_DEPTH = """
-        depth: Number of blocks, at least 1."""
-_PAPER = """Hu, Zou, Wang, Leino, Fredrikson, "Unlocking Deterministic Robustness Certification on
-      ImageNet", NeurIPS 2023, arXiv 2301.12549, section 4: the blocks."""
-
-
-@documented(_liresnet(4), further=_DEPTH, reference=_PAPER)
-def CIFARLiResNet(
-    activation: str | None = None,
-    threshold: Threshold = None,
-    upper_threshold: Threshold = None,
-    lower_threshold: Threshold = None,
-    width: float | None = None,
-    weights: str | PathLike[str] | None = None,
-    input_shape: tuple[int, int, int] | None = None,
-    classes: int = 10,
-    name: str = "cifar_liresnet",
-    depth: int = 4,
-) -> LocalLipschitzModel:
-    """A stem, `depth` blocks `x + conv(x)`, a neck and two dense layers for CIFAR-10.
-
-    A block is one linear map, whose norm is bounded as a whole; other residual networks pay the
-    sum of the norms of both branches. Pixels are centred inside the network. With width 1 and depth
-    4 it has 0.8 million parameters, which suits a CPU; the paper's have width 4 to 8 and depth 12 to
-    18.
-
-    Example:
-
-    ```python
-    model = keraslip.applications.CIFARLiResNet(depth=2)
-    model.compile("adam", epsilon=36 / 255, loss="emma")
-    ```
-    """
-    thresholds = threshold, upper_threshold, lower_threshold
-    net = _liresnet(depth)
-    return build(net, activation, thresholds, width, weights, input_shape, classes, name)
