@@ -39,12 +39,7 @@ def input_gradient(model: keras.Model, objective: Callable[..., Any]) -> Gradien
 
 
 def compiled(model: keras.Model, function: Function) -> Compiled:
-    step = tf.function(function, autograph=False, reduce_retracing=True)
-
-    def call(*args: np.ndarray) -> list[np.ndarray]:
-        return [out.numpy() for out in step(*(tf.convert_to_tensor(a) for a in args))]
-
-    return call
+    return _eager(model, tf.function(function, autograph=False, reduce_retracing=True))
 
 
 def ways_to_run() -> dict[str, Callable[..., Any]]:
