@@ -108,7 +108,7 @@ def build(
     two equal networks would differ in whatever goes by the name.
     """
     trained = trained_as(net, weights)
-    path = None if trained else _weights_file(net, weights)
+    path = None if trained else _weights_file(weights)
     activation = chosen("activation", activation, trained, net.activation)
     width = chosen("width", width, trained, 1.0)
     activations = iter(activation_layers(net, activation, thresholds))
@@ -178,7 +178,7 @@ def _input_shape(net: Net, input_shape: tuple[int, int, int] | None) -> tuple[in
     return (channels, height, width) if channels_first else (height, width, channels)
 
 
-def _weights_file(net: Net, weights: str | PathLike[str] | None) -> str | None:
+def _weights_file(weights: str | PathLike[str] | None) -> str | None:
     """The path of the weights as a string; an error if there is no such file."""
     if weights is None:
         return None

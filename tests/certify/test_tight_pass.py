@@ -123,9 +123,9 @@ def test_what_takes_too_many_operations_is_left_as_it_is(monkeypatch):
     rows = []
     entries = composite.entries_reach
 
-    def counted(found, node, sample, first, second=None):
-        rows.append(len(first))
-        return entries(found, node, sample, first, second)
+    def counted(found, node, sample, places):
+        rows.append(places.shape[1])
+        return entries(found, node, sample, places)
 
     monkeypatch.setattr(tight_pass, "entries_reach", counted)
     passed(net, x, 0.2, functools.partial(TightPass, most=0.0))
@@ -189,10 +189,10 @@ def opens():
 def test_both_directions_count(old, new):
     net, x = opens()
     found, node = passed(net, x, 0.5, SoundPass), list(net.activations.values())[1]
-    first = np.array([0])
-    assert composite.entries_reach(found, node, 0, first).at(found.epsilon)[0] >= 0.5
+    places = np.array([[0]])
+    assert composite.entries_reach(found, node, 0, places).at(found.epsilon)[0] >= 0.5
     without = mutated(composite, (old, new))
-    assert without.entries_reach(found, node, 0, first).at(found.epsilon)[0] < 0.5
+    assert without.entries_reach(found, node, 0, places).at(found.epsilon)[0] < 0.5
 
 
 @pytest.mark.parametrize("bits", [8, 11])
@@ -210,7 +210,7 @@ def test_rounding_of_the_entry_itself(bits):
 
     def reach(module):
         found = passed(net, x, 0.0, SoundPass, execution)
-        return module.entries_reach(found, node, 0, np.array([0])).at(found.epsilon)[0]
+        return module.entries_reach(found, node, 0, np.array([[0]])).at(found.epsilon)[0]
 
     # What the activation before carries would cover it.
     alone = (CARRIED, "rest"), (BOTH, "0.0 * errors[pairs, label]")

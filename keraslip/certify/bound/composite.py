@@ -23,23 +23,17 @@ def composite(found: SoundPass, samples: np.ndarray, label: np.ndarray, rival: n
     return _Backward(found, samples).run(label, rival)
 
 
-def entries_reach(
-    found: SoundPass,
-    node: ActivationNode,
-    sample: int,
-    first: np.ndarray,
-    second: np.ndarray | None = None,
-) -> Reach:
+def entries_reach(found: SoundPass, node: ActivationNode, sample: int, places: np.ndarray) -> Reach:
     """Upper bounds of how far entries of what an activation reads move in one sample's ball (P11).
 
-    At flat places `first`; with places `second`, how far both move apart. A `Reach` of `(entries,)`: lines in
-    the distance, the larger gain and rounding of both directions. The pass knows all balls before the node.
+    At flat places `(1, entries)`; of pairs, `(2, entries)`, how far both move apart. A `Reach` of
+    `(entries,)`: lines in the distance, the larger gain and rounding of both directions. The pass knows all
+    balls before the node.
     """
-    shape, rows = node.sources[0].shape, np.arange(len(first))
-    c = np.zeros((len(first), int(np.prod(shape))))
-    c[rows, first] = 1.0
-    if second is not None:
-        c[rows, second] = -1.0
+    shape, entries = node.sources[0].shape, places.shape[1]
+    c = np.zeros((entries, int(np.prod(shape))))
+    for sign, place in zip((1.0, -1.0), places, strict=False):
+        c[np.arange(entries), place] = sign
     c = np.concatenate([c, -c]).reshape(-1, *shape)
     both = _Backward(found, np.array([sample])).entries(node, c)
     gain, rounding = (part.reshape(2, -1).max(axis=0) for part in (both.gain, both.rounding))

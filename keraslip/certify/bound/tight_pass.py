@@ -51,25 +51,26 @@ class TightPass(SoundPass):
     def _look(self, node: ActivationNode) -> None:
         """Narrows what an activation leaves open."""
         ball, how = self.balls[node.index], node.activation.comparisons(node.shape)
-        slopes, places = ball.slopes, np.arange(int(np.prod(node.shape)))
+        slopes, entries = ball.slopes, int(np.prod(node.shape))
         assert slopes is not None
         if slopes.low is not None and slopes.high is not None:
             bent = (slopes.low < slopes.high).reshape(len(self.epsilon), -1)
             self._narrow_boxes(node, bent)
         elif how is not None:
             compared = Compared(self, node, how)
-            bent = np.zeros((len(self.epsilon), len(places)), dtype=bool)
+            bent = np.zeros((len(self.epsilon), entries), dtype=bool)
             bent[:, how.groups] = compared.bent[:, :, None]
             self._narrow_boxes(node, bent)
             for pair, (unsure, wide) in compared.unsure.items():
-                first, second = how.groups.T[list(pair)]
-                self.nearer[node.index, *pair] = self._lines(node, unsure, wide, first, second)
+                places = how.groups.T[list(pair)]
+                self.nearer[node.index, *pair] = self._lines(node, unsure, wide, places)
 
     def _narrow_boxes(self, node: ActivationNode, wanted: np.ndarray) -> None:
         source = node.sources[0]
         lines = tuple(line.copy() for line in self.box_line(source))
         box = self.box(source)
-        found = self._lines(node, wanted, box.reshape(wanted.shape), np.arange(wanted.shape[1]))
+        every = np.arange(wanted.shape[1])[None]
+        found = self._lines(node, wanted, box.reshape(wanted.shape), every)
         gain, rounding, at = (part.reshape(box.shape) for part in found)
         self.lines[source.index] = tuple(
             np.where(at < box, new, old) for new, old in zip((gain, rounding), lines, strict=True)
@@ -77,14 +78,9 @@ class TightPass(SoundPass):
         self._narrow[source.index] = at
 
     def _lines(
-        self,
-        node: ActivationNode,
-        wanted: np.ndarray,
-        known: np.ndarray,
-        first: np.ndarray,
-        second: np.ndarray | None = None,
+        self, node: ActivationNode, wanted: np.ndarray, known: np.ndarray, places: np.ndarray
     ) -> np.ndarray:
-        """Gain, rounding, and both at epsilon, of how far some entries move, or pairs of them apart.
+        """Gain, rounding, and both at epsilon, of how far entries at places move, see `entries_reach`.
 
         Infinite where they are not wanted, or no better than what is `known`, `(batch, columns)`.
         """
@@ -95,8 +91,7 @@ class TightPass(SoundPass):
             which = np.flatnonzero(some)
             if not len(which):
                 continue
-            pair = first[which], None if second is None else second[which]
-            reach = self._reach(node, sample, known[sample, which], *pair)
+            reach = self._reach(node, sample, known[sample, which], places[:, which])
             at = reach.at(self.epsilon[[sample]])
             line = np.stack([reach.gain, reach.rounding, at])
             found[:, sample, which] = np.where(at < known[sample, which], line, np.inf)
@@ -109,17 +104,12 @@ class TightPass(SoundPass):
         return float(sum(2 * op.outputs * (op.terms + _SLOPES) for op in operators))
 
     def _reach(
-        self,
-        node: ActivationNode,
-        sample: int,
-        known: np.ndarray,
-        first: np.ndarray,
-        second: np.ndarray | None,
+        self, node: ActivationNode, sample: int, known: np.ndarray, places: np.ndarray
     ) -> Reach:
         size = max(1, _ENTRIES // (2 * self.network.widest))
         parts = [
-            entries_reach(self, node, sample, first[rows], None if second is None else second[rows])
-            for rows in (slice(k, k + size) for k in range(0, len(first), size))
+            entries_reach(self, node, sample, places[:, k : k + size])
+            for k in range(0, len(known), size)
         ]
         return Reach(
             np.concatenate([part.gain for part in parts]),
@@ -131,15 +121,10 @@ class HopefulPass(TightPass):
     """Guesses of a `TightPass` from a few of its rows. Never part of a certificate."""
 
     def _reach(
-        self,
-        node: ActivationNode,
-        sample: int,
-        known: np.ndarray,
-        first: np.ndarray,
-        second: np.ndarray | None,
+        self, node: ActivationNode, sample: int, known: np.ndarray, places: np.ndarray
     ) -> Reach:
-        some = np.unique(np.linspace(0, len(first) - 1, _LOOKS).astype(int))
-        pair = first[some], None if second is None else second[some]
-        at = super()._reach(node, sample, known[some], *pair).at(self.epsilon[[sample]])
+        some = np.unique(np.linspace(0, len(known) - 1, _LOOKS).astype(int))
+        reach = super()._reach(node, sample, known[some], places[:, some])
+        at = reach.at(self.epsilon[[sample]])
         share = _HOPE * float(np.mean(np.minimum(at / known[some], 1.0)))
         return Reach(np.zeros_like(known), share * known)
