@@ -1,6 +1,7 @@
 """Samples in blocks: arrays and streams, and what is refused."""
 
 import itertools
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,12 +13,18 @@ from keraslip.certify.run.settings import Settings
 from keraslip.input_range import RangeWarning
 
 SHAPE, CLASSES = (3, 2), 4
+#: All that is read of a model.
+MODEL = SimpleNamespace(
+    inputs=[keras.KerasTensor((None, *SHAPE))],
+    outputs=[keras.KerasTensor((None, CLASSES))],
+    compiled=False,
+)
 X = np.arange(11 * 6, dtype="float32").reshape(11, 3, 2) / 66
 Y = np.arange(11) % CLASSES
 
 
 def read(x, y=None, size=4):
-    stream, count = blocks(x, y, size, SHAPE, CLASSES)
+    stream, count = blocks(MODEL, x, y, size)
     found = list(stream)
     assert all(block.x.dtype == "float32" for block in found)
     assert all(len(block.x) == size for block in found[:-1]) and len(found[-1].x) <= size
@@ -113,7 +120,7 @@ def test_a_stream_is_read_as_far_as_it_is_needed():
             taken.append(1)
             yield X[:3]
 
-    stream, count = blocks(endless(), None, 4, SHAPE, CLASSES)
+    stream, count = blocks(MODEL, endless(), None, 4)
     next(stream)
     assert len(taken) == 2 and count is None
 
@@ -168,7 +175,7 @@ def test_options():
 
 
 def distances(x):
-    stream, _ = blocks(x, None, 100, SHAPE, CLASSES)
+    stream, _ = blocks(MODEL, x, None, 100)
     return next(stream)
 
 
@@ -191,7 +198,7 @@ def test_what_float32_rounds_is_as_far_off_as_it_is():
     # Whole numbers, too, and batches of streams.
     whole = np.full((1, *SHAPE), 2**24 + 1)
     assert distances(whole).off[0] >= np.sqrt(6.0)
-    stream, _ = blocks(iter([given[:4], given[4:]]), None, 11, SHAPE, CLASSES)
+    stream, _ = blocks(MODEL, iter([given[:4], given[4:]]), None, 11)
     np.testing.assert_array_equal(next(stream).off, block.off)
 
 
@@ -233,8 +240,8 @@ def test_a_stream_without_end_needs_steps(kind):
         return ENDLESS[kind]([(X[:3], Y[:3])])
 
     with pytest.raises(ValueError, match="pass steps"):
-        blocks(stream(), None, 4, SHAPE, CLASSES)
-    found = list(blocks(stream(), None, 4, SHAPE, CLASSES, steps=np.int64(3))[0])
+        blocks(MODEL, stream(), None, 4)
+    found = list(blocks(MODEL, stream(), None, 4, steps=np.int64(3))[0])
     np.testing.assert_array_equal(
         np.concatenate([block.x for block in found]), np.tile(X[:3], (3, 1, 1))
     )
@@ -246,18 +253,18 @@ def test_steps_of_other_streams():
         yield X[4:8]
         raise AssertionError("read too far")
 
-    assert [len(block.x) for block in blocks(whole(), None, 6, SHAPE, CLASSES, steps=2)[0]] == [
+    assert [len(block.x) for block in blocks(MODEL, whole(), None, 6, steps=2)[0]] == [
         6,
         2,
     ]
     for stream in (Batches([X[:4], X[4:]]), iter([X[:4], X[4:]])):
-        (block,) = blocks(stream, None, 20, SHAPE, CLASSES, steps=5)[0]
+        (block,) = blocks(MODEL, stream, None, 20, steps=5)[0]
         np.testing.assert_array_equal(block.x, X)
     with pytest.raises(ValueError, match="steps are batches of a stream"):
-        blocks(X, Y, 4, SHAPE, CLASSES, steps=2)
+        blocks(MODEL, X, Y, 4, steps=2)
     for steps in (0, -1, 1.5, True):
         with pytest.raises(ValueError, match="steps must be an integer >= 1"):
-            blocks(iter([X]), None, 4, SHAPE, CLASSES, steps=steps)
+            blocks(MODEL, iter([X]), None, 4, steps=steps)
 
 
 def test_every_guarantee_reads_streams():

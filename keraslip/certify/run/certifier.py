@@ -40,8 +40,7 @@ def certify(
     with progress(verbose) as report, ThreadPoolExecutor(settings.threads) as pool:
         # Data that are refused are refused at once.
         check_bounded(model)
-        shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
-        stream, count = blocks(x, y, block.SIZE, shape, classes, steps, model)
+        stream, count = blocks(model, x, y, block.SIZE, steps)
         report.expect(count)
         report("the network is written down and probed", 0)
         network, digest = network_of(model)

@@ -15,33 +15,15 @@ from keraslip.input_range import told
 
 
 def blocks(
-    x: Any,
-    y: Any,
-    size: int,
-    shape: tuple[int, ...],
-    classes: int,
-    steps: int | None = None,
-    model: Any = None,
+    model: Any, x: Any, y: Any, size: int, steps: int | None = None
 ) -> tuple[Iterator[Block], int | None]:
-    """Checked samples in blocks of one size, the last one smaller; and their number if it is known.
+    """Checked samples of a model in blocks of one size, the last one smaller; and their number if known.
 
     Of an array `(n, *shape)` with labels, or a stream of batches `x`, `(x, y)` or `(x, y, sample_weight)`, of
     which at most `steps` are read. The model's names are those of dictionaries of inputs and labels; of
     samples outside of its range it is warned.
     """
-    found, count = _blocks(x, y, size, shape, classes, steps, model)
-    return (found if model is None else told(model, found)), count
-
-
-def _blocks(
-    x: Any,
-    y: Any,
-    size: int,
-    shape: tuple[int, ...],
-    classes: int,
-    steps: int | None,
-    model: Any,
-) -> tuple[Iterator[Block], int | None]:
+    shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
     steps = None if steps is None else check_count(steps, "steps")
     x, y = _named(model, x, y)
     if hasattr(x, "shape") and hasattr(x, "dtype") or isinstance(x, list):
@@ -50,19 +32,18 @@ def _blocks(
                 f"steps are batches of a stream; x is an array. Received: steps={steps}"
             )
         checked = _block(x, y, shape, classes)
-        return _sliced(checked, size), len(checked.x)
+        return told(model, _sliced(checked, size)), len(checked.x)
     if y is not None:
         raise ValueError("A stream of batches brings its own labels; do not pass y beside it.")
     if not hasattr(x, "__iter__") and not isinstance(x, keras.utils.PyDataset):
         raise ValueError(f"x must be an array or a stream of batches. Received: {type(x).__name__}")
     parts = (_named(model, *batch) for batch in _batches_of(x, steps))
-    return _gathered(parts, size, shape, classes), None
+    return told(model, _gathered(parts, size, shape, classes)), None
 
 
 def all_samples(model: Any, x: Any, y: Any, steps: int | None) -> tuple[np.ndarray, Any]:
     """Inputs and labels of an array or a stream, whole; see `blocks`."""
-    shape, classes = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
-    found = list(blocks(x, y, 1024, shape, classes, steps, model)[0])
+    found = list(blocks(model, x, y, 1024, steps)[0])
     if not found:
         raise empty()
     whole = _together(found)
@@ -71,8 +52,6 @@ def all_samples(model: Any, x: Any, y: Any, steps: int | None) -> tuple[np.ndarr
 
 def _named(model: Any, x: Any, y: Any) -> tuple[Any, Any]:
     """Inputs and labels out of the dictionaries that they may come in."""
-    if model is None:
-        return x, y
     return only_input(model, x), only_target(model, y)
 
 

@@ -32,8 +32,7 @@ def local_lipschitz(
         return np.asarray(found.lipschitz, dtype="float64")
     network, _ = network_of(model)
     one = one_norm(network, settings, np.random.default_rng(secrets.randbits(64)), 1)
-    shape = tuple(model.inputs[0].shape[1:])
-    stream, count = blocks(x, None, settings.batch_size, shape, network.classes, steps, model)
+    stream, count = blocks(model, x, None, settings.batch_size, steps)
     evaluate = Evaluator(network, Execution.of("float64"), batch_size)
     norms, parts = LocalNorms(False, one), []
     for block, radii in with_radii(stream, epsilon, count):
