@@ -26,29 +26,20 @@ class Conv:
 class Net:
     """A chain of convolutions, a flattening, hidden dense layers and the logits.
 
-    Args:
-        name: Name of the model, and its key in the registry.
-        input_shape: (height, width, channels).
-        convs: The convolutions in order; each is followed by an activation.
-        hidden: Units of the dense layers before the logits; each is followed by an activation.
-        classes: Number of logits.
-        threshold: Initial threshold of `ClippedReLU`, one number or one per activation.
-        upper: Initial upper threshold of `ClippedMaxMin`, one number or one per activation.
-        lower: Initial lower threshold of `ClippedMaxMin`, one number or one per activation.
-        center: Taken from every pixel first.
-        activation: The one that is usual.
+    Every convolution and every hidden layer is followed by an activation; initial thresholds are one number,
+    or one per activation.
     """
 
-    name: str
-    input_shape: tuple[int, int, int]
-    convs: tuple[Conv, ...]
-    hidden: tuple[int, ...]
-    classes: int
-    threshold: float | tuple[float, ...] = 1.0
-    upper: float | tuple[float, ...] = 1.0
-    lower: float | tuple[float, ...] = -1.0
-    center: float = 0.0
-    activation: str = "clipped_relu"
+    name: str  #: Name of the model, and its key in the registry.
+    input_shape: tuple[int, int, int]  #: (height, width, channels).
+    convs: tuple[Conv, ...]  #: The convolutions in order.
+    hidden: tuple[int, ...]  #: Units of the dense layers before the logits.
+    classes: int  #: Number of logits.
+    threshold: float | tuple[float, ...] = 1.0  #: Of `ClippedReLU`.
+    upper: float | tuple[float, ...] = 1.0  #: Upper threshold of `ClippedMaxMin`.
+    lower: float | tuple[float, ...] = -1.0  #: Lower threshold of `ClippedMaxMin`.
+    center: float = 0.0  #: Taken from every pixel first.
+    activation: str = "clipped_relu"  #: The one that is usual.
 
     @property
     def activations(self) -> int:

@@ -13,14 +13,12 @@ from keraslip.typing import Tensor
 class ClippedReLU(Activation):
     """`min(max(z, 0), threshold)`.
 
-    Args:
-        threshold: Broadcastable to `(1, *shape)`, or `None` for the plain ReLU.
-
     Reference:
 
     - Huang et al., 2021, arXiv 2111.01395, section 4.2 (clipped ReLU, sparsity loss).
     """
 
+    #: Broadcastable to `(1, *shape)`, or `None` for the plain ReLU.
     threshold: Tensor | None = None
 
     @property

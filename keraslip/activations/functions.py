@@ -96,17 +96,11 @@ class LogSigmoid(Smooth):
 
 @dataclass(frozen=True, eq=False)
 class ELU(Smooth):
-    """`scale z` above 0 and `scale alpha (exp(z / width) - 1)` below: ELU, SELU and CELU.
+    """`scale z` above 0 and `scale alpha (exp(z / width) - 1)` below: ELU, SELU and CELU."""
 
-    Args:
-        alpha: Of any sign.
-        scale: Above 0.
-        width: Above 0.
-    """
-
-    alpha: float = 1.0
-    scale: float = 1.0
-    width: float = 1.0
+    alpha: float = 1.0  #: Of any sign.
+    scale: float = 1.0  #: Above 0.
+    width: float = 1.0  #: Above 0.
     bends: ClassVar[tuple[float, ...]] = (0.0,)
     turns: ClassVar[tuple[float, ...]] = (0.0,)
 
@@ -195,12 +189,9 @@ class SparsePlus(Smooth):
 
 @dataclass(frozen=True, eq=False)
 class Squareplus(Smooth):
-    """`(z + sqrt(z^2 + b)) / 2`.
+    """`(z + sqrt(z^2 + b)) / 2`."""
 
-    Args:
-        b: Above 0, and not so small that `z^2` vanishes in float32 where b does not: 1e-6 or more.
-    """
-
+    #: Above 0, and not so small that `z^2` vanishes in float32 where b does not: 1e-6 or more.
     b: float = 4.0
 
     @property

@@ -15,17 +15,13 @@ class GroupSort(Activation):
 
     Sorting moves entries, and is 1-Lipschitz: of two vectors, the sorted ones are no further apart.
 
-    Args:
-        group: How many neighbours make a group; it divides the size of the axis.
-        axis: The axis, batch axis included.
-
     Reference:
 
     - Anil, Lucas, Grosse, 2019, arXiv 1811.05381, section 4.1.
     """
 
-    group: int = 2
-    axis: int = -1
+    group: int = 2  #: How many neighbours make a group; it divides the size of the axis.
+    axis: int = -1  #: The axis, batch axis included.
     roundings: ClassVar[float] = 0.0
     masks: ClassVar[bool] = False
     is_elementwise: ClassVar[bool] = False

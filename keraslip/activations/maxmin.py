@@ -23,19 +23,15 @@ class MaxMin(Activation):
     `1 - a / rho` of what its pair moves. Where the boxes of a pair do not overlap its order is certain: each
     output moves with its own input alone.
 
-    Args:
-        upper: Clip of the maximum, broadcastable to half of `(1, *shape)`, or `None`.
-        lower: Clip of the minimum, or `None`.
-        axis: The axis that is halved, batch axis included.
-
     Reference:
 
     - Huang et al., 2021, arXiv 2111.01395, section 4.2 and appendix (clipped MaxMin).
     """
 
+    #: Clip of the maximum, broadcastable to half of `(1, *shape)`, or `None`.
     upper: Tensor | None = None
-    lower: Tensor | None = None
-    axis: int = -1
+    lower: Tensor | None = None  #: Clip of the minimum, or `None`.
+    axis: int = -1  #: The axis that is halved, batch axis included.
     is_elementwise: ClassVar[bool] = False
 
     @property

@@ -17,11 +17,9 @@ class Formula:
     Subclasses are frozen dataclasses. Tensors in fields, also within tuples and other formulas, are
     coefficients, which `each` changes; every other field (numbers, shapes, names) stays what it is. A float
     is a number as the backend takes it: from `to(float64)` on it is that of float32.
-
-    Args:
-        arithmetic: What the formulas compute with; set by `to`.
     """
 
+    #: What the formulas compute with; set by `to`.
     arithmetic: Arithmetic | Any = field(default=training, kw_only=True, repr=False)
 
     def each(self, change: Callable[[Any], Any]) -> Self:

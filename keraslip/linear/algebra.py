@@ -15,11 +15,7 @@ from keraslip.typing import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Identity(MovingMap):
-    """The map that changes nothing.
-
-    Args:
-        in_shape: Shape of input and output, without the batch axis.
-    """
+    """The map that changes nothing: input and output have one shape."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x
@@ -128,8 +124,7 @@ class Sum(LinearMap):
 class Stack(Sum):
     """A sum of maps onto disjoint entries, such as branches that are concatenated.
 
-    Args:
-        maps: The summands; where one of them is not zero the others are.
+    Where one of the summands is not zero the others are.
     """
 
     def norm_bound(self) -> Tensor:

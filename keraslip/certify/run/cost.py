@@ -29,17 +29,11 @@ _BAND = 2**31
 
 @dataclass(frozen=True)
 class Cost:
-    """A rough price, good to a factor of about two; local norms of convolutions come on top.
+    """A rough price, good to a factor of about two; local norms of convolutions come on top."""
 
-    Args:
-        products: Multiplications of the network on one image.
-        once: Multiplications of probes and of the proofs of its norms, once for its weights.
-        memory: Bytes.
-    """
-
-    products: float
-    once: float
-    memory: float
+    products: float  #: Multiplications of the network on one image.
+    once: float  #: Multiplications of probes and of the proofs of its norms, once for its weights.
+    memory: float  #: Bytes.
 
     def __str__(self) -> str:
         works = self.once, LEAST * self.products, MOST * self.products
