@@ -26,6 +26,9 @@ PER_ENTRY = 48
 #: Pairs of classes that go back through the network at once.
 _PAIRS = 64
 
+#: Makes a pass: a subclass of `SoundPass`, with options.
+Kind = Callable[..., SoundPass]
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -60,7 +63,7 @@ class Evaluator:
         hard: bool = False,
         checked: bool = False,
         decides: bool = False,
-        kind: Callable[..., SoundPass] | None = None,
+        kind: Kind | None = None,
     ) -> Evaluation:
         """Margins at epsilon.
 

@@ -1,6 +1,5 @@
 """The cascade: cheap bounds first, expensive ones for what is still open, an attack in between."""
 
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keraslip.certify.bound.evaluate import Evaluation, Evaluator
+from keraslip.certify.bound.evaluate import Evaluation, Evaluator, Kind
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.norm_sources import (
     LocalNorms,
@@ -18,7 +17,6 @@ from keraslip.certify.bound.norm_sources import (
     global_norms,
     proved,
 )
-from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.bound.tight_pass import HopefulPass, TightPass
 from keraslip.certify.execution.attack import attacked
 from keraslip.certify.execution.block import Block
@@ -146,11 +144,7 @@ class Cascade:
         return sorted(below | {max(prices)})
 
     def _stage(
-        self,
-        name: str,
-        samples: Samples,
-        rows: np.ndarray,
-        kind: Callable[..., SoundPass] | None = None,
+        self, name: str, samples: Samples, rows: np.ndarray, kind: Kind | None = None
     ) -> None:
         """Settles those of some samples that the bounds of a stage certify."""
         size = self.settings.batch_size
@@ -206,11 +200,7 @@ class Cascade:
         return self._hopeful(samples, rows, partial(expected_norms, most=most))
 
     def _hopeful(
-        self,
-        samples: Samples,
-        rows: np.ndarray,
-        norms: Norms,
-        kind: Callable[..., SoundPass] | None = None,
+        self, samples: Samples, rows: np.ndarray, norms: Norms, kind: Kind | None = None
     ) -> np.ndarray:
         """Those that guesses of a bound would certify."""
         if not len(rows):

@@ -1,15 +1,14 @@
 """Certified radii of the samples of a block: which bounds the search asks, and in which order."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from keraslip.certify.bound.evaluate import Evaluator
+from keraslip.certify.bound.evaluate import Evaluator, Kind
 from keraslip.certify.bound.margins import Margins
 from keraslip.certify.bound.norm_sources import Norms
-from keraslip.certify.bound.sound_pass import SoundPass
 from keraslip.certify.bound.tight_pass import HopefulPass, TightPass
 from keraslip.certify.run.progress import Report
 from keraslip.certify.run.radius import (
@@ -68,7 +67,7 @@ class RadiusSearch:
         rows: np.ndarray,
         stage: str,
         by: str,
-        kind: Callable[..., SoundPass] | None = None,
+        kind: Kind | None = None,
     ) -> Bound:
         """Margins of some of the samples by the norms of a stage."""
         x, label, _ = balls
