@@ -118,5 +118,6 @@ def run_rule_test(
         The model that was built, for further questions.
     """
     model = build if isinstance(build, keras.Model) else model_of(build, input_shape, seed=seed)
-    check_bounds(model, input_shape, epsilons, modes, samples, count, seed, tight, pgd)
+    x = np.random.default_rng(seed + 1).uniform(size=(samples, *input_shape)).astype("float32")
+    check_bounds(model, x, epsilons, modes, count, tight, pgd)
     return model

@@ -64,14 +64,14 @@ def run_rule_test(
     """
     if isinstance(layer, keras.layers.Layer):
         rule_for(layer)
+    x = np.random.default_rng(seed + 1).uniform(size=(samples, *input_shape)).astype("float32")
     for build in (layer, lambda x: _activated(layer(_in_front(x)))):
         model = surrounded(build, input_shape, seed)
         check_parts(model, seed)
-        check_bounds(model, input_shape, epsilons, modes, samples, points, seed)
-        check_certificates(model, input_shape, epsilons, samples, points, seed)
+        check_bounds(model, x, epsilons, modes, points)
+        check_certificates(model, x, epsilons, points)
         if export and not missing_packages("tf_saved_model"):
-            x = np.random.default_rng(seed + 1).uniform(size=(samples, *input_shape))
-            check_graph(model, x.astype("float32"), epsilons[0])
+            check_graph(model, x, epsilons[0])
 
 
 def _in_front(x: Any) -> Any:
@@ -130,17 +130,14 @@ def _named(path: str, check: Callable[..., None], *arguments: Any) -> None:
 
 def check_bounds(
     model: keras.Model,
-    input_shape: tuple[int, ...],
+    x: Array,
     epsilons: tuple[float, ...],
-    modes: tuple[str, ...] = ("local", "global", "paper"),
-    samples: int = 2,
-    points: int = 150,
-    seed: int = 0,
+    modes: tuple[str, ...],
+    points: int,
     tight: bool = False,
     attacks: bool = True,
 ) -> None:
-    """Holds sampled points against every bound of training; see `run_rule_test`."""
-    x = np.random.default_rng(seed + 1).uniform(size=(samples, *input_shape)).astype("float32")
+    """Holds sampled points around `x` against every bound of training; see `run_rule_test`."""
     executed, said = np.asarray(model.predict_on_batch(x)), activations(model, x)[2]
     near = np.abs(executed - said) <= 1e-5 * (1 + np.abs(executed))
     off = np.abs(executed - said).max()
@@ -238,23 +235,16 @@ def assert_tighter(local: Pass, whole: Pass) -> None:
 
 
 def check_certificates(
-    model: LocalLipschitzModel,
-    input_shape: tuple[int, ...],
-    epsilons: tuple[float, ...],
-    samples: int = 2,
-    points: int = 150,
-    seed: int = 0,
+    model: LocalLipschitzModel, x: Array, epsilons: tuple[float, ...], points: int = 150
 ) -> None:
     """Holds sampled points against certificates, which are about the executed network: without tolerance."""
-    x = np.random.default_rng(seed + 1).uniform(size=(samples, *input_shape)).astype("float32")
     for epsilon in epsilons:
         found = model.certify(x, epsilon=epsilon, verbose=False)
         # Rounded to float32, points may lie a little further away.
         near = epsilon * (1 - 1e-5)
         there = points_in_balls(model, x, near, claims(model, x, near), points, False)
-        logits = np.asarray(
-            model.predict(there.reshape(-1, *input_shape), verbose=0, batch_size=1024)
-        )
+        flat = there.reshape(-1, *x.shape[1:])
+        logits = np.asarray(model.predict(flat, verbose=0, batch_size=1024))
         logits = logits.reshape(*there.shape[:2], -1).astype("float64")
         own = np.take_along_axis(logits, found.label[:, None, None], 2)
         others = np.arange(logits.shape[2]) != found.label[:, None, None]

@@ -171,7 +171,8 @@ def test_wrong_certificates_are_found(monkeypatch):
     from keraslip.testing.rules import check_certificates
 
     model = surrounded(lambda x: layers.ReLU()(layers.Dense(6)(x)), (4,))
-    check_certificates(model, (4,), (0.1,))
+    x = np.random.default_rng(1).uniform(size=(2, 4)).astype("float32")
+    check_certificates(model, x, (0.1,))
     good = model.certify
 
     def certify(x, **options):
@@ -181,7 +182,7 @@ def test_wrong_certificates_are_found(monkeypatch):
 
     monkeypatch.setattr(model, "certify", certify)
     with pytest.raises(AssertionError, match="^certificate: a point of the ball has a margin of"):
-        check_certificates(model, (4,), (0.1,))
+        check_certificates(model, x, (0.1,))
 
 
 def test_weights_are_drawn_anew():
