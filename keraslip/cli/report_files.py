@@ -55,7 +55,7 @@ def write_report(
     again = command("report", folder.path, *own, data_dir=data_dir)
     with stopped_with(console, f"Stopped. The model is saved; make its report with: {again}"):
         found = measure(model, data, seed, attack_samples, certify_samples, console)
-        draw(model, data, folder, found, seed, console)
+        draw(model, data, folder, found, console)
     report = found.report | (more or {})
     tables = accuracy_table(report), build_table(found.certificates), layer_table(report)
     found.certificates.save(folder.path / CERTIFICATES)
@@ -80,12 +80,10 @@ def _markdown(tables: str, folder: Path) -> str:
     return f"# Report\n\n```text\n{tables}\n```\n\n{pictures}\n"
 
 
-def draw(
-    model: Any, data: Dataset, folder: RunFolder, found: Measured, seed: int, console: Console
-) -> None:
+def draw(model: Any, data: Dataset, folder: RunFolder, found: Measured, console: Console) -> None:
     """Draws curve.png, images.png of images and, if the folder has a log, training.png."""
     curve, images, training = (folder.path / name for name in PICTURES)
-    _curve(model, data, found, curve, seed, console)
+    _curve(model, data, found, curve, console)
     if data.are_images:
         _images(model, data, found, images)
     if rows := folder.history():
@@ -95,10 +93,8 @@ def draw(
         plots.training_curves(training, history)
 
 
-def _curve(
-    model: Any, data: Dataset, found: Measured, path: Path, seed: int, console: Console
-) -> None:
-    count = len(found.radii)
+def _curve(model: Any, data: Dataset, found: Measured, path: Path, console: Console) -> None:
+    count, seed = len(found.radii), found.report["seed"]
     x, y = data.x_test[:count], data.y_test[:count]
     epsilons = curve_epsilons(model.epsilon_value)
     attacked, uniform = np.full((2, POINTS), np.nan)
