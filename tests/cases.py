@@ -339,7 +339,6 @@ LAYERS = {
     "group sort of columns": Case(
         IMAGE, between(keraslip.layers.GroupSort(2, axis=2)), attacked=True
     ),
-    "bare relu": Case(FLAT, behind(ops.relu)),
     "clipped relu of images": Case(IMAGE, lambda x: ClippedReLU(0.5)(conv()(ClippedReLU(0.5)(x)))),
     "clipped maxmin of images": Case(
         IMAGE, lambda x: ClippedMaxMin(0.4, -0.4)(conv()(ClippedMaxMin(0.4, -0.4)(conv()(x))))

@@ -49,14 +49,6 @@ class ReLURule(ActivationRule):
         return limited_relu(layer.max_value)
 
 
-@register_rule(bare_operation(ops.relu), keras.activations.relu, ops.relu)
-class ReLUFunctionRule(ActivationRule):
-    """A bare `keras.ops.relu(x)` in the graph, and `activation="relu"`."""
-
-    def kind(self, layer: Any) -> ClippedReLU:
-        return ClippedReLU()
-
-
 def limited_relu(limit: float | None) -> ClippedReLU:
     """ReLU up to a limit, if there is one."""
     return ClippedReLU(None if limit is None else ops.convert_to_tensor(limit, "float32"))
@@ -68,28 +60,6 @@ def leaky_relu(slope: float, limit: float | None = None) -> PiecewiseLinear:
     if not limit:
         return PiecewiseLinear((0.0,), (float(slope), 1.0 if limit is None else 0.0))
     return PiecewiseLinear((0.0, float(limit)), (float(slope), 1.0, 0.0))
-
-
-@register_rule(
-    keras.layers.LeakyReLU,
-    bare_operation(ops.leaky_relu),
-    keras.activations.leaky_relu,
-    ops.leaky_relu,
-)
-class LeakyReLURule(ActivationRule):
-    """The layer, a bare `keras.ops.leaky_relu(x)` in the graph, and `activation="leaky_relu"`."""
-
-    def kind(self, layer: Any) -> PiecewiseLinear:
-        # The function has the slope 0.2.
-        return leaky_relu(getattr(layer, "negative_slope", 0.2))
-
-
-@register_rule(keras.layers.ELU)
-class ELURule(ActivationRule):
-    """With its alpha, of any sign."""
-
-    def kind(self, layer: Any) -> Activation:
-        return _elu(layer.alpha)
 
 
 @register_rule(keras.layers.PReLU)
@@ -111,8 +81,10 @@ FUNCTIONS: dict[str, Callable[[Any], Activation]] = {
     "hard_sigmoid": lambda _: PiecewiseLinear((-3.0, 3.0), (0.0, 1.0 / 6.0, 0.0), 0.5),
     "hard_silu": lambda _: activations.HardSiLU(),
     "hard_tanh": lambda _: PiecewiseLinear((-1.0, 1.0), (0.0, 1.0, 0.0)),
+    "leaky_relu": lambda f: leaky_relu(getattr(f, "negative_slope", 0.2)),
     "log_sigmoid": lambda _: activations.LogSigmoid(),
     "mish": lambda _: activations.Mish(),
+    "relu": lambda _: ClippedReLU(),
     "relu6": lambda _: limited_relu(6.0),
     "selu": lambda _: _SELU,
     "sigmoid": lambda _: activations.Sigmoid(),
@@ -173,11 +145,15 @@ _ABOVE_ZERO = {
     bare_operation(ops.soft_shrink): ("threshold",),
 }
 _BY_SPELLING = {one: kind for name, kind in FUNCTIONS.items() for one in _spellings(name)}
+_BY_SPELLING |= {
+    keras.layers.ELU: FUNCTIONS["elu"],
+    keras.layers.LeakyReLU: FUNCTIONS["leaky_relu"],
+}
 
 
 @register_rule(*_BY_SPELLING)
 class FunctionRule(ActivationRule):
-    """What needs no more than its name: fused, as a layer, or as a bare operation in the graph."""
+    """By its name and number, such as ELU's alpha, of any sign: fused, as a layer, or as a bare operation."""
 
     def check(self, operation: Any) -> None:
         super().check(operation)
