@@ -9,6 +9,7 @@ from keras import ops
 
 from keraslip.activations import Largest
 from keraslip.linear import (
+    ConvGeometry,
     CropMap,
     LinearMap,
     PermuteMap,
@@ -35,10 +36,9 @@ class _Windows:
     """
 
     def __init__(self, size: int, window: int, stride: int, padding: str) -> None:
-        same = padding == "same"
-        self.count = -(-size // stride) if same else (size - window) // stride + 1
-        missing = max((self.count - 1) * stride + window - size, 0) if same else 0
-        self.padding = missing // 2, missing - missing // 2
+        fall, image, kernel = ConvGeometry((stride, 1), padding), (size, 1), (window, 1)
+        self.count = fall.out_image(image, kernel)[0]
+        self.padding = fall.padded(image, kernel)[0]
         starts = stride * np.arange(self.count)
         #: Places in the padded axis, `(count, window)`, and which of them are no padding.
         self.places = starts[:, None] + np.arange(window)
@@ -108,9 +108,7 @@ class MaxPoolingRule(Rule):
 
     def propagate(self, operation: Any, context: Interpreter, *args: Any, **kwargs: Any) -> Form:
         shape, axes = args[0].shape, _image_axes(operation, len(args[0].shape))
-        arguments = zip(
-            axes, _each(operation.pool_size, axes), _each(operation.strides, axes), strict=True
-        )
+        arguments = zip(axes, operation.pool_size, operation.strides, strict=True)
         windows = {
             k: _Windows(shape[k], size, step, operation.padding) for k, size, step in arguments
         }
@@ -162,8 +160,3 @@ class MinOperationRule(ExtremeOperationRule):
     """`ops.min` over positions or channels."""
 
     sign = -1.0
-
-
-def _each(number: Any, axes: range) -> tuple[int, ...]:
-    """A setting for every axis; layers of sequences hold one number, or a tuple of one."""
-    return tuple(number) if isinstance(number, tuple | list) else (number,) * len(axes)

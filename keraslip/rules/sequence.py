@@ -100,7 +100,7 @@ class AveragePooling1DRule(LinearRule):
     """Means over windows of a sequence."""
 
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
-        size, strides = ((1, *_one(number)) for number in (layer.pool_size, layer.strides))
+        size, strides = (1, *layer.pool_size), (1, *layer.strides)
         return as_row(
             layer, in_shape, lambda shape: AveragePoolMap(shape, size, strides, layer.padding)
         )
@@ -113,8 +113,3 @@ class RepeatVectorRule(LinearRule):
     def linear_map(self, layer: Any, in_shape: Shape) -> LinearMap:
         row = ReshapeMap(in_shape, (1, *in_shape))
         return compose(repeated(row.out_shape, {0: layer.n}), row)
-
-
-def _one(number: Any) -> tuple[int]:
-    """A number that a layer may hold as a tuple of one."""
-    return (number[0] if isinstance(number, tuple | list) else number,)
