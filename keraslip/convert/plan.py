@@ -1,5 +1,6 @@
 """What becomes of every call of a network, decided before anything is built."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,10 +75,7 @@ class Plan:
         return plan
 
     def _fold_normalizations(self) -> None:
-        calls: dict[int, int] = {}
-        for step in self.steps:
-            operation = step.call.operation
-            calls[id(operation)] = calls.get(id(operation), 0) + 1
+        calls = Counter(id(step.call.operation) for step in self.steps)
         for step in self.steps:
             before = step.reads[0] if len(step.reads) == 1 else None
             if not isinstance(step.call.operation, keras.layers.BatchNormalization):

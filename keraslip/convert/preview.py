@@ -1,6 +1,7 @@
 """What `from_keras` would make of a model, layer by layer, and everything that keeps it from doing so."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -72,7 +73,9 @@ def _with_refusals(fates: list[Fate], places: Any) -> Iterator[Fate]:
 
 
 def _of_layers(graph: Any) -> Iterator[Fate]:
-    plan = _plan(graph)
+    plan = None
+    with suppress(UnsupportedLayerError):  # the layer is named where it stands
+        plan = Plan.of(graph)
     found = list(visits(graph))
     last = found[-1].operation
     for visit in found:
@@ -84,14 +87,6 @@ def _of_layers(graph: Any) -> Iterator[Fate]:
             says = type(rule_for(operation, visit.path)).__name__
         refused = says is None
         yield Fate(visit.path, operation, says or f"none: {visit.problem}", refused)
-
-
-def _plan(graph: Any) -> Plan | None:
-    try:
-        return Plan.of(graph)
-    except UnsupportedLayerError:
-        # The layer is named where it stands.
-        return None
 
 
 def _becomes(operation: Any, plan: Plan | None, last: Any) -> str | None:
