@@ -53,7 +53,7 @@ def as_foolbox(
     backend = keras.backend.backend()
     device: dict[str, Any] = {}
     if backend == "torch":
-        from keraslip.attacks.torch_module import LogitsModule
+        from keraslip.backend.torch_module import LogitsModule
 
         device = {"device": model.weights[0].value.device}
         model = LogitsModule(model, channels_first=False)
@@ -101,6 +101,6 @@ def as_torch(model: keras.Model) -> Any:
             "PyTorch attacks need Keras' torch backend: save the model, set KERAS_BACKEND=torch and "
             f"load it there. Received: backend {backend!r}"
         )
-    from keraslip.attacks.torch_module import LogitsModule
+    from keraslip.backend.torch_module import LogitsModule
 
     return LogitsModule(model, channels_first=True)
