@@ -76,7 +76,6 @@ def attack(
         soft_wrap=True,
     )
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, as_json(result))
     if picture is not None:
         _draw(subject, points, predicted, fooled, picture, console)

@@ -107,7 +107,6 @@ def _save(found: Any, subject: Any, out: Path, console: Console) -> None:
     y = subject.y[: len(found)]
     summary = {**subject.describe(), **summarize(found, y)}
     summary["complete"] = found.complete and len(found) == len(subject.x)
-    out.parent.mkdir(parents=True, exist_ok=True)
     found.save(out)
     write_text(_summary_file(out), as_json(summary))
     console.print(build_table(found))

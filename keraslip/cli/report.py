@@ -94,7 +94,6 @@ def _write_page(paths: Sequence[Path], out: Path) -> None:
 
     console, runs = Console(), load_runs(paths)
     text = page(runs)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
     if len(runs) == 1:
         return

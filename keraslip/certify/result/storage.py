@@ -1,7 +1,6 @@
 """Files of certificates: arrays by name in a `.npz`, beside what they rest on."""
 
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from keraslip.certify.result.status import of_today
+from keraslip.files import whole
 from keraslip.typing import FilePath
 
 #: Version of the file format. In 1 the stage "slopes" was called "global".
@@ -35,10 +35,8 @@ def write(
     """Writes a file in one go: what was there before stays if that fails."""
     examples = {f"{_EXAMPLE}{index}": x for index, x in counterexamples.items()}
     told = np.array(json.dumps({"format": FORMAT, **meta}))
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.partial.npz")
-    np.savez_compressed(partial, **arrays, **examples, meta=told)  # type: ignore[arg-type]
-    os.replace(partial, target)
+    with whole(Path(path)) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays, **examples, meta=told)  # type: ignore[arg-type]
 
 
 def read(path: FilePath, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
