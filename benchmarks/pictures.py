@@ -1,28 +1,34 @@
 """The pictures of the documentation, drawn from figures that lie beside them.
 
-`digits` and `time` copy the few numbers that a picture needs from runs; without a command the pictures are
-drawn again from what was copied.
+`digits`, `time` and `long` copy the few numbers that a picture needs from runs; without a command the
+pictures are drawn again from what was copied.
 
     keraslip demo && python benchmarks/pictures.py digits runs/digits
     python benchmarks/pictures.py time OUT    # the folder of benchmarks/local_training.py
+    python benchmarks/pictures.py long RUN    # the folder of a finished `keraslip train`
     python benchmarks/pictures.py
 """
 
 import argparse
+import csv
 import json
 import re
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keraslip import plots
 from keraslip.plots.figure import figure
 from keraslip.plots.style import look
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+CARDS = Path(__file__).parents[1] / "keraslip" / "weights"
 SHOWN = 12  # test images in the picture of the digits
 ATTACKED = slice(None, None, 5)  # radii of the curve that are attacked, too
 DATA = {"mnist": "MNIST, ε = 1.58", "cifar10": "CIFAR-10, ε = 36/255"}
 NETS = {"clipped_maxmin": "clipped MaxMin", "clipped_relu": "clipped ReLU"}
+LONG = {"cifar_6c2f": "6C2F", "cifar_liresnet": "LiResNet", "mnist_4c3f": "4C3F"}
 
 
 def write(name: str, content: Any) -> None:
@@ -92,7 +98,34 @@ def copy_time(runs: Path) -> None:
         "curves": "estimates (power iteration) on 2,000 validation images",
         "proved on": "1,000 other validation images, float32",
     }
-    write("time.json", {**shared, "runs": copied})
+    write("time.json", {**shared, "runs": copied, "long": read("time.json").get("long", [])})
+
+
+def copy_long(run: Path) -> None:
+    """From a run of the command line: its estimates after every epoch, and what its report proves."""
+    with (run / "log.csv").open(newline="", encoding="utf-8") as file:
+        epochs = list(csv.DictReader(file))
+    given = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    # What ships was proved on all test images, a report on as many as the run was asked for.
+    cards = [json.loads(file.read_text(encoding="utf-8")) for file in CARDS.glob("*.json")]
+    report = next(
+        (card for card in cards if card["settings"] == given),
+        json.loads((run / "report.json").read_text(encoding="utf-8")),
+    )
+    kept = ("dataset", "application", "activation", "width", "loss", "seed", "epochs")
+    seconds = np.cumsum([float(epoch["cpu_seconds"]) for epoch in epochs])
+    copied = {name: given[name] for name in kept} | {
+        "cpu_seconds": [round(at) for at in seconds.tolist()],
+        "val_certified_accuracy": [
+            round(float(epoch["val_certified_accuracy"]), 4) for epoch in epochs
+        ],
+        "certified, proved": round(report["certified_accuracy"], 4),
+        "proved on": f"{report['samples']:,} test images",
+        "guarantee": report["guarantee"],
+    }
+    held = read("time.json")
+    others = [one for one in held.get("long", []) if any(one[k] != given[k] for k in kept)]
+    write("time.json", {**held, "long": [*others, copied]})
 
 
 def draw_digits() -> None:
@@ -131,43 +164,51 @@ def draw_digits() -> None:
 
 def draw_time() -> None:
     held = read("time.json")
-    words = (
-        f"{held['network']}, {held['bound']} norms in training, seed 0. Lines: {held['curves']}."
-    )
-    footnote = f"{words} Stars: proved at the end on {held['proved on']}."
-    title = "Certified accuracy against training time, one CPU thread"
-    with figure(PICTURES / "time.svg", 8, 3.4, title=title, footnote=footnote) as picture:
+    words = f"Global norms in training, seed 0, one CPU thread. Solid, {held['network']}: {held['curves']}."
+    more = f"Stars: proved on {held['proved on']}. Dashed: 5,000 validation images, proved on test images."
+    title = "Certified accuracy against training time"
+    with figure(PICTURES / "time.svg", 8, 3.8, title=title, footnote=f"{words}\n{more}") as picture:
         for axes, (data, label) in zip(
             picture.subplots(1, 2, sharey=True), DATA.items(), strict=True
         ):
-            axes.set(xlabel="CPU minutes", title=label, ylim=(0, 70))
+            axes.set(xlabel="CPU minutes", title=label, ylim=(0, 70), xscale="log")
+            axes.xaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_major_formatter("{x:.0f} %")
             for run in (run for run in held["runs"] if run["data"] == data):
-                draw_run(axes, run)
+                steps = np.arange(1, run["epochs"] + 1) / run["epochs"]
+                number = list(NETS).index(run["activation"])
+                draw_run(axes, run, run["cpu_seconds"] * steps, NETS[run["activation"]], number)
+            for place, run in enumerate(run for run in held["long"] if run["dataset"] == data):
+                name = f"{LONG[run['application']]}, {run['epochs']} epochs"
+                draw_run(axes, run, np.array(run["cpu_seconds"]), name, len(NETS) + place, "--")
             axes.legend(loc="upper left", frameon=False)
 
 
-def draw_run(axes: Any, run: dict[str, Any]) -> None:
-    """One line, its epochs equally long, and a star for what is proved at its end."""
-    minutes, number = run["cpu_seconds"] / 60, list(NETS).index(run["activation"])
-    times = [minutes * (epoch + 1) / run["epochs"] for epoch in range(run["epochs"])]
-    style = look(number)
+def draw_run(
+    axes: Any, run: dict[str, Any], seconds: np.ndarray, name: str, number: int, dashes: str = "-"
+) -> None:
+    """A line of estimates, and a star for what is proved at its end."""
+    style = {**look(number), "linestyle": dashes}
     percents = [100 * value for value in run["val_certified_accuracy"]]
     proved = 100 * run["certified, proved"]
-    label = f"{NETS[run['activation']]}: {proved:.1f} % proved"
-    axes.plot(times, percents, label=label, **style)
-    axes.plot(minutes, proved, "*", color=style["color"], markersize=13, markeredgecolor="white")
+    style["markevery"] = max(1, len(percents) // 20)
+    axes.plot(seconds / 60, percents, label=f"{name}: {proved:.1f} % proved", **style)
+    star = {"color": style["color"], "markersize": 13, "markeredgecolor": "white"}
+    axes.plot(seconds[-1] / 60, proved, "*", **star)
+
+
+COPIES = {"digits": copy_digits, "time": copy_time, "long": copy_long}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("copy", nargs="?", choices=["digits", "time"], help="figures to copy first")
+    parser.add_argument("copy", nargs="?", choices=list(COPIES), help="figures to copy first")
     parser.add_argument("runs", nargs="?", type=Path, help="where from")
     args = parser.parse_args()
     if (args.copy is None) != (args.runs is None):
         parser.error("what is copied, and where from, go together")
     if args.copy:
-        {"digits": copy_digits, "time": copy_time}[args.copy](args.runs)
+        COPIES[args.copy](args.runs)
     draw_digits()
     draw_time()
 
