@@ -35,9 +35,9 @@ USUAL: dict[str, dict[str, Any]] = {
 RECIPES: dict[str, dict[str, Any]] = {
     "digits": {
         **{"application": "digits_2c2f", "dataset": "digits", "epsilon": 0.25, "epochs": 150},
-        **{"batch_size": 64, "width": 2.0, "activation": "clipped_maxmin", "loss": "gloro"},
+        **{"batch_size": 64, "width": 2.0, "activation": "clipped_maxmin", "loss": "emma"},
         **{"bound": "global", "optimizer": "nadam", "clip_norm": 3.0, "start": "orthogonal"},
-        **{"learning_rate": 3e-3, "train_epsilon_factor": 1.5},
+        **{"learning_rate": 3e-3, "train_epsilon_factor": 2.0},
     },
     "mnist": {
         **{"application": "mnist_4c3f", "dataset": "mnist", "epsilon": 1.58, "epochs": 300},
