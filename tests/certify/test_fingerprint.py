@@ -119,10 +119,13 @@ from keraslip.activations import Activation
 
 TOP = 1.0
 
+def capped(x):
+    return keras.ops.minimum(x, TOP) * 4.0
+
 @keras.saving.register_keras_serializable("mine")
 class Steep(keras.layers.Layer):
     def call(self, x):
-        return keras.ops.minimum(x, TOP)
+        return capped(x) / 4.0
 
 @dataclass(frozen=True, eq=False)
 class Limited(Activation):
@@ -153,6 +156,9 @@ def test_code_of_ones_own_is_a_part_of_the_network():
     layer = of_ones_own(OWN).layers[2], of_ones_own(OWN.replace("TOP = 1.0", "TOP = 2.0")).layers[2]
     one, two = (content(code_of(type(each))) for each in layer)
     assert one != two
+    # A function that its `call` names is a part of it, too.
+    kept = type(of_ones_own(OWN.replace("* 4.0", "* 4.5")).layers[2])
+    assert content(code_of(kept)) != one
     assert code_of(layers.Dense) == code_of(keraslip.layers.ClippedReLU) == []
     assert code_of(keraslip.activations.PiecewiseLinear) == []
 

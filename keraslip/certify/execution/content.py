@@ -134,14 +134,27 @@ def code_of(kind: type) -> list[Any]:
         for name, value in () if _is_of_package(base) else sorted(vars(base).items()):
             function = getattr(value, "__func__", getattr(value, "fget", value))
             if isinstance(function, types.FunctionType):
-                code, known = function.__code__, function.__globals__
-                held = [*closure(function), *(known.get(n) for n in code.co_names)]
-                numbers = [part for part in held if isinstance(part, _NAMED)]
-                defaults = function.__defaults__, function.__kwdefaults__
-                found.append([name, said_by(code), defaults, numbers])
+                found.append([name, *_said_with_named(function, set())])
             elif isinstance(value, _NAMED) and not name.startswith("__"):
                 found.append([name, value])
     return found
+
+
+def _said_with_named(function: types.FunctionType, seen: set[int]) -> list[Any]:
+    """What a function says, the numbers that it names, and what a user's functions say that it names."""
+    if id(function) in seen:
+        return []
+    seen.add(id(function))
+    code, known = function.__code__, function.__globals__
+    held = [*closure(function), *(known.get(name) for name in code.co_names)]
+    numbers = [part for part in held if isinstance(part, _NAMED)]
+    functions = [
+        _said_with_named(part, seen)
+        for part in held
+        if isinstance(part, types.FunctionType) and not _is_of_package(part)
+    ]
+    defaults = function.__defaults__, function.__kwdefaults__
+    return [said_by(code), defaults, numbers, functions]
 
 
 def said_by(code: types.CodeType) -> list[Any]:
@@ -150,7 +163,7 @@ def said_by(code: types.CodeType) -> list[Any]:
     return [code.co_code, list(code.co_names), inside]
 
 
-def _is_of_package(kind: type) -> bool:
+def _is_of_package(kind: Any) -> bool:
     return is_fixed(kind) or home(kind).split(".")[0] in sys.stdlib_module_names
 
 
