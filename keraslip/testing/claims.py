@@ -18,6 +18,8 @@ from keraslip.typing import Array, Tensor
 
 #: Rows of the first map that points are moved along.
 _ROWS = 48
+#: Passes of more power iterations than this are compiled: their loops are long.
+_WORTH_COMPILING = 20
 
 
 class FixedVectors:
@@ -136,14 +138,17 @@ def _pass_of(
             out += [] if box is None else list(box)
         return out
 
-    return plainly(model, function), kept
+    return plainly(model, function, (power_iterations or 0) > _WORTH_COMPILING), kept
 
 
-def plainly(model: keras.Model, function: Callable[..., list[Tensor]]) -> Any:
-    """A function of tensors as one of arrays, compiled only where the backend knows no other way."""
+def plainly(
+    model: keras.Model, function: Callable[..., list[Tensor]], compiled: bool = False
+) -> Any:
+    """A function of tensors as one of arrays, compiled or not where the backend has both ways."""
     # Nets are many here and passes few.
     ways = ways_to_run()
-    return (ways.get("eager") or ways["compiled"])(model, function)
+    way = ways.get("compiled" if compiled else "eager")
+    return (way or next(iter(ways.values())))(model, function)
 
 
 def _some_rows(shape: tuple[int, ...]) -> Tensor:
