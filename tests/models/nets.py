@@ -34,12 +34,14 @@ def conv_net() -> Any:
     return keraslip.LocalLipschitzModel(inputs, outputs)
 
 
-def fused_net() -> Any:
+def fused_net(dropout: float = 0.0) -> Any:
     """Dense layers with activations that are layers with weights of their own, as arguments."""
     inputs = keras.Input((FEATURES,))
     clip = keraslip.layers.ClippedReLU(threshold=0.5)
     x = keraslip.layers.MaskedLipschitzDense(8, activation=clip)(inputs)
     x = keras.layers.Dense(8, activation=keras.layers.PReLU("random_uniform"))(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, seed=3)(x)
     return keraslip.LocalLipschitzModel(inputs, keras.layers.Dense(CLASSES)(x))
 
 
