@@ -69,7 +69,11 @@ def _remedy(path: Path, error: Exception) -> str:
 
 def load_bounded(path: Path) -> LocalLipschitzModel:
     """Loads a model that can be certified: compiled as it was saved, or converted from a plain Keras one."""
-    model = load_any(path)
+    return bounded(load_any(path), path)
+
+
+def bounded(model: Any, path: Path) -> LocalLipschitzModel:
+    """The loaded model itself if it can be certified, or what it is converted to, which is said."""
     if is_ready(model):
         return model
     whose = (

@@ -11,7 +11,8 @@ from keraslip import datasets
 from keraslip.checks import check_epsilon
 from keraslip.cli.data import load_data
 from keraslip.cli.run_folder import CONFIG, RunFolder
-from keraslip.cli.saved import load_bounded, load_logits, model_file
+from keraslip.cli.saved import bounded as as_bounded
+from keraslip.cli.saved import load_any, load_logits, model_file
 from keraslip.cli.units import mismatch, unit
 from keraslip.cli.warned import warn
 
@@ -37,6 +38,8 @@ class Subject:
     are_images: bool
     #: What there is to say of the unit of the radius, see `keraslip.cli.units.mismatch`.
     mismatch: str | None = None
+    #: Whether the file holds another model, which the certified one was converted from.
+    converted: bool = False
 
     @classmethod
     def load(
@@ -55,7 +58,8 @@ class Subject:
         if epsilon is not None:
             epsilon = check_epsilon(epsilon)
         file = model_file(model)
-        loaded = load_bounded(file) if bounded else load_logits(file)
+        saved = load_any(file) if bounded else load_logits(file)
+        loaded = as_bounded(saved, file) if bounded else saved
         dataset = dataset or _dataset_of_run(file)
         if epsilon is None and not (loaded.compiled and hasattr(loaded, "epsilon_value")):
             raise ValueError(f"{file} was saved without an epsilon; pass one with --epsilon.")
@@ -72,6 +76,7 @@ class Subject:
             "input_range": loaded.input_range if compiled else data.input_range,
             "are_images": data.are_images,
             "mismatch": mismatch(loaded, data, x),
+            "converted": loaded is not saved,
         }
         return cls(loaded, file, dataset, split, x, y, radius, **known)
 
@@ -79,6 +84,7 @@ class Subject:
         """What a JSON file says of it."""
         return {
             "model": str(self.file),
+            "converted": self.converted,
             "dataset": self.dataset,
             "split": self.split,
             "epsilon": self.epsilon,

@@ -66,6 +66,7 @@ def test_certify_saves_certificates_and_a_summary(run, model, digits, tmp_path):
     assert 0 < accuracy < 1
     assert summary["certified_accuracy"] == pytest.approx(accuracy)
     assert summary["guarantee"] == "proved (float32 execution)" and summary["complete"]
+    assert summary["converted"] is False
     assert summary["samples"] == 60 and summary["epsilon"] == pytest.approx(0.1)
     assert summary["status"] == pytest.approx(expected.shares)
     assert summary["details"]["network"] == expected.details["network"]

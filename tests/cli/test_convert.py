@@ -89,6 +89,7 @@ def test_a_plain_model_is_certified_and_attacked_as_it_is(plain, tmp_path, monke
     said = " ".join(capsys.readouterr().err.split())
     assert "converted" in said and "Certificates are about that network: run it in place" in said
     assert keraslip.Certificates.load(found).certified.any()
+    assert json.loads(found.with_suffix(".json").read_text())["converted"] is True
     assert run(monkeypatch, "certify", plain, "--dataset", "digits") == 2
     assert "--epsilon" in capsys.readouterr().err
     result = tmp_path / "attack.json"
