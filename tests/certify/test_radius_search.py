@@ -259,3 +259,10 @@ def test_margins_as_radii():
     assert (found.radius[:2] < expected[:2, 0]).all()
     certified = found.least > 0
     assert not certified[[3, 4, 5, 6, 8, 9, 10, 11, 12, 13]].any() and certified[:3].all()
+
+
+def test_where_no_sample_has_a_radius():
+    """A gap of one digit, which rounding alone can close."""
+    model = dense_model([np.ones((2, 1))], [np.array([2.0**-23, 0.0])])
+    found = model.certify(np.ones((1, 1), "float32"), epsilon=0.1, radius=True, verbose=False)
+    assert found.radius == 0.0 and found.status == "unknown"

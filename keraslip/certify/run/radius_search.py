@@ -84,6 +84,8 @@ class RadiusSearch:
         """Those that a guess of narrower boxes would certify a little beyond what is known."""
         x, label, _ = balls
         rows = np.flatnonzero((radius > 0.0) & np.isfinite(radius))
+        if not len(rows):
+            return rows
         tried = x[rows], label[rows], FURTHER * radius[rows]
         guess = partial(HopefulPass, most=BOXES)
         got = self.evaluate(*tried, self.norms["boxes"], True, decides=True, kind=guess)
