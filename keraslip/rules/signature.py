@@ -5,7 +5,6 @@ tracing again would give the same function. Attributes count whether or not a `g
 layers and what they hold, of functions with their closures and globals, of the settings of the backend.
 """
 
-import dis
 import functools
 import hashlib
 import types
@@ -16,11 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keraslip.rules.code import closure, is_fixed, is_near, members, named
 from keraslip.rules.registry import registered_rule
 from keraslip.rules.walk import is_graph, nodes
 
-#: Packages whose code does not change while a program runs.
-_FIXED = ("keras", "keraslip", "tensorflow", "jax", "torch", "numpy", "builtins")
 #: Attributes of every layer that say what it computes.
 _TELLING = frozenset({"_dtype_policy", "_trainable", "activity_regularizer", "autocast"})
 #: Objects that compute nothing of a model's output; the tensors of a graph are known by their place.
@@ -112,14 +110,12 @@ class _Reader:
             return self._function(value)
         if isinstance(value, types.MethodType):
             return self.read(value.__func__), self.read(value.__self__)
-        if isinstance(value, classmethod | staticmethod):
-            return self.read(value.__func__)
-        if isinstance(value, property):
-            return self.read(value.fget)
         if isinstance(value, functools.partial):
             return self.read(value.func), self.read(value.args), self.read(value.keywords)
         if isinstance(value, keras.Operation):
             return self._operation(value)
+        if isinstance(value, type) and is_near(value):
+            return self._class(value)
         if hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType):
             return self._attributes(vars(value)), self._class(type(value))
         return id(value)
@@ -127,17 +123,9 @@ class _Reader:
     def _function(self, function: types.FunctionType) -> Token:
         if is_fixed(function):
             return id(function)
-        known = function.__globals__
-        names = (name for name in _globals_of(function.__code__) if name in known)
-        used = {name: known[name] for name in names if _is_state(known[name])}
-        parts = (
-            function.__code__,
-            function.__defaults__,
-            function.__kwdefaults__,
-            closure(function),
-            used,
-        )
-        return id(function), tuple(map(self.read, parts))
+        parts = function.__code__, function.__defaults__, function.__kwdefaults__
+        held = [*closure(function), *named(function).values()]
+        return id(function), tuple(map(self.read, (*parts, *held)))
 
     def _operation(self, operation: Any) -> Token:
         if is_graph(operation):
@@ -162,13 +150,7 @@ class _Reader:
 
     def _class(self, kind: type) -> Token:
         """What a user's classes say; of the packages' own only which function is called."""
-        own = [base for base in kind.__mro__ if not is_fixed(base)]
-        said = [
-            (name, self.read(value))
-            for base in own
-            for name, value in vars(base).items()
-            if isinstance(value, types.FunctionType) or name[:2] != "__" and _is_state(value)
-        ]
+        said = [(name, self.read(value)) for name, value in members(kind)]
         return id(kind), id(getattr(kind, "call", None)), tuple(said)
 
 
@@ -194,41 +176,3 @@ def _array(value: Any) -> Token:
         return id(value)
     data = array.tobytes()
     return array.shape, str(array.dtype), data if len(data) < 64 else hashlib.sha256(data).digest()
-
-
-def closure(function: types.FunctionType) -> list[Any]:
-    """What a function holds of the function around it."""
-    found = []
-    for cell in function.__closure__ or ():
-        try:
-            found.append(cell.cell_contents)
-        except ValueError:
-            found.append(None)  # not filled yet
-    return found
-
-
-@functools.lru_cache(maxsize=1024)
-def _globals_of(code: types.CodeType) -> tuple[str, ...]:
-    """Names of globals that code reads, inner functions included."""
-    found = {i.argval: None for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= dict.fromkeys(_globals_of(constant))
-    return tuple(found)
-
-
-def _is_state(value: Any) -> bool:
-    """Whether a global or an attribute of a class can change what code computes."""
-    return not isinstance(value, type | types.ModuleType | types.BuiltinFunctionType)
-
-
-def is_fixed(thing: Any) -> bool:
-    """Whether code belongs to a package, and does not change while a program runs."""
-    return home(thing).split(".")[0] in _FIXED
-
-
-def home(thing: Any) -> str:
-    """The module that a function or class was written in: `functools.wraps` names that of another one."""
-    if isinstance(thing, types.FunctionType):
-        return str(thing.__globals__.get("__name__", ""))
-    return str(getattr(thing, "__module__", ""))

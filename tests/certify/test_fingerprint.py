@@ -1,5 +1,10 @@
 """What is the same network, and what is another."""
 
+import os
+import subprocess
+import sys
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -161,6 +166,102 @@ def test_code_of_ones_own_is_a_part_of_the_network():
     assert content(code_of(kept)) != one
     assert code_of(layers.Dense) == code_of(keraslip.layers.ClippedReLU) == []
     assert code_of(keraslip.activations.PiecewiseLinear) == []
+
+
+#: Ways from a layer's `call` to a number: what another module says, what its own says, and the factor in it.
+WAYS = {
+    "a function of a module": ("def f(): return NUMBER", "", "helpers.f()"),
+    "a number of a module": ("TOP = NUMBER", "", "helpers.TOP"),
+    "a function of a module that it imports": (
+        "def f(): return NUMBER",
+        "def f():\n import helpers_of_mine as own\n return own.f()",
+        "f()",
+    ),
+    "a function that it imports": (
+        "def f(): return NUMBER",
+        "def f():\n from helpers_of_mine import f\n return f()",
+        "f()",
+    ),
+    "a class": ("", "class A:\n def g(self): return NUMBER", "A().g()"),
+    "a class of a module": ("class A:\n def g(self): return NUMBER", "", "helpers.A().g()"),
+    "a list of a class": ("", "class A:\n tops = [NUMBER]", "A.tops[0]"),
+    "a base of a class": ("class A:\n top = NUMBER", "class B(helpers.A): pass", "B.top"),
+    "a property": ("", "class A:\n @property\n def top(self): return NUMBER", "A().top"),
+    "a function inside": ("", "TOP = NUMBER\ndef f(): return (lambda: TOP)()", "f()"),
+    "a closure": ("", "def around(top): return lambda: top\nf = around(NUMBER)", "f()"),
+    "a function in a closure": (
+        "",
+        "def around(f): return lambda: f()\nf = around(lambda: NUMBER)",
+        "f()",
+    ),
+    "a partial": ("", "from functools import partial\nf = partial(max, NUMBER)", "f(0.0)"),
+    "a lambda": ("", "f = lambda: NUMBER", "f()"),
+    "a default": ("", "def f(top=NUMBER): return top", "f()"),
+    "a default by name": ("", "def f(*, top=NUMBER): return top", "f()"),
+    "a bound method": ("", "class A:\n top = NUMBER\n def g(self): return self.top\nf = A().g", "f()"),
+    "an object that is called": ("", "class A:\n def __call__(self): return NUMBER\na = A()", "a()"),
+    "an object's attribute": ("", "class A: pass\na = A()\na.top = NUMBER", "a.top"),
+    "a namespace": ("", "from types import SimpleNamespace\na = SimpleNamespace(top=NUMBER)", "a.top"),
+    "an array": ("", "import numpy as np\na = np.full(1, NUMBER)", "a[0]"),
+    "a list": ("", "a = [NUMBER]", "a[0]"),
+    "a dictionary": ("", "a = {'top': NUMBER}", "a['top']"),
+    "functions in a dictionary": ("", "a = {'top': lambda: NUMBER}", "a['top']()"),
+    "a function that is kept": ("", "from functools import cache\n@cache\ndef f(): return NUMBER", "f()"),
+    "a layer": ("", "a = keras.layers.Rescaling(NUMBER)", "a(x)"),
+}  # fmt: skip
+
+
+@pytest.mark.any_backend("Python objects")
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_a_number_is_a_part_of_the_code(way, monkeypatch):
+    beside, front, factor = WAYS[way]
+
+    def found(number):
+        helpers = types.ModuleType("helpers_of_mine")
+        exec(beside.replace("NUMBER", number), vars(helpers))
+        monkeypatch.setitem(sys.modules, "helpers_of_mine", helpers)
+        known = {"__name__": "nets_of_mine", "helpers": helpers, "keras": keras}
+        layer = f"class Own(keras.layers.Layer):\n def call(self, x): return x * {factor}"
+        exec(f"{front.replace('NUMBER', number)}\n{layer}", known)
+        return content(code_of(known["Own"]))
+
+    assert found("1.0") == found("1.0") != found("2.0")
+
+
+@pytest.mark.any_backend("Python objects")
+def test_a_function_that_a_layer_holds_is_a_part_of_it():
+    """A configuration has its name alone."""
+
+    def layer(number):
+        exec(f"def mine(x): return x * {number}", known := {"__name__": "nets_of_mine"})
+        return layers.Dense(2, activation=known["mine"])
+
+    assert content(layer(1.0)) == content(layer(1.0)) != content(layer(2.0))
+
+
+@pytest.mark.any_backend("Python objects")
+def test_code_has_one_hash_in_every_process(tmp_path):
+    """Sets and addresses differ from process to process."""
+    ways = {w: [part.replace("NUMBER", "1.0") for part in WAYS[w]] for w in WAYS}
+    helpers = "\n".join(beside for beside, _, _ in ways.values())
+    (tmp_path / "helpers_of_mine.py").write_text(helpers)
+    layer = "class Own(keras.layers.Layer):\n def call(self, x): return x * "
+    fronts = [f"{front}\n{layer}{factor}\nKINDS.append(Own)" for _, front, factor in ways.values()]
+    names = (
+        "\nSAID = {'a', 'b', 'c', 'd'}\nclass Own:\n def f(self): return SAID\nKINDS.append(Own)"
+    )
+    shown = "\nprint([content(code_of(kind)) for kind in KINDS])"
+    head = "import keras, helpers_of_mine as helpers\nKINDS = []\n"
+    head += "from keraslip.certify.execution.content import *\n"
+    (tmp_path / "main.py").write_text(head + "\n".join(fronts) + names + shown)
+    run = [sys.executable, tmp_path / "main.py"]
+    first, second = (
+        subprocess.run(
+            run, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True
+        )
+        for seed in "12"
+    )
+    assert first.stdout == second.stdout
 
 
 def test_content_is_what_a_value_means():

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import itertools
-import sys
 import types
 from collections.abc import Mapping, Set
 from functools import cached_property
@@ -12,10 +11,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keraslip.rules.signature import closure, home, is_fixed
+from keraslip.rules.code import closure, home, is_near, members, named
 
-#: What a method may name that is a number or a word, not a part of a program.
-_NAMED = (bool, int, float, str, bytes, np.ndarray, np.number)
+#: Arguments of layers that say nothing of what they compute; the type they compute in is looked up.
+_LEFT_OUT = ("name", "trainable", "dtype", "seed", "activity_regularizer")
+_LEFT_OUT_ENDS = ("_initializer", "_regularizer", "_constraint")
+#: Objects inside objects are followed so far; beyond, they are not known.
+_DEPTH = 50
 #: What cannot be described is equal to nothing, not even to itself.
 _unknown = itertools.count()
 
@@ -37,6 +39,9 @@ class _Writer:
     def __init__(self) -> None:
         self.hash = hashlib.sha256()
         self.above: set[int] = set()
+        #: Code that was written, by its place; and the first of it, which says whose code is followed.
+        self.known: dict[int, int] = {}
+        self.first: Any = None
 
     def _tag(self, *parts: Any) -> None:
         self.hash.update(f"({' '.join(map(str, parts))})".encode())
@@ -82,6 +87,8 @@ class _Writer:
             self._tag("set", sorted(map(content, value)))
         elif isinstance(value, types.FunctionType | type):
             self._code(value)
+        elif isinstance(value, keras.Operation):
+            self.write(_parts(value))
         elif isinstance(value, types.MethodType):
             self._tag("method")
             self.write([value.__func__, value.__self__])
@@ -97,15 +104,27 @@ class _Writer:
 
     def _code(self, value: Any) -> None:
         self._tag("code", keras.saving.get_registered_name(value))
-        if isinstance(value, types.FunctionType) and home(value).split(".")[0] != "keras":
-            code = value.__code__
-            said = code.co_code if is_fixed(value) else said_by(code)
-            self.write([said, value.__defaults__, closure(value)])
+        self.first = self.first or value
+        if id(value) in self.known:
+            self._tag("again", self.known[id(value)])
+            return
+        self.known[id(value)] = len(self.known)
+        if not is_near(value, self.first):
+            self._tag("of", home(value))
+        elif isinstance(value, type):
+            self.write(code_of(value))
+        if isinstance(value, types.FunctionType):
+            near = [said_by(value.__code__), named(value)] if is_near(value, self.first) else []
+            self.write([near, value.__defaults__, value.__kwdefaults__, closure(value)])
 
     def _object(self, value: Any) -> None:
         kind = type(value)
         if isinstance(value, keras.DTypePolicy):
             self._tag("policy", value.name)
+        elif len(self.above) > _DEPTH:
+            self._tag("unknown", next(_unknown))
+        elif isinstance(wrapped := getattr(value, "__wrapped__", None), types.FunctionType):
+            self.write(wrapped)
         elif hasattr(value, "__dict__"):
             self._tag("object", keras.saving.get_registered_name(kind))
             # Those are computed from the others, whenever someone asks.
@@ -125,36 +144,11 @@ def raw(array: np.ndarray) -> memoryview:
 
 
 def code_of(kind: type) -> list[Any]:
-    """What the methods of a user's own type say, with the numbers that they name; nothing of packages.
+    """What the methods of a user's own type say, with all that they name; nothing of packages.
 
     A number in the code of an activation or a layer is in no attribute of it.
     """
-    found: list[Any] = []
-    for base in kind.__mro__:
-        for name, value in () if _is_of_package(base) else sorted(vars(base).items()):
-            function = getattr(value, "__func__", getattr(value, "fget", value))
-            if isinstance(function, types.FunctionType):
-                found.append([name, *_said_with_named(function, set())])
-            elif isinstance(value, _NAMED) and not name.startswith("__"):
-                found.append([name, value])
-    return found
-
-
-def _said_with_named(function: types.FunctionType, seen: set[int]) -> list[Any]:
-    """What a function says, the numbers that it names, and what a user's functions say that it names."""
-    if id(function) in seen:
-        return []
-    seen.add(id(function))
-    code, known = function.__code__, function.__globals__
-    held = [*closure(function), *(known.get(name) for name in code.co_names)]
-    numbers = [part for part in held if isinstance(part, _NAMED)]
-    functions = [
-        _said_with_named(part, seen)
-        for part in held
-        if isinstance(part, types.FunctionType) and not _is_of_package(part)
-    ]
-    defaults = function.__defaults__, function.__kwdefaults__
-    return [said_by(code), defaults, numbers, functions]
+    return list(members(kind))
 
 
 def said_by(code: types.CodeType) -> list[Any]:
@@ -163,8 +157,37 @@ def said_by(code: types.CodeType) -> list[Any]:
     return [code.co_code, list(code.co_names), inside]
 
 
-def _is_of_package(kind: Any) -> bool:
-    return is_fixed(kind) or home(kind).split(".")[0] in sys.stdlib_module_names
+def _parts(operation: Any) -> list[Any]:
+    """What an operation computes with, and of a user's own what its code says."""
+    weights = list(getattr(operation, "weights", []))
+    dtypes = [getattr(operation, name, None) for name in ("compute_dtype", "variable_dtype")]
+    name = keras.saving.get_registered_name(type(operation))
+    own = code_of(type(operation))
+    held = [vars(operation)[key] for key in sorted(vars(operation))]
+    own += [f for f in held if isinstance(f, types.FunctionType) and is_near(f)]
+    return [name, dtypes, _config(operation), weights, *([own] if own else [])]
+
+
+def _config(operation: Any) -> Any:
+    try:
+        config = operation.get_config()
+    except NotImplementedError:
+        # A layer of the user's that cannot be saved.
+        config = {key: value for key, value in vars(operation).items() if key[0] != "_"}
+    return _without_names(config)
+
+
+def _without_names(config: Any) -> Any:
+    """A configuration without what computes nothing; layers inside layers included."""
+    if isinstance(config, list | tuple):
+        return [_without_names(entry) for entry in config]
+    if not isinstance(config, Mapping):
+        return config
+    return {
+        key: _without_names(value)
+        for key, value in config.items()
+        if key not in _LEFT_OUT and not str(key).endswith(_LEFT_OUT_ENDS)
+    }
 
 
 def _numbers(value: Any) -> np.ndarray | None:
