@@ -20,6 +20,8 @@ _SILENT: tuple[type, ...] = (
     types.MemberDescriptorType,
 )
 _SILENT += (logging.Logger, io.IOBase, type(threading.Lock()), type(threading.RLock()))
+#: Instructions that read a global, or import. An attribute of the same name is none.
+_READING = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "IMPORT_NAME")
 #: Where attributes of a class have their function.
 _INSIDE: dict[type, str] = {staticmethod: "__func__", classmethod: "__func__", property: "fget"}
 _INSIDE[functools.cached_property] = "func"
@@ -38,9 +40,9 @@ def closure(function: types.FunctionType) -> list[Any]:
 
 def named(function: types.FunctionType) -> dict[str, Any]:
     """Globals that a function's code names, and what it names of the user's modules, by their names."""
-    names, imports = _names_of(function.__code__)
+    (loaded, imports), names = _loaded(function.__code__), _names(function.__code__)
     known, package = function.__globals__, function.__globals__.get("__package__")
-    found = {name: known[name] for name in names if name in known}
+    found = {name: known[name] for name in loaded if name in known}
     for name in imports:
         found[name] = sys.modules.get(name, sys.modules.get(f"{package}.{name}".rstrip(".")))
     queue = list(found.items())
@@ -56,16 +58,22 @@ def named(function: types.FunctionType) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _names_of(code: types.CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names in code, inner functions included, and those of modules that it imports when it runs."""
-    names = dict.fromkeys(code.co_names)
-    instructions = dis.get_instructions(code)
-    imports = {i.argval: None for i in instructions if i.opname == "IMPORT_NAME"}
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            inside = _names_of(constant)
-            names, imports = names | dict.fromkeys(inside[0]), imports | dict.fromkeys(inside[1])
-    return tuple(names), tuple(imports)
+def _loaded(code: types.CodeType) -> tuple[list[str], list[str]]:
+    """Names of globals that code reads, and of modules that it imports when it runs; inner code included."""
+    names: tuple[list[str], list[str]] = ([], [])
+    for i in dis.get_instructions(code):
+        if i.opname in _READING:
+            names[i.opname == "IMPORT_NAME"].append(i.argval)
+    inside = [_loaded(part) for part in code.co_consts if isinstance(part, types.CodeType)]
+    globals_, imports = zip(names, *inside, strict=True)
+    return [n for part in globals_ for n in part], [n for part in imports for n in part]
+
+
+@functools.lru_cache(maxsize=1024)
+def _names(code: types.CodeType) -> tuple[str, ...]:
+    """All names in code, those of attributes among them."""
+    inside = [_names(part) for part in code.co_consts if isinstance(part, types.CodeType)]
+    return tuple(dict.fromkeys([*code.co_names, *(name for part in inside for name in part)]))
 
 
 def members(kind: type) -> Iterator[tuple[str, Any]]:

@@ -229,6 +229,14 @@ def test_every_way_to_a_number_is_a_part_of_the_code(way, monkeypatch):
 
 
 @pytest.mark.any_backend("Python objects")
+def test_an_attribute_is_no_global_of_the_same_name():
+    """A script's tensor, which holds no number."""
+    known = {"keras": keras, "scale": keras.Input((3,))}
+    exec("class Own(keras.layers.Layer):\n def call(self, x): return x * self.scale", known)
+    assert content(code_of(known["Own"])) == content(code_of(known["Own"]))
+
+
+@pytest.mark.any_backend("Python objects")
 def test_a_function_that_a_layer_holds_is_a_part_of_it():
     """A configuration has its name alone."""
 
