@@ -1,9 +1,12 @@
 """What is the same network, and what is another."""
 
 import os
+import re
 import subprocess
 import sys
 import types
+from fractions import Fraction
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -270,6 +273,34 @@ def test_code_has_one_hash_in_every_process(tmp_path):
         for seed in "12"
     )
     assert first.stdout == second.stdout
+
+
+class Slots:
+    __slots__ = ("top",)
+
+    def __init__(self, top):
+        self.top = top
+
+
+@pytest.mark.parametrize(
+    ("value", "same", "other"),
+    [
+        (re.compile("a"), re.compile("a"), re.compile("b")),
+        (np.dtype("float32"), np.dtype("float32"), np.dtype("float64")),
+        (Path("a"), Path("a"), Path("b")),
+        (range(3), range(3), range(4)),
+        (Fraction(1, 3), Fraction(1, 3), Fraction(1, 2)),
+        (Slots(1.0), Slots(1.0), Slots(2.0)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_objects_without_attributes_have_a_hash(value, same, other):
+    assert content(value) == content(same) != content(other)
+
+
+def test_what_has_no_number_is_equal_to_nothing():
+    tensor = keras.Input((3,))
+    assert content(tensor) != content(tensor)
 
 
 def test_content_is_what_a_value_means():

@@ -1,5 +1,6 @@
 """A hash of values that is the same in every process: of numbers, arrays, configurations, operators."""
 
+import copyreg
 import functools
 import hashlib
 import itertools
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keraslip.rules.code import closure, home, is_near, members, named
+from keraslip.rules.code import closure, home, is_fixed, is_near, members, named
 
 #: Arguments of layers that say nothing of what they compute; the type they compute in is looked up.
 _LEFT_OUT = ("name", "trainable", "dtype", "seed", "activity_regularizer")
@@ -51,6 +52,8 @@ class _Writer:
             self._tag(type(value).__name__, repr(value))
         elif isinstance(value, np.bool_):
             self.write(bool(value))
+        elif isinstance(value, keras.KerasTensor):
+            self._tag("unknown", next(_unknown))
         elif (array := _numbers(value)) is not None:
             self._array(array)
         elif id(value) in self.above:
@@ -125,6 +128,8 @@ class _Writer:
             self._tag("unknown", next(_unknown))
         elif isinstance(wrapped := getattr(value, "__wrapped__", None), types.FunctionType):
             self.write(wrapped)
+        elif hasattr(value, "__qualname__") and is_fixed(value):
+            self._tag("of", home(value), value.__qualname__)  # a package's function, wrapped
         elif hasattr(value, "__dict__"):
             self._tag("object", keras.saving.get_registered_name(kind))
             # Those are computed from the others, whenever someone asks.
@@ -135,7 +140,20 @@ class _Writer:
             if own := code_of(kind):
                 self.write(own)
         else:
+            self._reduced(value)
+
+    def _reduced(self, value: Any) -> None:
+        """What `pickle` would keep of an object without attributes: of a pattern, a path, a dtype, slots."""
+        keep = copyreg.dispatch_table.get(type(value), lambda value: value.__reduce_ex__(4))
+        try:
+            kept = keep(value)
+        except (TypeError, RuntimeError):
+            kept = ()
+        if kept[1:] in ((), ((type(value),), None, None, None)):  # nothing but its type
             self._tag("unknown", next(_unknown))
+        else:
+            self._tag("reduced", keras.saving.get_registered_name(type(value)))
+            self.write(kept)
 
 
 def raw(array: np.ndarray) -> memoryview:
