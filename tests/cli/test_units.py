@@ -48,7 +48,8 @@ def test_the_command_line_hands_data_on_as_they_are(monkeypatch):
         inputs=[np.zeros((1, 8, 8, 1))], outputs=[np.zeros((1, 10))],
     )  # fmt: skip
     monkeypatch.setattr("keraslip.cli.subject.model_file", lambda path: path)
-    monkeypatch.setattr("keraslip.cli.subject.load_bounded", lambda path: model)
+    monkeypatch.setattr("keraslip.cli.subject.load_any", lambda path: model)
+    monkeypatch.setattr("keraslip.cli.subject.as_bounded", lambda model, path: model)
     subject = Subject.load("m.keras", "digits", "test", None, 3, None)
     np.testing.assert_array_equal(subject.x, digits.x_test[:3])
     assert "from -1 to 1 (input_range)" in subject.mismatch
