@@ -251,6 +251,7 @@ def test_a_function_that_a_layer_holds_is_a_part_of_it():
 
 
 @pytest.mark.any_backend("Python objects")
+@pytest.mark.any_backend("Python objects")
 def test_code_has_one_hash_in_every_process(tmp_path):
     """Sets and addresses differ from process to process."""
     ways = {w: [part.replace("NUMBER", "1.0") for part in WAYS[w]] for w in WAYS}
@@ -282,6 +283,7 @@ class Slots:
         self.top = top
 
 
+@pytest.mark.any_backend("Python objects")
 @pytest.mark.parametrize(
     ("value", "same", "other"),
     [
