@@ -171,7 +171,7 @@ def draw_time() -> None:
         for axes, (data, label) in zip(
             picture.subplots(1, 2, sharey=True), DATA.items(), strict=True
         ):
-            axes.set(xlabel="CPU minutes", title=label, ylim=(0, 70), xscale="log")
+            axes.set(xlabel="CPU minutes", title=label, ylim=(0, 90), xscale="log")
             axes.xaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_major_formatter("{x:.0f} %")
             for run in (run for run in held["runs"] if run["data"] == data):
