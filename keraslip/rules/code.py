@@ -79,7 +79,7 @@ def _names(code: types.CodeType) -> tuple[str, ...]:
 def members(kind: type) -> Iterator[tuple[str, Any]]:
     """Functions and data of a user's type and its bases, by name; nothing of packages."""
     for base in kind.__mro__:
-        if is_fixed(base) or home(base).split(".")[0] in sys.stdlib_module_names:
+        if is_python(base):
             continue
         for name, value in sorted(vars(base).items()):
             inside = _INSIDE.get(type(value))
@@ -94,7 +94,7 @@ def is_near(thing: Any, other: Any = None) -> bool:
     """Whether code is the user's: of no installed package, but for that of another thing of the user's."""
     place = home(thing)
     first = place.split(".")[0]
-    if is_fixed(thing) or first in sys.stdlib_module_names:
+    if is_python(thing):
         return False
     file = str(getattr(sys.modules.get(place), "__file__", None))
     return not file.startswith(_installed()) or first == home(other).split(".")[0]
@@ -103,6 +103,11 @@ def is_near(thing: Any, other: Any = None) -> bool:
 @functools.cache
 def _installed() -> tuple[str, ...]:
     return tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+
+
+def is_python(thing: Any) -> bool:
+    """Whether code is fixed, or Python's own."""
+    return is_fixed(thing) or home(thing).split(".")[0] in sys.stdlib_module_names
 
 
 def is_fixed(thing: Any) -> bool:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import types
 from fractions import Fraction
 from pathlib import Path
@@ -232,6 +233,39 @@ def test_every_way_to_a_number_is_a_part_of_the_code(way, monkeypatch):
 
 
 @pytest.mark.any_backend("Python objects")
+@pytest.mark.parametrize("said", ["x * NUMBER", "x * TOP"])
+def test_a_base_of_an_installed_package_is_a_part_of_the_code(said, monkeypatch):
+    def found(number):
+        package = types.ModuleType("installed")
+        package.__file__ = str(Path(sysconfig.get_path("purelib"), "installed.py"))
+        monkeypatch.setitem(sys.modules, "installed", package)
+        base = f"class Base(Layer):\n def scaled(self, x): return {said}".replace("NUMBER", number)
+        exec(f"from keras.layers import Layer\nTOP = {number}\n{base}", vars(package))
+        known = {"__name__": "nets_of_mine", "Base": package.Base}
+        exec("class Own(Base):\n def call(self, x): return self.scaled(x)", known)
+        return content(code_of(known["Own"]))
+
+    assert found("1.0") == found("1.0") != found("2.0")
+
+
+class Held:
+    """Its state is an array alone."""
+
+    __slots__ = ("top",)
+
+    def __init__(self, top):
+        self.top = np.asarray(top)
+
+    def __getstate__(self):
+        return self.top
+
+
+@pytest.mark.any_backend("Python objects")
+def test_a_state_that_is_an_array_has_a_hash():
+    assert content(Held([1.0, 2.0])) == content(Held([1.0, 2.0])) != content(Held([1.0, 3.0]))
+
+
+@pytest.mark.any_backend("Python objects")
 def test_an_attribute_is_no_global_of_the_same_name():
     """A script's tensor, which holds no number."""
     known = {"keras": keras, "scale": keras.Input((3,))}
@@ -250,7 +284,6 @@ def test_a_function_that_a_layer_holds_is_a_part_of_it():
     assert content(layer(1.0)) == content(layer(1.0)) != content(layer(2.0))
 
 
-@pytest.mark.any_backend("Python objects")
 @pytest.mark.any_backend("Python objects")
 def test_code_has_one_hash_in_every_process(tmp_path):
     """Sets and addresses differ from process to process."""

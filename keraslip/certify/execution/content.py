@@ -12,11 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keraslip.rules.code import closure, home, is_fixed, is_near, members, named
+from keraslip.rules.code import closure, home, is_fixed, is_near, is_python, members, named
 
 #: Arguments of layers that say nothing of what they compute; the type they compute in is looked up.
 _LEFT_OUT = ("name", "trainable", "dtype", "seed", "activity_regularizer")
 _LEFT_OUT_ENDS = ("_initializer", "_regularizer", "_constraint")
+#: What code of a package may name that is followed: numbers and words.
+_NUMBERS = (bool, int, float, str, bytes, np.ndarray, np.number)
 #: Objects inside objects are followed so far; beyond, they are not known.
 _DEPTH = 50
 #: What cannot be described is equal to nothing, not even to itself.
@@ -40,8 +42,9 @@ class _Writer:
     def __init__(self) -> None:
         self.hash = hashlib.sha256()
         self.above: set[int] = set()
-        #: Code that was written, by its place; and the first of it, which says whose code is followed.
-        self.known: dict[int, int] = {}
+        #: Code that was written, by its place, and kept, so that nothing else takes that; and the first of
+        #: it, which says whose code is followed.
+        self.known: dict[int, tuple[int, Any]] = {}
         self.first: Any = None
 
     def _tag(self, *parts: Any) -> None:
@@ -109,16 +112,22 @@ class _Writer:
         self._tag("code", keras.saving.get_registered_name(value))
         self.first = self.first or value
         if id(value) in self.known:
-            self._tag("again", self.known[id(value)])
+            self._tag("again", self.known[id(value)][0])
             return
-        self.known[id(value)] = len(self.known)
+        self.known[id(value)] = len(self.known), value
         if not is_near(value, self.first):
             self._tag("of", home(value))
         elif isinstance(value, type):
             self.write(code_of(value))
         if isinstance(value, types.FunctionType):
-            near = [said_by(value.__code__), named(value)] if is_near(value, self.first) else []
-            self.write([near, value.__defaults__, value.__kwdefaults__, closure(value)])
+            said: list[Any] = []
+            if is_near(value, self.first):
+                said = [said_by(value.__code__), named(value)]
+            elif not is_python(value):
+                # A package's, such as a base of the user's class: what it says, and numbers, no further.
+                numbers = {n: v for n, v in named(value).items() if isinstance(v, _NUMBERS)}
+                said = [said_by(value.__code__), numbers]
+            self.write([said, value.__defaults__, value.__kwdefaults__, closure(value)])
 
     def _object(self, value: Any) -> None:
         kind = type(value)
@@ -148,12 +157,19 @@ class _Writer:
         try:
             kept = keep(value)
         except (TypeError, RuntimeError):
-            kept = ()
-        if kept[1:] in ((), ((type(value),), None, None, None)):  # nothing but its type
+            kept = None
+        if kept is None or _is_type_alone(kept, type(value)):
             self._tag("unknown", next(_unknown))
         else:
             self._tag("reduced", keras.saving.get_registered_name(type(value)))
             self.write(kept)
+
+
+def _is_type_alone(kept: Any, kind: type) -> bool:
+    """Whether what `pickle` would keep says nothing but the type."""
+    if isinstance(kept, str):
+        return False
+    return len(kept[1]) == 1 and kept[1][0] is kind and all(part is None for part in kept[2:])
 
 
 def raw(array: np.ndarray) -> memoryview:
