@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.docs.results_page import KEPT, PAGE, record, records, with_table
+from tests.docs.results_page import KEPT, PAGE, record, records, with_tables
 
 pytestmark = pytest.mark.any_backend("files of finished runs")
 
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.any_backend("files of finished runs")
 def test_the_page_shows_the_runs_as_they_are():
     page = PAGE.read_text(encoding="utf-8")
     assert records(), "the page has a table of runs"
-    assert with_table(page, records()) == page, "python -m tests.docs.results_page writes it"
+    assert with_tables(page, records()) == page, "python -m tests.docs.results_page writes it"
 
 
 def test_a_figure_that_differs_is_seen():
     page, runs = PAGE.read_text(encoding="utf-8"), copy.deepcopy(records())
     name = next(iter(runs))
     runs[name]["certified_accuracy"] -= 0.01
-    assert with_table(page, runs) != page
+    assert with_tables(page, runs) != page
 
 
 def test_every_run_says_what_it_rests_on():
