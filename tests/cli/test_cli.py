@@ -35,7 +35,7 @@ from keraslip.cli.run_folder import (
 from keraslip.cli.search_settings import SearchSettings
 from keraslip.cli.settings import Settings
 from keraslip.cli.training import train
-from keraslip.cli.usual import RECIPES
+from keraslip.cli.usual import RECIPES, USUAL
 from tests.cli.page_reader import PageReader
 
 GIVEN = {"application": "digits_2c2f", "epochs": 3, "batch_size": 32, "activation": "maxmin"}
@@ -165,6 +165,11 @@ def test_where_norms_are_local_is_a_setting():
     for name in ("local", "width", "start", "optimizer", "clip_norm", "ema"):
         del stored[name]
     assert Settings.resolve({}, stored) == Settings.resolve({**GIVEN, "bound": "local"})
+
+
+@options_alone
+def test_every_network_can_be_trained_by_its_name():
+    assert sorted(USUAL) == keraslip.list_applications()
 
 
 @options_alone

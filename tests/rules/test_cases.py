@@ -10,6 +10,7 @@ import pytest
 import keraslip
 from keraslip.certify.bound.network import Network
 from keraslip.rules import registry
+from keraslip.rules.activations import _BY_SPELLING
 from keraslip.rules.walk import visits
 from tests.cases import CASES, Case
 from tests.certify.nets import forward
@@ -41,14 +42,17 @@ def test_bounds_of_training_hold_and_the_certifier_knows_what_runs(name):
 
 
 def without_a_case(cases):
-    """Rules of keraslip that no case uses."""
-    used = {type(visit.operation) for case in cases for visit in visits(case.model)}
-    used |= {keras.layers.InputLayer}
-    rules = {kind: rule for kind, rule in registry._RULES.items() if kind not in used}
+    """Rules of keraslip that no case uses; of a function's spellings one is enough."""
+    operations = [visit.operation for case in cases for visit in visits(case.model)]
+    used = {type(operation) for operation in operations} | {keras.layers.InputLayer}
+    used |= {getattr(operation, "activation", None) for operation in operations}
+    seen = {kind for spelling, kind in _BY_SPELLING.items() if spelling in used}
+    used |= {spelling for spelling, kind in _BY_SPELLING.items() if kind in seen}
+    rules = {**registry._RULES, **registry._FUNCTIONS}
     return {
         kind.__name__
         for kind, rule in rules.items()
-        if type(rule).__module__.startswith(f"{keraslip.__name__}.")
+        if kind not in used and type(rule).__module__.startswith(f"{keraslip.__name__}.")
     }
 
 
@@ -62,3 +66,5 @@ def test_a_rule_without_a_case_is_found():
     cases = [case for case in cases if case not in (CASES["pooled"], CASES["means"])]
     assert without_a_case(cases) == {f"AveragePooling{rank}D" for rank in (1, 2, 3)}
     assert "Dense" not in without_a_case([Case((4,), keras.layers.Dense(3))])
+    cases = [case for name, case in CASES.items() if "mish" not in name]
+    assert without_a_case(cases) == {"mish"}
