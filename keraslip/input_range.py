@@ -54,12 +54,12 @@ def told(model: Any, parts: Iterable[T]) -> Iterator[T]:
         yield part
 
 
-def tell_outside(model: Any, x: np.ndarray, level: int = 3) -> None:
+def tell_outside(model: Any, x: np.ndarray) -> None:
     """Warns where samples leave the range that a model was compiled for."""
     expected = expected_range(model)
     if expected is not None and is_outside(expected, x):
         words = in_words(expected, x, "these")
-        warnings.warn(words[0].upper() + words[1:], RangeWarning, stacklevel=level)
+        warnings.warn(words[0].upper() + words[1:], RangeWarning, stacklevel=3)
 
 
 @contextmanager

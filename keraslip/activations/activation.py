@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -198,10 +198,6 @@ class Activation(Formula, ABC):
     def mean(self, x: Tensor) -> Tensor:
         """The mean of every sample, `(batch,)`."""
         return self.arithmetic.mean(x, tuple(range(1, len(x.shape))))
-
-    def constant(self) -> Self:
-        """The same without gradients of its coefficients."""
-        return self.each(self.arithmetic.stop_gradient)
 
 
 def clip_roundings(*clips: Any) -> float:

@@ -28,6 +28,10 @@ class Formula:
             lambda part: change(part) if _is_tensor(part) else part, self.arithmetic
         )
 
+    def constant(self) -> Self:
+        """The same with coefficients that carry no gradient."""
+        return self.each(self.arithmetic.stop_gradient)
+
     def to(self, arithmetic: Arithmetic | Any) -> Self:
         """The same in another arithmetic: `keraslip.arithmetic.training`, `float64`, or a graph's."""
 

@@ -10,6 +10,9 @@ from keraslip.checks import check_inputs
 from keraslip.layers import ClippedReLU
 from keraslip.typing import Array
 
+#: Samples that are looked at, at most.
+_MOST = 2000
+
 
 def set_thresholds(model: Any, x: Array, quantile: float) -> None:
     """Sets the threshold of every `ClippedReLU` to a quantile of what reaches it, one for each channel.
@@ -37,19 +40,18 @@ def clipped(model: Any) -> Iterator[Any]:
             yield layer
 
 
-def some(x: Any, graph: Any, most: int = 2000) -> Array:
+def some(x: Any, graph: Any) -> Array:
     """The first samples of an array, as float32, for the model that is calibrated.
 
     Args:
         x: Array or tensor `(count, *shape)`.
         graph: The model.
-        most: How many.
 
     Raises:
         ValueError: for other shapes, no samples, or numbers that are not finite.
     """
     try:
-        part = x[:most] if hasattr(x, "shape") else x
-        return check_inputs(part, tuple(graph.inputs[0].shape[1:]))[:most]
+        part = x[:_MOST] if hasattr(x, "shape") else x
+        return check_inputs(part, tuple(graph.inputs[0].shape[1:]))[:_MOST]
     except ValueError as error:
         raise ValueError(f"calibrate takes samples as certify does: {error}") from None

@@ -94,10 +94,6 @@ class LinearMap(Formula, ABC):
         """Another upper bound of the norm, for scaling: may be far too large, and reads coefficients once."""
         return self.norm_bound()
 
-    def constant(self) -> Self:
-        """The same map with coefficients that carry no gradient."""
-        return self.each(self.arithmetic.stop_gradient)
-
     def prepared(self) -> "LinearMap":
         """The same map, for many applications: what they share is made here, outside of their loop."""
         return self

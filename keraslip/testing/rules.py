@@ -22,6 +22,9 @@ from keraslip.typing import Array
 
 Build = Callable[[Any], Any]
 
+#: What float32 may round, relative to the largest number in a tensor.
+_ROUNDED = 1e-6
+
 
 def run_rule_test(
     layer: Build | keras.layers.Layer,
@@ -83,27 +86,25 @@ def _activated(x: Any) -> Any:
     return ClippedReLU(0.6)(x)
 
 
-def surrounded(
-    build: Build, input_shape: tuple[int, ...], seed: int = 0, classes: int = 3
-) -> LocalLipschitzModel:
+def surrounded(build: Build, input_shape: tuple[int, ...], seed: int = 0) -> LocalLipschitzModel:
     """A bounded model around some layers: they, a flattening and a dense layer; seeded weights."""
     inputs = keras.Input(input_shape)
     outputs = build(inputs)
     if len(outputs.shape) > 2:
         outputs = keras.layers.Flatten(name="flat_for_logits")(outputs)
-    logits = keras.layers.Dense(classes, name="logits_of_test")(outputs)
+    logits = keras.layers.Dense(3, name="logits_of_test")(outputs)
     model = LocalLipschitzModel(inputs, logits)
     randomise(model, seed)
     return model
 
 
-def randomise(model: keras.Model, seed: int = 0, gain: float = 1.0) -> None:
-    """Seeded weights: kernels of a norm around `gain`, small biases, others near what they are."""
+def randomise(model: keras.Model, seed: int = 0) -> None:
+    """Seeded weights: kernels of a norm around 1, small biases, others near what they are."""
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         if weight.name == "kernel":
             fan_in = np.prod(weight.shape[:-1])
-            weight.assign(gain * rng.normal(size=weight.shape) / np.sqrt(fan_in))
+            weight.assign(rng.normal(size=weight.shape) / np.sqrt(fan_in))
         elif weight.name == "bias":
             weight.assign(0.2 * rng.normal(size=weight.shape))
         else:
@@ -164,7 +165,6 @@ def assert_sound(
     epsilon: float,
     result: Pass,
     points: Array,
-    scale: float = 1e-6,
     mode: str = "",
 ) -> None:
     """No point leaves a ball, a box or the worst-case logits, and no masked unit moves.
@@ -181,7 +181,7 @@ def assert_sound(
         where = f"at {layer.key!r}, epsilon {epsilon}, mode {mode!r}"
         center = layer.after.reshape(samples, 1, -1).astype("float64")
         moved = grouped(a) - center
-        slack = scale * (1.0 + max(np.abs(z).max(initial=0), np.abs(a).max(initial=0)))
+        slack = _ROUNDED * (1.0 + max(np.abs(z).max(initial=0), np.abs(a).max(initial=0)))
         inside(grouped(z), *layer.box_before, 8 * slack, f"before {layer.key!r}", "row norms")
         constant = (1 - layer.mask).reshape(samples, 1, -1)
         words = f"a unit moves that is said to be constant {where}"
@@ -193,16 +193,16 @@ def assert_sound(
         require(reached <= radius * (1 + 1e-4) + noise, "bound", words)
         if layer.box_after is not None:
             inside(grouped(a), *layer.box_after, 8 * slack, f"behind {layer.key!r}", "range")
-    _assert_logits(result, grouped(logits), epsilon, scale, mode)
+    _assert_logits(result, grouped(logits), epsilon, mode)
 
 
-def _assert_logits(result: Pass, values: Array, epsilon: float, scale: float, mode: str) -> None:
+def _assert_logits(result: Pass, values: Array, epsilon: float, mode: str) -> None:
     clean = result.logits[:, None].astype("float64")
     label = result.label[:, None, None]
     own, own_clean = np.take_along_axis(values, label, 2), np.take_along_axis(clean, label, 2)
     gain_on_label = (values - own) - (clean - own_clean)
     allowed = (result.worst - result.logits)[:, None]
-    slack = 16 * scale * (1.0 + np.abs(values).max())
+    slack = 16 * _ROUNDED * (1.0 + np.abs(values).max())
     where = f"at epsilon {epsilon}, mode {mode!r}"
     over = gain_on_label - allowed
     words = f"a logit rises above its worst case by {over.max():.6g} {where}"
