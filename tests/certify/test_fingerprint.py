@@ -336,6 +336,48 @@ def test_objects_without_attributes_have_a_hash(value, same, other):
 def test_what_has_no_number_is_equal_to_nothing():
     tensor = keras.Input((3,))
     assert content(tensor) != content(tensor)
+    hidden = Hidden()
+    assert content(hidden) != content(hidden)
+    assert content([hidden.dtype, hidden.shape]) == content([hidden.dtype, hidden.shape])
+
+
+class Hidden:
+    """What some tensors are: they have a type, and say nothing of what they hold."""
+
+    shape, dtype = (), np.dtype("float32")
+
+    def __array__(self, dtype=None, copy=None):
+        raise NotImplementedError("no numbers")
+
+
+@pytest.mark.any_backend("Python objects")
+def test_words_in_an_array_are_a_part_of_it():
+    for kind in (object, None):
+        one, other = (np.array([["a", last]], kind) for last in "bc")
+        assert content(one) == content(one.copy()) != content(other)
+        assert content(one) != content(one.reshape(-1))
+    assert content(np.ndarray) == content(np.ndarray) != content(np.generic)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own tensors")
+def test_a_layer_that_names_a_data_set_certifies():
+    """Its tensor is no number: the layer may have read anything, and is the same as no other."""
+    import tensorflow as tf
+
+    words = [tf.constant([word]) for word in "ab"]
+    assert content(words[0]) == content(tf.constant(["a"])) != content(words[1])
+    model = of_ones_own("DATA = None\n" + OWN.replace("/ 4.0", "/ (4.0 if DATA is None else 4.0)"))
+    known = type(model.layers[2]).call.__globals__
+    assert of(model) == of(model)
+    data = tf.data.Dataset.range(3)
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer([1], [1.0]), 0.0)
+    for known["DATA"] in (data, iter(data), table):
+        assert of(model) != of(model)
+    x, options = np.ones((1, 3), "float32"), {"epsilon": 0.0, "verbose": False}
+    found = model.certify(x, **options)
+    assert np.isfinite(found.margin).all()
+    with pytest.raises(ValueError, match=r"cannot be resumed.*\['network'\]"):
+        model.certify(x, resume=found, **options)
 
 
 def test_content_is_what_a_value_means():

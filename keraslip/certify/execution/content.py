@@ -21,6 +21,8 @@ _LEFT_OUT_ENDS = ("_initializer", "_regularizer", "_constraint")
 _NUMBERS = (bool, int, float, str, bytes, np.ndarray, np.number)
 #: Objects inside objects are followed so far; beyond, they are not known.
 _DEPTH = 50
+#: A tensor whose numbers cannot be read.
+_HIDDEN: Any = object()
 #: What cannot be described is equal to nothing, not even to itself.
 _unknown = itertools.count()
 
@@ -57,13 +59,19 @@ class _Writer:
             self.write(bool(value))
         elif isinstance(value, keras.KerasTensor):
             self._tag("unknown", next(_unknown))
-        elif (array := _numbers(value)) is not None:
-            self._array(array)
+        elif (array := _array_of(value)) is _HIDDEN:
+            self._tag("unknown", next(_unknown))
+        elif (numbers := _standard(array)) is not None:
+            self._array(numbers)
         elif id(value) in self.above:
             self._tag("inside itself")
         else:
             self.above.add(id(value))
-            self._compound(value)
+            if array is not None and array.dtype.kind in "OSU" and hasattr(value, "__array__"):
+                self._tag("words", array.shape)
+                self.write(array.tolist())
+            else:
+                self._compound(value)
             self.above.discard(id(value))
 
     def _array(self, array: np.ndarray) -> None:
@@ -224,19 +232,28 @@ def _without_names(config: Any) -> Any:
     }
 
 
-def _numbers(value: Any) -> np.ndarray | None:
-    """A number, tensor, or list of numbers as an array; `None` if it is none of these."""
+def _array_of(value: Any) -> Any:
+    """A number, tensor, or list of numbers as an array; `None` if it is none of these.
+
+    `_HIDDEN` for a tensor that says nothing of what it holds, such as TensorFlow's of data sets and tables.
+    """
     if isinstance(value, int | float | complex | np.number):
-        return _standard(np.asarray(value))
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return _standard(np.asarray(keras.ops.convert_to_numpy(value)))
+        return np.asarray(value)
+    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type):
+        try:
+            return np.asarray(keras.ops.convert_to_numpy(value))
+        except Exception:  # every backend has one of its own for this
+            return _HIDDEN
     if isinstance(value, list | tuple) and value:
         if all(isinstance(part, int | float | np.number) for part in value):
-            return _standard(np.asarray(value))
+            return np.asarray(value)
     return None
 
 
-def _standard(array: np.ndarray) -> np.ndarray | None:
+def _standard(array: np.ndarray | None) -> np.ndarray | None:
+    """An array of numbers, whole ones as float64 where that holds them; `None` if it has none."""
+    if array is None or array.dtype.kind not in "iubfc":
+        return None
     if array.dtype.kind in "iub" and (np.abs(array.astype("float64")) < 2**53).all():
         return array.astype("float64")
-    return array if array.dtype.kind in "iubfc" else None
+    return array
