@@ -13,6 +13,10 @@ from keraslip.linear.linear_map import LinearMap
 _TOLERANCE = 1e-9
 #: Vectors in a test, and rows that are written out.
 _VECTORS, _ROWS = 3, 2
+#: Numbers up to which all rows of a user's own map are written out.
+_ALL_ROWS = 2**21
+#: Sizes of inputs, powers of two, so that a linear map rounds each as it does the others.
+_SIZES = 2.0**-40, 2.0**40
 
 
 def is_known(linear_map: LinearMap) -> bool:
@@ -30,10 +34,11 @@ def contradiction(linear_map: LinearMap, rng: np.random.Generator) -> str | None
     """What contradicts itself in a map of any arithmetic, in words, or `None`.
 
     Random vectors see whether it is linear, whether its adjoint is the adjoint, and whether its bounds are
-    bounds: what is wrong in every entry is always found, what is wrong in few entries perhaps not.
+    bounds: what is wrong in every entry is always found, what is wrong in few entries of a large map perhaps
+    not.
     """
     exact = linear_map.to(float64)
-    if not _is_finite(exact):
+    if not is_finite(exact):
         return None  # whatever it is, nothing is certified with it
     ins, outs = (_VECTORS, *exact.in_shape), (_VECTORS, *exact.out_shape)
     u, v = rng.standard_normal(ins), rng.standard_normal(outs)
@@ -47,7 +52,14 @@ def contradiction(linear_map: LinearMap, rng: np.random.Generator) -> str | None
     if (problem := of_vectors(exact, absolute, u, v, rng)) is not None:
         return problem
     bound = min(float(exact.norm_bound()), float(exact.unit()))
-    return of_rows(exact, absolute, rng) or of_norms(exact, u, bound) or _of_entries(exact)
+    inputs, outputs = math.prod(exact.in_shape), math.prod(exact.out_shape)
+    rows = outputs if outputs * max(inputs, outputs) <= _ALL_ROWS else _ROWS
+    return (
+        _of_sizes(exact, absolute, u)
+        or of_rows(exact, absolute, rng, rows=rows)
+        or of_norms(exact, u, bound)
+        or _of_entries(exact)
+    )
 
 
 def of_vectors(
@@ -75,7 +87,18 @@ def of_vectors(
     return None
 
 
-def _is_finite(exact: LinearMap) -> bool:
+def _of_sizes(exact: LinearMap, absolute: LinearMap, u: np.ndarray) -> str | None:
+    """Whether a map does the same to small and large vectors: a clip, say, is linear for some."""
+    forward, magnitude = exact.forward(u), absolute.forward(np.abs(u))
+    for size in _SIZES:
+        off = np.abs(exact.forward(size * u) / size - forward)
+        if not (off <= _TOLERANCE * magnitude).all():
+            return "it is not linear: of a vector of another size it makes something else"
+    return None
+
+
+def is_finite(exact: LinearMap) -> bool:
+    """Whether all coefficients are."""
     finite: list[bool] = []
 
     def look(array: Any) -> Any:
@@ -86,18 +109,24 @@ def _is_finite(exact: LinearMap) -> bool:
     return all(finite)
 
 
-def of_rows(made: Any, absolute: Any, rng: np.random.Generator, signless: Any = None) -> str | None:
+def of_rows(
+    made: Any,
+    absolute: Any,
+    rng: np.random.Generator,
+    signless: Any = None,
+    rows: int = _ROWS,
+) -> str | None:
     """The same of some rows, with and without weights; `signless` has row norms that bound those of |W|."""
     outputs = math.prod(made.out_shape)
-    some = rng.choice(outputs, min(_ROWS, outputs), replace=False)
+    some = rng.choice(outputs, min(rows, outputs), replace=False)
     basis = np.zeros((len(some), outputs))
     basis[np.arange(len(some)), some] = 1.0
     basis = basis.reshape(len(some), *made.out_shape)
-    rows, magnitudes = made.adjoint(basis), absolute.adjoint(basis)
-    if not (np.abs(rows) <= (1.0 + _TOLERANCE) * magnitudes).all():
+    written, magnitudes = made.adjoint(basis), absolute.adjoint(basis)
+    if not (np.abs(written) <= (1.0 + _TOLERANCE) * magnitudes).all():
         return "its map with absolute values is smaller than the map"
     mask = (rng.uniform(size=(1, *made.in_shape)) < 0.5).astype("float64")
-    claims = [(rows, made.row_norms(None)), (rows * mask, made.row_norms(mask))]
+    claims = [(written, made.row_norms(None)), (written * mask, made.row_norms(mask))]
     claims += [] if signless is None else [(magnitudes, signless.row_norms())]
     for kept, claimed in claims:
         longest = np.broadcast_to(claimed, (1, *made.out_shape)).reshape(-1)[some]

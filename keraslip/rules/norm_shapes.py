@@ -22,6 +22,8 @@ class _Recorder:
         self.ends_linear = False
         self.closings: list[Closing] = []
         self.refused: dict[str, tuple[str, Any, UnsupportedLayerError]] = {}
+        #: What ended the last try, of which Keras makes several: on meta tensors, on others.
+        self.failure: UnsupportedLayerError | None = None
 
     def start(self, key: str, linear_map: LinearMap) -> Tensor:
         self.shapes[key] = linear_map.out_shape
@@ -42,6 +44,17 @@ class _Recorder:
             if None in shape:
                 raise
             return AffineForm.closed(Ball(ops.zeros((2, *shape)), ops.ones((1,))))
+        except Exception as error:
+            self.failure = _failed(call, error)
+            raise
+
+    def propagated(self, model: Any, x: Tensor, context: Propagation) -> AffineForm:
+        """As `propagate`, keeping what ends it between calls: a result that no rule is asked for."""
+        try:
+            return propagate(model, x, context, self.carried)
+        except UnsupportedLayerError as error:
+            self.failure = error
+            raise
 
     def check(self) -> None:
         """Raises for what was refused."""
@@ -50,6 +63,20 @@ class _Recorder:
             error = places[0][2]
             error.places = places
             raise error from None
+        if self.failure is not None:
+            raise self.failure
+
+
+def _failed(call: Call, error: Exception) -> UnsupportedLayerError:
+    """What to say of a rule that fails; Keras names this pass."""
+    where = f"{type(call.operation).__name__} at {call.path!r}"
+    told = UnsupportedLayerError(
+        f"No bound can pass {where}: its rule, or a linear map before it, fails. If they are yours, write "
+        "them on self.arithmetic, see docs/extending.md; if they are keraslip's, please report them. "
+        f"Received: {type(error).__name__}: {str(error).strip()}"
+    )
+    told.__cause__ = error
+    return told
 
 
 def _check_runs(call: Call) -> None:
@@ -89,8 +116,9 @@ def norm_shapes(model: Any) -> tuple[dict[str, tuple[int, ...]], bool, list[Clos
 
     class Pass(keras.Operation):
         def call(self, x: Tensor) -> Tensor:
+            recorder.failure = None
             context = WithoutNorms(ops.ones(()), recorder)
-            form = propagate(model, x, context, recorder.carried)
+            form = recorder.propagated(model, x, context)
             recorder.ends_linear = form.ball is None
             lipschitz = logits_lipschitz(form, context)
             closed = [Closing.of(record.key, record.form) for record in context.records]

@@ -58,8 +58,12 @@ def _matrix(exact: LinearMap, rng: np.random.Generator) -> Array:
     words = "of zero it makes something else; what is added belongs in the rule's bias"
     require(shift == 0, what, words)
     found = exact.forward(x.reshape(2, *exact.in_shape)).reshape(2, -1)
-    near = np.abs(found - x @ matrix.T) <= _EXACT * (1 + np.abs(x) @ np.abs(matrix.T))
-    require(near, what, "it is not linear")
+    size_of = 1 + np.abs(x) @ np.abs(matrix.T)
+    require(np.abs(found - x @ matrix.T) <= _EXACT * size_of, what, "it is not linear")
+    for scale in (2.0**-40, 2.0**40):
+        scaled = exact.forward(scale * x.reshape(2, *exact.in_shape)).reshape(2, -1) / scale
+        words = f"it is not linear: of a vector of {scale:.0e} it makes something else"
+        require(np.abs(scaled - found) <= _EXACT * size_of, what, words)
     return matrix
 
 

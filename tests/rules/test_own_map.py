@@ -9,8 +9,9 @@ import pytest
 from keras import layers, ops
 
 import keraslip
+from keraslip.arithmetic import float64
 from keraslip.linear import LinearMap
-from keraslip.rules import LinearRule, MismatchError
+from keraslip.rules import LinearRule, MismatchError, UnsupportedLayerError
 from tests.export.nets import on_tensorflow
 from tests.harness import model_of, run_rule_test
 
@@ -59,6 +60,29 @@ class WrongRows(SmoothMap):
         return 0.5 * self.arithmetic.abs(self.taps[1]) * self.arithmetic.ones((1, *SHAPE))
 
 
+class OneWrongRow(SmoothMap):
+    def row_norms(self, varying=None, tight=False):
+        share = np.ones((1, *SHAPE), "float32")
+        share[0, 4] = 0.1
+        rows = super().row_norms(varying, tight)
+        return rows * (share if self.arithmetic is float64 else ops.convert_to_tensor(share))
+
+
+class Clipped(SmoothMap):
+    """Linear for what a random vector holds."""
+
+    def forward(self, x):
+        return self.arithmetic.minimum(super().forward(x), 100.0)
+
+
+class DeadZone(SmoothMap):
+    """Linear but for small numbers."""
+
+    def forward(self, x):
+        made = super().forward(x)
+        return self.arithmetic.where(self.arithmetic.abs(made) > 1e-9, made, 0.0 * made)
+
+
 class NotLinear(SmoothMap):
     def forward(self, x):
         return super().forward(x) + self.taps[0]
@@ -81,7 +105,10 @@ KINDS = {
     "right": SmoothMap,
     "adjoint": WrongAdjoint,
     "row norms": WrongRows,
+    "one of the row norms": OneWrongRow,
     "linear": NotLinear,
+    "linear: of a vector of another size": Clipped,
+    "linear, dead zone": DeadZone,
     "arithmetic": OfKeras,
     "absolute": HiddenSign,
 }
@@ -127,8 +154,44 @@ def test_its_rounding_is_counted():
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "right"])
 def test_a_map_that_is_wrong_is_not_believed(kind):
-    with pytest.raises(MismatchError, match=f"'mine'.*not believed: .*{kind}.*Remedy: "):
+    words = {"one of the row norms": "row norms", "linear, dead zone": "linear"}.get(kind, kind)
+    with pytest.raises(MismatchError, match=f"'mine'.*not believed: .*{words}.*Remedy: "):
         net(kind).compile("sgd", epsilon=0.05)
+
+
+class Failing(SmoothMap):
+    def forward(self, x):
+        return self.arithmetic.no_such_function(x)
+
+
+def test_a_map_that_fails_is_named(monkeypatch):
+    """Keras would name its own pass."""
+    monkeypatch.setitem(KINDS, "fails", Failing)
+    words = (
+        "^No bound can pass Smooth at 'mine': its rule.* fails.*AttributeError.*no_such_function"
+    )
+    with pytest.raises(UnsupportedLayerError, match=words):
+        net("fails").compile("sgd", epsilon=0.05)
+
+
+class Both(layers.Layer):
+    def call(self, x):
+        return x, 2.0 * x
+
+
+@keraslip.register_rule(Both)
+class BothRule(LinearRule):
+    def linear_map(self, layer, in_shape):
+        return keraslip.linear.DiagonalMap(ops.ones((1,)), in_shape)
+
+
+def test_another_result_than_the_first_is_refused_in_a_sentence():
+    both = Both(name="mine")
+    model_of(lambda x: both(layers.Dense(7)(x))[0], (4,)).compile("sgd", epsilon=0.05)
+    made = model_of(lambda x: both(layers.Dense(7)(x))[1], (4,))
+    words = "^No bound can pass Both at 'mine': of several results the first alone is known"
+    with pytest.raises(UnsupportedLayerError, match=words):
+        made.compile("sgd", epsilon=0.05)
 
 
 def test_a_map_that_changes_after_compile_is_not_certified():

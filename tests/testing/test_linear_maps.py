@@ -108,6 +108,11 @@ class Bent(Steps):
         return self.arithmetic.abs(super().forward(x))
 
 
+class BentFarAway(Steps):
+    def forward(self, x):
+        return self.arithmetic.minimum(super().forward(x), 100.0)
+
+
 class WrongShape(Steps):
     @property
     def out_shape(self):
@@ -145,6 +150,7 @@ def test_a_map_that_is_right():
         (NoIsometry, "isometry: every output"),
         (WithBias, "forward: of zero it makes something else; .* belongs in the rule's bias"),
         (Bent, "forward: it is not linear"),
+        (BentFarAway, r"forward: it is not linear: of a vector of 1e\+12 it makes something else"),
         (WrongShape, r"forward: its output has shape \(10, 5, 2\), not \(10, 4, 2\)"),
         (OfTheBackend, "forward: .*Write it on self.arithmetic"),
         (OtherInTraining, "forward: in training it is another map than in certificates"),
