@@ -143,6 +143,30 @@ def test_a_layer_whose_call_was_replaced():
         probe(made, Network(made))
 
 
+@pytest.mark.parametrize("acts", [lambda n: n == 1, lambda n: n > 16], ids=["alone", "many"])
+def test_a_layer_that_acts_on_the_size_of_the_batch(acts):
+    """The probe's own batches are of neither size."""
+
+    def call(x):
+        size = x.shape[0]
+        return x * (2.0 if isinstance(size, int) and acts(size) else 1.0)
+
+    made = net_with(linear(call, full(1.0)))
+    x = np.random.default_rng(0).uniform(size=(3, *IMAGE)).astype("float32")
+    with pytest.raises(
+        MismatchError, match="acts on the size of the batch|something else than its rule"
+    ):
+        made.certify(x, epsilon=1e-3, verbose=False)
+
+
+def test_coefficients_that_are_not_finite_are_named():
+    layer = layers.BatchNormalization(name="mine")
+    made = net_with(layer)
+    layer.moving_variance.assign([-1.0, -1.0])
+    with pytest.raises(MismatchError, match="'mine': its coefficients are not finite"):
+        probe(made, Network(made))
+
+
 def test_every_door_is_behind_the_probe(tmp_path):
     made = net_with(MUTATIONS["threshold"]())
     x = np.random.default_rng(0).uniform(size=(3, *IMAGE)).astype("float32")

@@ -17,6 +17,7 @@ from keraslip.certify.execution.emulation import Emulation, emulate, rows_of
 from keraslip.certify.execution.precision import REMEDY, ReducedPrecisionError, check_backend
 from keraslip.certify.execution.probe_inputs import probes
 from keraslip.certify.execution.violation import violated
+from keraslip.rules import MismatchError
 from keraslip.rules.kept import kept
 
 #: Batches of fewer samples are filled up to this number: few are run apart from the many.
@@ -37,6 +38,8 @@ class Executed:
         self._model, self._size = model, batch_size
         self._call = self._kept()
         self._checked: set[int] = set()
+        #: Inputs and logits of samples that were run alone and made others than in a batch.
+        self._alone: list[tuple[np.ndarray, np.ndarray]] = []
 
     def _kept(self, again: bool = False) -> Any:
         model = self._model
@@ -73,7 +76,22 @@ class Executed:
         if not _is_near(logits[[0, -1]], np.concatenate(eager)):
             self._call = self._kept(again=True)
             logits = self._logits(filled, size)
+            if not _is_near(logits[[0, -1]], np.concatenate(eager)):
+                self._alone.append((filled[[0, -1]], np.concatenate(eager)))
         return logits[: len(x)]
+
+    def check_alone(self, network: Network) -> None:
+        """Raises a MismatchError where a sample alone is another to the network than in a batch."""
+        while self._alone:
+            x, logits = self._alone.pop()
+            excess = emulate(network, x).excess(logits)
+            if excess > EXCESS:
+                raise MismatchError(
+                    f"A sample alone has other logits than in a batch: they err {excess:.0f} times as much "
+                    "as those of float32 do. A layer acts on the size of the batch; certificates are about "
+                    "samples, whatever their number. Write that layer without it. "
+                    f"Received: batches of 1 and {self._size}"
+                )
 
     def _logits(self, x: np.ndarray, size: int) -> np.ndarray:
         if not len(x):
@@ -104,6 +122,7 @@ def check_probes(model: Any, network: Network, executed: Executed) -> None:
     if key not in network.emulations:
         network.emulations[key] = emulate(network, x)
     _judge(network.emulations[key], executed.logits(x))
+    executed.check_alone(network)
 
 
 def _judge(emulation: Emulation, executed: np.ndarray) -> None:

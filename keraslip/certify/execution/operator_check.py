@@ -7,7 +7,14 @@ import numpy as np
 from keraslip.certify.bound.network import Network
 from keraslip.certify.bound.nodes import ActivationNode, Forward, LinearNode, Node, SumNode
 from keraslip.certify.operators import Proved
-from keraslip.linear.contradictions import contradiction, is_known, of_norms, of_rows, of_vectors
+from keraslip.linear.contradictions import (
+    contradiction,
+    is_finite,
+    is_known,
+    of_norms,
+    of_rows,
+    of_vectors,
+)
 
 #: Far more than float64 rounds in any of these sums.
 _TOLERANCE = 1e-9
@@ -17,6 +24,11 @@ _STEPS = 20
 
 def operator_problem(operator: Proved, rng: np.random.Generator) -> str | None:
     """What contradicts itself in an operator, in words, or `None`."""
+    if not is_finite(operator.map):
+        return (
+            "its coefficients are not finite: it divides by zero, for instance, or takes the root of a "
+            "number below zero"
+        )
     u = rng.standard_normal((1, *operator.in_shape))
     v = rng.standard_normal((1, *operator.out_shape))
     absolute = operator.absolute

@@ -79,6 +79,7 @@ class Cascade:
         """Predictions of a block: what is wrong, tied or not finite is settled."""
         logits = self.executed.logits(block.x)
         check_rounding(self.network, block.x, logits)
+        self.executed.check_alone(self.network)
         return Samples.begin(block, radii, logits)
 
     def run(self, samples: Samples) -> None:
