@@ -94,6 +94,42 @@ def test_a_stream_trains_evaluates_and_predicts_like_arrays(name):
         np.testing.assert_allclose(logits, model.predict(x, verbose=0), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["arrays", "PyDataset", "tf.data"])
+def test_the_autotuner_of_tf_data_holds_up_no_epoch(name, backend, monkeypatch):
+    if backend != "tensorflow":
+        pytest.skip("tf.data is TensorFlow's")
+    (x, y), read = samples(), []
+    model = fresh()
+    build = type(model)._maybe_symbolic_build
+
+    def spy(self, iterator=None, data_batch=None):
+        build(self, iterator, data_batch)
+        read.append(iterator._distributed_dataset.options().autotune.enabled)
+
+    monkeypatch.setattr(type(model), "_maybe_symbolic_build", spy)
+    data = (
+        {"x": x, "y": y, "batch_size": BATCH} if name == "arrays" else {"x": SOURCES[name][0](x, y)}
+    )
+    model.fit(**data, validation_data=(x, y), epochs=2, shuffle=False, verbose=0)
+    assert len(read) == 3 and not any(read)  # training, and validation after both epochs
+    model.evaluate(**data, verbose=0)
+    assert len(read) == 4 and read[3] is False
+
+
+def test_the_autotuner_of_tf_data_runs_for_who_asks_for_it(backend):
+    if backend != "tensorflow":
+        pytest.skip("tf.data is TensorFlow's")
+    import tensorflow as tf
+
+    from keraslip.models.train_step.tensorflow import untuned
+
+    options = tf.data.Options()
+    options.autotune.enabled = True
+    asked = tf_data(*samples()).with_options(options)
+    assert untuned(asked) is asked
+    assert untuned(tf_data(*samples())).options().autotune.enabled is False
+
+
 def three_batches(x, y, seen):
     for i in range(0, len(x), BATCH):
         seen.append(len(x[i : i + BATCH]))

@@ -39,6 +39,9 @@ class RobustTrainStep:
 
     def _maybe_symbolic_build(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
         if self._distribute_strategy is None:
+            # The first of Keras' hooks in `fit` and `evaluate` that has the data set, and before it is read.
+            if iterator is not None:
+                iterator._distributed_dataset = untuned(iterator._distributed_dataset)
             # A step that makes variables, of the optimizer or of metrics, is traced a second time.
             batch = data_batch if iterator is None else iterator._distributed_dataset.element_spec
             if not self.run_eagerly and all(map(_is_shaped, keras.tree.flatten(batch))):
@@ -52,6 +55,21 @@ class RobustTrainStep:
             )
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)  # type: ignore[misc]
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The data set without the autotuner of tf.data, unless its options ask for that.
+
+    The thread of the autotuner looks at a pipeline after 10 ms, then after twice that time, and so on. When
+    an iterator is given up at the end of an epoch, a race decides whether the thread hears of it
+    (TensorFlow 2.21: callbacks run before the cancellation is marked) or `fit` waits until it looks again: at
+    worst as long as the epoch took. Without it, AUTOTUNE stands for as many threads as there are cores.
+    """
+    if dataset.options().autotune.enabled is not None:
+        return dataset
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _is_shaped(part: Any) -> bool:
