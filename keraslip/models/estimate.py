@@ -8,6 +8,7 @@ import numpy as np
 from keraslip.backend.calls import compiled_once, in_batches
 from keraslip.backend.structure import only_input, only_target
 from keraslip.checks import check_count, check_epsilon, check_inputs, check_labels
+from keraslip.input_range import tell_outside
 from keraslip.models.explain import LayerBound, explain, print_table
 from keraslip.models.robust_step import bound_pass
 from keraslip.models.state import RefreshedStarts
@@ -97,6 +98,9 @@ class Estimation:
 
         Raises:
             ValueError: if an argument is out of range, or there is no epsilon.
+
+        Warns:
+            UserWarning: if inputs leave the `input_range` of `compile`; so does `explain`.
         """
         epsilon, bound = self._epsilon(epsilon), self.bound if bound is None else bound
         locality = Locality.chosen(check_local(local), self.warm_starts.closings)
@@ -105,6 +109,7 @@ class Estimation:
         power_iterations = check_count(power_iterations, "power_iterations")
         batch_size = check_count(batch_size, "batch_size")
         x = self._checked_inputs(x)
+        tell_outside(self, x)
         if y is not None:
             y = check_labels(only_target(self, y), self.outputs[0].shape[-1], len(x))
         call = _bound_function(self, bound, power_iterations, locality)
@@ -132,6 +137,7 @@ class Estimation:
             ValueError: if an argument is out of range, or inputs are empty, not finite or of another shape.
         """
         epsilon, x = self._epsilon(epsilon), self._checked_inputs(x)
+        tell_outside(self, x)
         rows = explain(self, x, epsilon, check_count(power_iterations, "power_iterations"))
         print_table(rows, epsilon)
         return rows

@@ -221,12 +221,15 @@ class LocalLipschitzModel(
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates at the compiled epsilon, as `keras.Model.evaluate`, with the logs of `fit`.
 
-        `certified_accuracy` here is an estimate by power iteration, for curves; it is no certificate.
+        `certified_accuracy` here is an estimate by power iteration, for curves; it is no certificate. Inputs
+        are checked, and told of where they leave the `input_range` of `compile`, as by `fit`.
         """
         self._assert_compile_called("evaluate")
         check_bounded(self)
         if not kwargs.get("_use_cached_eval_dataset"):  # checked by fit already
-            x = self._checked(x, y)
+            seen: list[np.ndarray] = []
+            x = self._checked(x, y, seen.append)
+            tell_outside(self, seen[0])
         return super().evaluate(x, y, *args, **kwargs)
 
     def _checked(self, x: Any, y: Any, look: Callable[[Any], None] | None = None) -> Any:

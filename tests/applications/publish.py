@@ -19,14 +19,14 @@ from keraslip import applications, datasets
 from keraslip.applications._weights import arrays
 from keraslip.cli.measure import measure
 from keraslip.cli.run_folder import BEST, CONFIG, RunFolder, as_json
-from tests.docs.results_page import CARDS, record, write
+from tests.docs.results_page import CARDS, keep_log, record, write
 
 #: Test images that the tests certify again.
 FIRST = 40
 
 
 def publish(run: Path, name: str, commit: str, about: str, attack_samples: int | None) -> None:
-    """Writes keraslip/weights/NAME.npz and NAME.json."""
+    """Writes keraslip/weights/NAME.npz and NAME.json, and docs/results/NAME.csv."""
     folder, file = RunFolder(run), CARDS / f"{name}.npz"
     np.savez_compressed(file, **arrays(keras.models.load_model(run / BEST)))
     card = {"settings": folder.settings()}
@@ -49,6 +49,7 @@ def publish(run: Path, name: str, commit: str, about: str, attack_samples: int |
         record(measured, commit, about) | {"first": parts, "weights": weights},
         CARDS / f"{name}.json",
     )
+    keep_log(run, name)
 
 
 def compiled(name: str) -> Any:

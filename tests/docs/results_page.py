@@ -2,11 +2,12 @@
 
     python -m tests.docs.results_page [RUN NAME --commit HASH]
 
-A run's config.json and report.json become docs/results/NAME.json first. Models that ship have their card in
-keraslip/weights/ instead: tests/applications/publish.py.
+A run's config.json and report.json become docs/results/NAME.json first, its log of epochs NAME.csv. Models
+that ship have their card in keraslip/weights/ instead: tests/applications/publish.py.
 """
 
 import argparse
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,20 @@ def record(run: Path, commit: str, about: str = "") -> dict[str, Any]:
     settings = json.loads((run / "config.json").read_text(encoding="utf-8"))
     kept = {name: report.get(name) for name in KEPT}
     return {"about": about, "commit": commit, "settings": settings, **kept}
+
+
+def keep_log(run: Path, name: str) -> None:
+    """What a run logged after every epoch, to five digits."""
+    with (run / "log.csv").open(newline="", encoding="utf-8") as file:
+        head, *epochs = csv.reader(file)
+    with log(name).open("w", newline="", encoding="utf-8") as file:
+        rows = [[f"{float(value):.5g}" for value in epoch] for epoch in epochs]
+        csv.writer(file, lineterminator="\n").writerows([head, *rows])
+
+
+def log(name: str) -> Path:
+    """Where the log of a run is kept."""
+    return RECORDS / f"{name}.csv"
 
 
 def write(found: dict[str, Any], path: Path) -> None:
@@ -153,6 +168,7 @@ def main() -> None:
             parser.error("a run needs NAME and --commit")
         RECORDS.mkdir(exist_ok=True)
         write(record(args.run, args.commit, args.about), RECORDS / f"{args.name}.json")
+        keep_log(args.run, args.name)
     page = with_tables(PAGE.read_text(encoding="utf-8"), records())
     PAGE.write_text(page, encoding="utf-8")
 

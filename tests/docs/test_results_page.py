@@ -1,11 +1,12 @@
 """The table of runs in docs/results.md is what the runs wrote."""
 
 import copy
+import csv
 import json
 
 import pytest
 
-from tests.docs.results_page import KEPT, PAGE, record, records, with_tables
+from tests.docs.results_page import KEPT, PAGE, log, record, records, with_tables
 
 pytestmark = pytest.mark.any_backend("files of finished runs")
 
@@ -29,6 +30,17 @@ def test_every_run_says_what_it_rests_on():
         assert run["samples"] > 0 and run["epsilon"] > 0 and run["commit"] and run["versions"], name
         assert run["settings"]["seed"] == run["seed"], name
         assert 0 <= run["certified_accuracy"] <= run["clean_accuracy"] <= 1, name
+
+
+def test_the_log_of_every_run_is_kept():
+    for name, run in records().items():
+        with log(name).open(newline="", encoding="utf-8") as file:
+            epochs = list(csv.DictReader(file))
+        assert [float(epoch["epoch"]) for epoch in epochs] == [*range(1, run["epochs"] + 1)], name
+        spent = sum(float(epoch["cpu_seconds"]) for epoch in epochs)
+        assert spent == pytest.approx(run["cpu_seconds_trained"], rel=1e-3), name
+        ends = epochs[-1]
+        assert 0 < float(ends["val_certified_accuracy"]) < float(ends["val_accuracy"]) < 1, name
 
 
 def test_a_run_is_taken_up_from_its_own_files(tmp_path):

@@ -358,6 +358,25 @@ def test_fit_warns_of_inputs_in_another_unit_than_the_range(of):
     assert told.filename == __file__
 
 
+@pytest.mark.parametrize("door", ["evaluate", "estimate", "explain", "certify", "local_lipschitz"])
+def test_every_door_tells_of_it_once(door, capsys):
+    net = compiled(dense_net())
+    bytes_ = np.random.default_rng(0).integers(0, 256, (4, FEATURES)).astype("float32")
+    calls = {
+        "evaluate": lambda: net.evaluate(bytes_, Y[:4], verbose=0),
+        "estimate": lambda: net.estimate(bytes_),
+        "explain": lambda: net.explain(bytes_),
+        "certify": lambda: net.certify(bytes_, guarantee="estimate", verbose=False),
+        "local_lipschitz": lambda: net.local_lipschitz(bytes_, guarantee="estimate"),
+    }
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        calls[door]()
+    (told,) = [one for one in found if one.category is RangeWarning]
+    assert told.filename == __file__
+    capsys.readouterr()
+
+
 @pytest.mark.any_backend("an argument is looked at, nothing computed")
 @pytest.mark.parametrize(
     "call", [keraslip.check_model, keraslip.float32_copy, keraslip.convert.check_plain]

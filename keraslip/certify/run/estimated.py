@@ -8,6 +8,7 @@ from keraslip.certify.execution.fingerprint import graph_fingerprint
 from keraslip.certify.result.certificates import Certificates
 from keraslip.certify.run.inputs import all_samples
 from keraslip.certify.run.settings import Settings
+from keraslip.input_range import untold
 from keraslip.rules.bounded import check_bounded
 
 
@@ -26,7 +27,8 @@ def estimated(
         )
     check_bounded(model)
     x, y = all_samples(model, x, y, steps)
-    found = model.estimate(x, y, float(epsilon), "local", batch_size=settings.batch_size)
+    with untold():  # by `all_samples`
+        found = model.estimate(x, y, float(epsilon), "local", batch_size=settings.batch_size)
     n = len(found.label)
     status = np.where(found.certified, "estimated", "not estimated")
     status = np.where(found.prediction != found.label, "misclassified", status)

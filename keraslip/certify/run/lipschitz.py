@@ -12,6 +12,7 @@ from keraslip.certify.norms.rounding import Execution
 from keraslip.certify.run.certifier import one_norm
 from keraslip.certify.run.inputs import all_samples, blocks, empty, with_radii
 from keraslip.certify.run.settings import Settings
+from keraslip.input_range import untold
 
 
 def local_lipschitz(
@@ -28,7 +29,8 @@ def local_lipschitz(
         if epsilon.ndim:
             raise ValueError("guarantee='estimate' takes one epsilon for all samples.")
         x, _ = all_samples(model, x, None, steps)
-        found = model.estimate(x, None, float(epsilon), "local", batch_size=batch_size)
+        with untold():  # by `all_samples`
+            found = model.estimate(x, None, float(epsilon), "local", batch_size=batch_size)
         return np.asarray(found.lipschitz, dtype="float64")
     network, _ = network_of(model)
     one = one_norm(network, settings, np.random.default_rng(secrets.randbits(64)), 1)
