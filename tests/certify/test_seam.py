@@ -35,7 +35,7 @@ def assert_written_down(build, shape):
     x = np.random.default_rng(0).normal(size=(3, *shape)).astype("float32")
     network = Network(made)
     exact = forward(network, x)[network.logits.index]
-    made.compile(keras.optimizers.SGD(), epsilon=0.1)
+    made.compile(keras.optimizers.SGD(), epsilon=0.1, input_range=None)
     close = {"rtol": 1e-4, "atol": 1e-4 * np.abs(exact).max()}
     np.testing.assert_allclose(numpy(made(x, training=False)), exact, **close)
     np.testing.assert_allclose(Executed(made, 3).logits(x), exact, **close)
