@@ -164,7 +164,8 @@ def draw_digits() -> None:
 
 def draw_time() -> None:
     held = read("time.json")
-    words = f"Global norms in training, seed 0, one CPU thread. Solid, {held['network']}: {held['curves']}."
+    threads = "Global norms in training, seed 0, one CPU thread (300 epochs: two)."
+    words = f"{threads} Solid, {held['network']}: {held['curves']}."
     more = f"Stars: proved on {held['proved on']}. Dashed: 5,000 validation images, proved on test images."
     title = "Certified accuracy against training time"
     with figure(PICTURES / "time.svg", 8, 3.8, title=title, footnote=f"{words}\n{more}") as picture:
