@@ -87,7 +87,8 @@ class WarmStarts:
             shapes, self.ends_linear, self.closings = norm_shapes(model)
         except UnsupportedLayerError as error:
             # Reported by compile and fit: check_model must be able to print a model that has it.
-            self.problem = error
+            failed = error.__cause__ is not None  # a rule, at numbers that it does not take
+            self.problem = (_too_wide(model) if failed else None) or error
             return
         except (TypeError, ValueError, RuntimeError) as error:
             self.problem = _too_wide(model)
