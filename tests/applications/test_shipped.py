@@ -9,7 +9,7 @@ import pytest
 
 from keraslip import applications, datasets
 from keraslip.applications._weights import load_into, shipped
-from tests.applications.publish import compiled
+from tests.applications.publish import compiled, digest
 from tests.docs.results_page import CARDS
 
 files_alone = pytest.mark.any_backend("files, and arguments that are refused")
@@ -48,8 +48,13 @@ def test_a_slice_of_the_card_is_found_again(name):
     count, certified = card["first"]["samples"], card["first"]["certified"]
     x, y = data.x_test[:count], data.y_test[:count]
     found = model.certify(x, y, verbose=False)
-    # Backends round logits differently: one image may lie between them.
-    assert abs(int((found.certified & (found.label == y)).sum()) - certified) <= 1
+    got = int((found.certified & (found.label == y)).sum())
+    if digest(x) == card["first"]["images"]:
+        # Backends round logits differently: one image may lie between them.
+        assert abs(got - certified) <= 1
+    else:  # other images: four standard errors
+        share = card["certified_accuracy"]
+        assert abs(got - count * share) <= 4 * np.sqrt(count * share * (1 - share))
 
 
 @files_alone
