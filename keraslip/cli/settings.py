@@ -21,7 +21,7 @@ def _power_iterations() -> int:
 #: What `--dataset` takes.
 DATASETS = "digits", "mnist", "fashion_mnist", "cifar10", "tiny_imagenet", "FILE.npz"
 #: What `--augment` takes.
-AUGMENTATIONS = "crop_flip", "shift_rotate"
+AUGMENTATIONS = "crop_flip", "crop2_flip", "flip", "shift_rotate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,11 @@ class Settings(CommonSettings):
         float | None,
         option("Average the weights with this momentum; averages are validated and kept."),
     ] = None
-    learning_rate: Annotated[float, option("Learning rate for the first half of the run.")] = 1e-3
+    learning_rate: Annotated[float, option("Learning rate at the start of the run.")] = 1e-3
+    decay_start: Annotated[
+        float,
+        option("Share of the run before the learning rate begins to fall, along a cosine."),
+    ] = 0.5
     final_learning_rate: Annotated[
         float, option("Learning rate at the end of the run, as a fraction of --learning-rate.")
     ] = 0.02
@@ -181,7 +185,8 @@ class Settings(CommonSettings):
     def _resumed(cls, given: dict[str, Any], stored: dict[str, Any]) -> Self:
         # Runs of before there was a choice.
         before = {"local": "auto", "width": 1.0, "start": "usual", "optimizer": "adam"}
-        return super()._resumed(given, {**before, "clip_norm": None, "ema": None, **stored})
+        before = {**before, "clip_norm": None, "ema": None, "decay_start": 0.5}
+        return super()._resumed(given, {**before, **stored})
 
     @classmethod
     def _check(cls, given: dict[str, Any]) -> None:
@@ -195,8 +200,9 @@ class Settings(CommonSettings):
         check_choice("optimizer", given.get("optimizer", "adam"), ["adam", "nadam"])
         for name in ("epsilon", "train_epsilon_factor", "final_learning_rate"):
             check_epsilon(given.get(name, 0.0), flag(name))
-        if (ema := given.get("ema")) is not None and not 0.0 <= ema < 1.0:
-            raise ValueError(f"--ema must be a number in [0, 1). Received: {ema}")
+        for name in ("ema", "decay_start"):
+            if (share := given.get(name)) is not None and not 0.0 <= share < 1.0:
+                raise ValueError(f"{flag(name)} must be a number in [0, 1). Received: {share}")
         for name in ("learning_rate", "clip_norm", "width"):
             value = given.get(name)
             if value is not None and not 0.0 < value < math.inf:

@@ -85,14 +85,15 @@ def training_batches(
 
 
 def _learning_rate(settings: Settings, steps: int) -> keras.optimizers.schedules.CosineDecay:
-    # A warm-up from the rate to itself is a constant half; the rest falls along a cosine.
-    half = max(settings.epochs * steps // 2, 1)
+    # A warm-up from the rate to itself is a constant share; the rest falls along a cosine.
+    total = settings.epochs * steps
+    constant = max(int(settings.decay_start * total), 1)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=settings.learning_rate,
-        decay_steps=half,
+        decay_steps=max(total - constant, 1),
         alpha=settings.final_learning_rate,
         warmup_target=settings.learning_rate,
-        warmup_steps=half,
+        warmup_steps=constant,
     )
 
 

@@ -9,17 +9,32 @@ from scipy import ndimage
 
 Augment = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 
-PADDING = 4
 #: Of `shift_rotate`: a share of each side (two pixels of 28), and radians (ten degrees).
 SHIFT, ANGLE = 1 / 14, np.pi / 18
 
 
 def crop_flip(images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
     """Shift each image by up to four pixels with black borders, and mirror half of them."""
-    batch, height, width, _ = _shape(images, "crop_flip")
-    border = (PADDING, PADDING)
+    return _crop_and_flip(images, generator, 4, "crop_flip")
+
+
+def crop2_flip(images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+    """Shift each image by up to two pixels with black borders, and mirror half of them."""
+    return _crop_and_flip(images, generator, 2, "crop2_flip")
+
+
+def flip(images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+    """Mirror half of the images."""
+    return _crop_and_flip(images, generator, 0, "flip")
+
+
+def _crop_and_flip(
+    images: NDArray[Any], generator: np.random.Generator, padding: int, name: str
+) -> NDArray[Any]:
+    batch, height, width, _ = _shape(images, name)
+    border = (padding, padding)
     padded = np.pad(images, ((0, 0), border, border, (0, 0)))
-    top, left = generator.integers(0, 2 * PADDING + 1, (2, batch))
+    top, left = generator.integers(0, 2 * padding + 1, (2, batch))
     mirrored = generator.integers(0, 2, batch).astype(bool)
     changed = np.empty_like(images, order="C")
     # Copying one window after the other is faster than indexing all windows at once.
@@ -51,7 +66,10 @@ def shift_rotate(images: NDArray[Any], generator: np.random.Generator) -> NDArra
 
 
 #: By the name that `ShuffledBatches` and the command line take.
-AUGMENTATIONS: dict[str, Augment] = {"crop_flip": crop_flip, "shift_rotate": shift_rotate}
+AUGMENTATIONS: dict[str, Augment] = {
+    **{"crop_flip": crop_flip, "crop2_flip": crop2_flip, "flip": flip},
+    **{"shift_rotate": shift_rotate},
+}
 
 
 def _shape(images: NDArray[Any], name: str) -> tuple[int, ...]:

@@ -35,10 +35,11 @@ class ShuffledBatches(keras.utils.PyDataset):
         batch_size: Samples in a batch.
         seed: Non-negative integer.
         augment: `"crop_flip"` (for images of shape (height, width, channels): shift by up to
-            four pixels, mirror half of them), `"shift_rotate"` (shift by up to 1/14 of each side, two
-            pixels of 28, and rotate by up to ten degrees), a function of a batch of `x` and a
-            `numpy.random.Generator`, or None. The function is called in a thread, and one batch
-            ahead; its randomness must come from the generator alone.
+            four pixels, mirror half of them), `"crop2_flip"` (two pixels), `"flip"` (only mirror),
+            `"shift_rotate"` (shift by up to 1/14 of each side, two pixels of 28, and rotate by up to
+            ten degrees), a function of a batch of `x` and a `numpy.random.Generator`, or None. The
+            function is called in a thread, and one batch ahead; its randomness must come from the
+            generator alone.
         start_epoch: The epoch that comes first: `initial_epoch` of `fit` in a resumed run.
         drop_remainder: Whether to leave out the last batch of an epoch if it is not full.
 
@@ -60,7 +61,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         y: NDArray[Any],
         batch_size: int,
         seed: int = 0,
-        augment: Literal["crop_flip", "shift_rotate"] | Augment | None = None,
+        augment: Literal["crop_flip", "crop2_flip", "flip", "shift_rotate"] | Augment | None = None,
         *,
         start_epoch: int = 0,
         drop_remainder: bool = False,

@@ -228,8 +228,12 @@ def test_every_setting_has_an_option_and_a_recipe_can_be_undone():
     "given, message",
     [
         ({"application": "resnet"}, "mnist_4c3f"),
-        ({"augment": "mixup"}, "--augment must be one of none, crop_flip, shift_rotate"),
+        (
+            {"augment": "mixup"},
+            "--augment must be one of none, crop_flip, crop2_flip, flip, shift_rotate",
+        ),
         ({"ema": 1.0}, "--ema must be a number in"),
+        ({"decay_start": 1.0}, "--decay-start must be a number in"),
         ({"train_epsilon_factor": -1.0}, "--train-epsilon-factor must be"),
         ({"final_learning_rate": float("nan")}, "--final-learning-rate must be"),
         ({"application": "digits_2c2f", "loss": "hinge"}, "gloro"),

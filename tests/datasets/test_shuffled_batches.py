@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keraslip.datasets import ShuffledBatches
-from keraslip.datasets.augment import AUGMENTATIONS, crop_flip, shift_rotate
+from keraslip.datasets.augment import AUGMENTATIONS, shift_rotate
 
 SAMPLES = 37
 
@@ -147,25 +147,26 @@ def test_fit_must_not_shuffle_again():
         model().fit(ShuffledBatches(x, y, 2), verbose=0)
 
 
-def test_crop_flip_shifts_and_mirrors_whole_images():
+@pytest.mark.parametrize(("name", "padding"), [("crop_flip", 4), ("crop2_flip", 2), ("flip", 0)])
+def test_whole_images_are_shifted_and_mirrored(name, padding):
     rng = np.random.default_rng(0)
     images = rng.uniform(0.1, 1, (64, 6, 7, 3)).astype("float32")
-    changed = crop_flip(images, np.random.default_rng(1))
+    changed = AUGMENTATIONS[name](images, np.random.default_rng(1))
     assert changed.shape == images.shape and changed.dtype == images.dtype
-    padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     shifts, mirrored = set(), 0
     for before, after in zip(padded, changed, strict=True):
         places = [
             (top, left, flip)
-            for top in range(9)
-            for left in range(9)
+            for top in range(2 * padding + 1)
+            for left in range(2 * padding + 1)
             for flip in (1, -1)
             if np.array_equal(before[top : top + 6, left : left + 7][:, ::flip], after)
         ]
         assert places
         shifts |= {place[:2] for place in places}
         mirrored += places[0][2] == -1
-    assert len(shifts) > 30 and 16 < mirrored < 48
+    assert len(shifts) > (2 * padding + 1) ** 2 // 3 and 16 < mirrored < 48
 
 
 def test_shift_rotate_moves_each_image_as_a_whole():
