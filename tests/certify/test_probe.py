@@ -143,13 +143,14 @@ def test_a_layer_whose_call_was_replaced():
         probe(made, Network(made))
 
 
+@pytest.mark.parametrize("factor", [2.0, np.nan, np.inf])
 @pytest.mark.parametrize("acts", [lambda n: n == 1, lambda n: n > 16], ids=["alone", "many"])
-def test_a_layer_that_acts_on_the_size_of_the_batch(acts):
+def test_a_layer_that_acts_on_the_size_of_the_batch(acts, factor):
     """The probe's own batches are of neither size."""
 
     def call(x):
         size = x.shape[0]
-        return x * (2.0 if isinstance(size, int) and acts(size) else 1.0)
+        return x * (factor if isinstance(size, int) and acts(size) else 1.0)
 
     made = net_with(linear(call, full(1.0)))
     x = np.random.default_rng(0).uniform(size=(3, *IMAGE)).astype("float32")

@@ -14,6 +14,8 @@ from keraslip.certify.norms.rounding import SMALLEST, UNIT32, per_sample
 _NOISE, _DRIFT = 0.25, 0.03
 #: Samples that are run. Fewer are run several times, with other noise: one error may be small by chance.
 _ROWS, _FEWEST = 16, 4
+#: Magnitudes below which no order of summation overflows in float32, whose largest number is 3e38.
+_SAFE = 1e30
 #: Bytes that a run may take, about.
 _MEMORY = 2**28
 
@@ -30,9 +32,12 @@ class Emulation:
     exact: np.ndarray  #: Logits in float64, `(n, classes)`.
     scale: np.ndarray  #: Magnitude of what every sample's logits sum, `(n,)`.
     error: float  #: Rms error of float32 in units of the scale.
+    safe: np.ndarray  #: Whether float32 is far from overflowing on the way, `(n,)`.
 
     def excess(self, executed: np.ndarray) -> float:
         """How many times the error of float32 an execution errs; NaN if it says nothing."""
+        if (self.safe & ~np.isfinite(executed).all(axis=1)).any():
+            return np.inf
         found = _rms(executed.astype("float64") - self.exact, self.scale)
         # What float32 computes without error no other execution may change.
         return found / self.error if self.error else np.inf if found else 0.0 * found
@@ -44,11 +49,12 @@ def emulate(network: Network, x: np.ndarray) -> Emulation:
         draws = -(-rows_of(network) // max(1, len(x)))
         run = _Run(network, x)
         many = np.tile(x, (draws, *(1,) * (x.ndim - 1)))
-        exact, near = run.logits, _Run(network, many, np.random.default_rng(0)).logits
+        exact, safe = run.logits, run.largest < _SAFE
+        near = _Run(network, many, np.random.default_rng(0)).logits
         scale = np.sqrt(np.square(run.size).mean(axis=1))
         scale[scale == 0.0] = 1.0
         error = _rms(near - np.tile(exact, (draws, 1)), np.tile(scale, draws))
-    return Emulation(exact, scale, error)
+    return Emulation(exact, scale, error, safe)
 
 
 def _rms(error: np.ndarray, scale: np.ndarray) -> float:
@@ -69,8 +75,11 @@ class _Run:
         self.values = {0: x.astype("float64")}
         #: Magnitudes that the last step summed.
         self.size = np.abs(self.values[0])
+        #: The largest of them on the way, of every sample.
+        self.largest = self._peak()
         for node in network.steps:
             self.values[node.index] = node.visit(self)
+            self.largest = np.maximum(self.largest, self._peak())
         self.logits = self.values[network.logits.index]
 
     def activate(self, node: ActivationNode) -> np.ndarray:
@@ -108,6 +117,9 @@ class _Run:
         if self.rng is None:
             return out
         return out + _NOISE * UNIT32 * self.size * self._signs(self.rng)
+
+    def _peak(self) -> np.ndarray:
+        return np.asarray(self.size.reshape(len(self.size), -1).max(axis=1, initial=0.0))
 
     def _read(self, node: Node) -> list[np.ndarray]:
         return [self.values[source.index] for source in node.sources]
