@@ -162,7 +162,7 @@ def test_where_norms_are_local_is_a_setting():
     with pytest.raises(ValueError, match="cannot change.*local"):
         Settings.resolve({"local": "all"}, stored)
     # A run of before there was the choice goes on.
-    for name in ("local", "width", "start", "optimizer", "clip_norm", "ema"):
+    for name in ("local", "width", "start", "optimizer", "clip_norm", "ema", "decay_start"):
         del stored[name]
     assert Settings.resolve({}, stored) == Settings.resolve({**GIVEN, "bound": "local"})
 
@@ -200,6 +200,17 @@ def test_kernels_start_orthogonal_and_the_gradient_is_clipped():
     kernel = model.get_layer("dense_1").get_weights()[0]
     assert kernel.shape[1] == 32
     np.testing.assert_allclose(kernel.T @ kernel, np.eye(32), atol=1e-5)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_the_learning_rate_falls_from_where_it_says(start):
+    settings = Settings.resolve({"decay_start": start, "epochs": 10}, recipe="digits")
+    rate = training._learning_rate(settings, 10)
+    half, share = settings.learning_rate / 2, settings.final_learning_rate
+    middle = 100 * (1 + start) / 2
+    np.testing.assert_allclose(rate(100 * start), 2 * half, rtol=1e-2)
+    np.testing.assert_allclose(rate(middle), half * (1 + share), rtol=0.05)
+    np.testing.assert_allclose([rate(100), rate(200)], 2 * half * share, rtol=1e-5)
 
 
 @options_alone
