@@ -16,7 +16,7 @@ from rich.table import Table
 from keraslip import applications
 from keraslip.cli import training
 from keraslip.cli.settings import Settings
-from keraslip.cli.usual import CLASSES, RECIPES
+from keraslip.cli.usual import RECIPES
 from keraslip.datasets import Dataset
 
 WARM_UP = 3
@@ -25,8 +25,8 @@ WARM_UP = 3
 def images(settings: Settings) -> Dataset:
     """Random images like those of a data set, two batches of them."""
     generator = np.random.default_rng(0)
-    shape = applications.get(settings.application)().input_shape[1:]
-    classes = CLASSES[settings.dataset]
+    network = applications.get(settings.application)()
+    shape, classes = network.input_shape[1:], network.output_shape[-1]
     x = generator.random((2 * settings.batch_size, *shape), dtype="float32")
     y = generator.integers(0, classes, len(x)).astype("int32")
     return Dataset(x, y, x[:1], y[:1], x[:1], y[:1], settings.dataset, tuple("?" * classes))
