@@ -273,6 +273,7 @@ def test_what_is_not_finite_says_nothing_near_overflow():
     assert not found.safe.any()
     logits[:] = np.inf
     assert not found.excess(logits) > 0
+    executed.check_rounding(net, x, logits)
 
 
 def test_wide_networks_are_run_on_fewer_samples(monkeypatch):
