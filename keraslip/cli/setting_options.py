@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -68,3 +69,16 @@ def check_choice(name: str, value: Any, known: list[Any]) -> None:
     if value not in known:
         listed = ", ".join("none" if choice is None else str(choice) for choice in known)
         raise ValueError(f"{flag(name)} must be one of {listed}. Received: {value!r}")
+
+
+#: Initial weights that are drawn, not read from a file.
+STARTS = "usual", "orthogonal"
+
+
+def check_start(start: str) -> None:
+    """Raises unless there are such initial weights."""
+    if start not in STARTS and not Path(start).exists():
+        raise ValueError(
+            f"--start must be {', '.join(STARTS)}, a FILE.keras or the folder of a run. There is no file or "
+            f"folder {start}."
+        )

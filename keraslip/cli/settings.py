@@ -7,7 +7,14 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Self
 
-from keraslip.cli.setting_options import LARGEST_SEED, any_of, check_choice, flag, option
+from keraslip.cli.setting_options import (
+    LARGEST_SEED,
+    any_of,
+    check_choice,
+    check_start,
+    flag,
+    option,
+)
 from keraslip.cli.usual import OWN_MODEL, RECIPES, USUAL, is_own, usual_of_own
 from keraslip.loss_names import LOSSES
 
@@ -131,9 +138,13 @@ class Settings(CommonSettings):
 
     threshold: Annotated[float | None, option("Initial threshold of clipped_relu.")] = None
     width: Annotated[float, option("Factor for the network's channels and units.")] = 1.0
-    start: Annotated[str, option("Initial kernels: usual (the network's own) or orthogonal.")] = (
-        "usual"
-    )
+    start: Annotated[
+        str,
+        option(
+            "Initial weights: usual (the network's own), orthogonal kernels, or those of FILE.keras or of a "
+            "run's folder, with epsilon at its last value from the first step."
+        ),
+    ] = "usual"
     optimizer: Annotated[str, option("adam or nadam.")] = "adam"
     clip_norm: Annotated[
         float | None,
@@ -196,7 +207,7 @@ class Settings(CommonSettings):
         super()._check(given)
         check_choice("loss", given.get("loss", "gloro"), list(LOSSES))
         check_choice("bound", given.get("bound", "global"), list(BOUNDS))
-        check_choice("start", given.get("start", "usual"), ["usual", "orthogonal"])
+        check_start(given.get("start", "usual"))
         check_choice("optimizer", given.get("optimizer", "adam"), ["adam", "nadam"])
         for name in ("epsilon", "train_epsilon_factor", "final_learning_rate"):
             check_epsilon(given.get(name, 0.0), flag(name))

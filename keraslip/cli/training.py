@@ -1,18 +1,23 @@
 """The training run behind `keraslip train` and `keraslip demo`."""
 
+import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 from rich.console import Console
 
 from keraslip import losses, registered  # noqa: F401 - what a checkpoint may hold
+from keraslip.cli import saved
 from keraslip.cli.own_model import builder, know
 from keraslip.cli.progress import EpochBar
 from keraslip.cli.run_folder import CONFIG, LAST, STATE, Averaged, Checkpoint, EpochLog, RunFolder
+from keraslip.cli.setting_options import STARTS
 from keraslip.cli.settings import CommonSettings, Settings
 from keraslip.datasets import Dataset, ShuffledBatches
 from keraslip.models.options import usual_schedule
+from keraslip.schedules import Constant
 
 
 def advice(settings: Settings) -> str:
@@ -41,15 +46,20 @@ def build(settings: Settings, data: Dataset, steps: int) -> Any:
     model = network()
     if settings.start == "orthogonal":
         _orthogonal(model)
+    elif settings.start not in STARTS:
+        _copy(model, settings.start)
     optimizers = {"adam": keras.optimizers.Adam, "nadam": keras.optimizers.Nadam}
     rate = _learning_rate(settings, steps)
     average = {} if settings.ema is None else {"use_ema": True, "ema_momentum": settings.ema}
     loss = losses.get(settings.loss)
+    last = settings.train_epsilon_factor * settings.epsilon
+    # Weights that are trained need no slow start.
+    drawn = settings.start in STARTS
     model.compile(
         optimizers[settings.optimizer](rate, global_clipnorm=settings.clip_norm, **average),
         epsilon=settings.epsilon,
         loss=loss,
-        train_epsilon=usual_schedule(loss, settings.train_epsilon_factor * settings.epsilon),
+        train_epsilon=usual_schedule(loss, last) if drawn else Constant(last),
         sparsity=settings.sparsity,
         power_iterations=settings.power_iterations,
         bound=settings.bound,
@@ -64,6 +74,23 @@ def _orthogonal(model: Any) -> None:
     for layer in model.layers:
         if (kernel := getattr(layer, "kernel", None)) is not None:
             kernel.assign(keras.initializers.Orthogonal()(tuple(kernel.shape), kernel.dtype))
+
+
+def _copy(model: Any, start: str) -> None:
+    """The weights of a saved model of the same network."""
+    source = saved.load(Path(start))
+    if (has := _shapes(source)) != (needs := _shapes(model)):
+        odd = next((n, h) for n, h in itertools.zip_longest(needs, has) if n != h)
+        raise ValueError(
+            f"--start {start} holds another network than this run's: the run needs weights of shape {odd[0]} "
+            f"where the file has {odd[1]}. Give the run the --application, --width and --activation that the "
+            "file was trained with, and data of the same shape."
+        )
+    model.set_weights(source.get_weights())
+
+
+def _shapes(model: Any) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in model.weights]
 
 
 def _steps_done(model: Any) -> int:
