@@ -202,6 +202,21 @@ def test_kernels_start_orthogonal_and_the_gradient_is_clipped():
     np.testing.assert_allclose(kernel.T @ kernel, np.eye(32), atol=1e-5)
 
 
+def test_a_run_begins_where_another_ended(tmp_path):
+    given = {"width": 0.25, "epochs": 1, "seed": 1}
+    data = datasets.load("digits")
+    first = training.begin(Settings.resolve(given, recipe="digits"), data)
+    first.save(tmp_path / "best.keras")
+    settings = Settings.resolve({**given, "seed": 2, "start": str(tmp_path)}, recipe="digits")
+    second = training.begin(settings, data)
+    for mine, other in zip(second.get_weights(), first.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert float(second.train_epsilon(0.0)) == float(second.train_epsilon(1.0)) == 0.5
+    wide = Settings.resolve({**given, "width": 0.5, "start": str(tmp_path)}, recipe="digits")
+    with pytest.raises(ValueError, match="another network.*--width"):
+        training.begin(wide, data)
+
+
 @pytest.mark.parametrize("start", [0.0, 0.5])
 def test_the_learning_rate_falls_from_where_it_says(start):
     settings = Settings.resolve({"decay_start": start, "epochs": 10}, recipe="digits")
@@ -243,6 +258,7 @@ def test_every_setting_has_an_option_and_a_recipe_can_be_undone():
             {"augment": "mixup"},
             "--augment must be one of none, crop_flip, crop2_flip, flip, shift_rotate",
         ),
+        ({"start": "ortogonal"}, "--start must be usual, orthogonal, a FILE.keras or .*ortogonal"),
         ({"ema": 1.0}, "--ema must be a number in"),
         ({"decay_start": 1.0}, "--decay-start must be a number in"),
         ({"train_epsilon_factor": -1.0}, "--train-epsilon-factor must be"),
