@@ -110,7 +110,7 @@ def _save(found: Any, subject: Any, out: Path, console: Console) -> None:
     found.save(out)
     write_text(_summary_file(out), as_json(summary))
     console.print(build_table(found))
-    for line in (*verdict(found, y, subject), f"{out} and {_summary_file(out).name} are written."):
+    for line in (*verdict(found, y, subject), f"{out} and {_summary_file(out)} are written."):
         console.print(line, soft_wrap=True, highlight=False)
     if not summary["complete"]:
         console.print("\nStopped. Go on with the same command and --resume.", soft_wrap=True)

@@ -23,6 +23,21 @@ def load_data(name: str, data_dir: Path | None = None) -> datasets.Dataset:
         raise OSError(words.replace("`data_dir`", "--data-dir")) from error
 
 
+def data_of_run(
+    folder: Path, dataset: str | None, name: str, data_dir: Path | None
+) -> datasets.Dataset:
+    """The data that a run was trained on, or those that the user names; `name` is what the folder says.
+
+    The folder names a file as the user did who began the run, from the working directory of then.
+    """
+    if dataset is None and name not in VALIDATION and not Path(name).is_file():
+        raise FileNotFoundError(
+            f"{folder} was trained on {name}, which is not there. Name the file with --data, or run the "
+            "command where the run was begun."
+        )
+    return load_data(dataset or name, data_dir)
+
+
 def check_parts(data: datasets.Dataset, *parts: str) -> None:
     """Raises a ValueError unless a data set has samples in each of these parts, `"train"` for one."""
     for part in parts:

@@ -25,10 +25,10 @@ def check_folder(path: Path, option: str = "--out") -> None:
 
 def check_file(path: Path, endings: Sequence[str] = (), option: str = "--out") -> None:
     """Raises where a file cannot be written, or its name has another ending; leaves nothing behind."""
-    if endings and path.suffix.lower() not in endings:
-        raise ValueError(f"{option} must end in {' or '.join(endings)}. Received: {path}")
     if path.is_dir():
         raise ValueError(f"{option} must be a file. Received: the folder {path}")
+    if endings and path.suffix.lower() not in endings:
+        raise ValueError(f"{option} must end in {' or '.join(endings)}. Received: {path}")
     check_folder(path.parent, option)
 
 

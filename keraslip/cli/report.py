@@ -7,11 +7,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from keraslip.cli.options import AttackSamples, CertifySamples, Code, DataDir, SeedOfRun
+from keraslip.cli.options import (
+    AttackSamples,
+    CertifySamples,
+    Code,
+    DataDir,
+    DatasetName,
+    SeedOfRun,
+)
 from keraslip.cli.setting_options import flag
 
+#: What `--out` may end in.
+ENDINGS = (".html", ".csv", ".tex")
 #: Options that say how to measure.
-MEASURING = ("data_dir", "seed", "attack_samples", "certify_samples")
+MEASURING = ("dataset", "data_dir", "seed", "attack_samples", "certify_samples")
 
 
 def report(
@@ -19,11 +28,15 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)],
     out: Annotated[
         Path | None,
-        typer.Option(help="The page; default: RUN/report.html, or comparison.html for several."),
+        typer.Option(
+            help="A page (.html), or a table (.csv, .tex); default: RUN/report.html, or comparison.html for "
+            "several."
+        ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the page given with --out.")
+        bool, typer.Option("--overwrite", help="Replace the file given with --out.")
     ] = False,
+    dataset: DatasetName = None,
     data_dir: DataDir = None,
     code: Code = None,
     seed: SeedOfRun = None,
@@ -32,7 +45,7 @@ def report(
 ) -> None:
     """Measure the best model of a run: tables, curve, images with their certified radii, JSON, a page.
 
-    Several runs are compared in one page, by what their reports hold: nothing is measured then.
+    Several runs are compared in one page or table, by what their reports hold: nothing is measured then.
     """
     from keraslip.cli.output import check_file, check_new
 
@@ -40,10 +53,10 @@ def report(
         _refuse_measuring(context)
         out = out or Path("comparison.html")
     if out is not None:
-        check_file(out)
+        check_file(out, ENDINGS)
         check_new(out, overwrite, "another file")
     if len(runs) == 1:
-        _measure(runs[0], data_dir, seed, attack_samples, certify_samples)
+        _measure(runs[0], dataset, data_dir, seed, attack_samples, certify_samples)
     if out is not None:
         _write_page(runs, out)
 
@@ -64,10 +77,15 @@ def _refuse_measuring(context: typer.Context) -> None:
 
 
 def _measure(
-    path: Path, data_dir: Path | None, seed: int | None, attack_samples: int, certify_samples: int
+    path: Path,
+    dataset: str | None,
+    data_dir: Path | None,
+    seed: int | None,
+    attack_samples: int,
+    certify_samples: int,
 ) -> None:
     """Measures the best model of a run and writes the report into its folder."""
-    from keraslip.cli.data import load_data
+    from keraslip.cli.data import data_of_run
     from keraslip.cli.output import check_folder
     from keraslip.cli.report_files import write_report
     from keraslip.cli.run_folder import RunFolder
@@ -77,7 +95,7 @@ def _measure(
     settings = folder.settings()
     check_folder(path, "RUN")
     model = load_bounded(path)
-    data = load_data(settings["dataset"], data_dir)
+    data = data_of_run(path, dataset, settings["dataset"], data_dir)
     seed = settings["seed"] if seed is None else seed
     before = folder.read_json("report.json") or {}
     trained = folder.trained().items()
@@ -87,14 +105,14 @@ def _measure(
 
 
 def _write_page(paths: Sequence[Path], out: Path) -> None:
-    """The page of runs by what their folders hold; no data are read and nothing is measured."""
+    """A page or table of runs by what their folders hold; no data are read and nothing is measured."""
     from keraslip.cli.page import load_runs, page
+    from keraslip.cli.run_table import TABLES
     from keraslip.cli.wording import command
     from keraslip.files import write_text
 
     console, runs = Console(), load_runs(paths)
-    text = page(runs)
-    write_text(out, text)
+    write_text(out, TABLES.get(out.suffix.lower(), page)(runs))
     if len(runs) == 1:
         return
     for run in runs:

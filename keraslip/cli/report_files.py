@@ -51,8 +51,10 @@ def write_report(
 
     Report.json gets what is in `more`; after Ctrl-C the process ends with status 130.
     """
-    own = named_again(str(folder.settings().get("application")), "--code")
-    again = command("report", folder.path, *own, data_dir=data_dir)
+    settings = folder.settings()
+    own = named_again(str(settings.get("application")), "--code")
+    data_named = [] if data.name == settings.get("dataset") else ["--data", data.name]
+    again = command("report", folder.path, *own, *data_named, data_dir=data_dir)
     with stopped_with(console, f"Stopped. The model is saved; make its report with: {again}"):
         found = measure(model, data, seed, attack_samples, certify_samples, console)
         draw(model, data, folder, found, console)

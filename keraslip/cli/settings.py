@@ -5,6 +5,7 @@ The commands' options are made from it, so nothing here imports Keras: words of 
 
 import math
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from keraslip.cli.setting_options import (
@@ -29,6 +30,13 @@ def _power_iterations() -> int:
 DATASETS = "digits", "mnist", "fashion_mnist", "cifar10", "tiny_imagenet", "FILE.npz"
 #: What `--augment` takes.
 AUGMENTATIONS = "crop_flip", "crop2_flip", "flip", "shift_rotate"
+
+
+def _same_file(name: str, given: dict[str, Any], stored: dict[str, Any]) -> bool:
+    """Whether a setting names a file of one's own by another path than the folder does."""
+    now, before = str(given.get(name, "")), str(stored[name])
+    is_file = is_own(now) or now.endswith(".npz")
+    return is_file and Path(now).name == Path(before).name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +122,9 @@ class CommonSettings:
                 f"The {what}'s network is code in a file, which runs only if you name it: add --model {name} "
                 "if you trust that file."
             )
+        # Files may be named from another working directory than the run was begun in.
+        moved = {k: given[k] for k in ("application", "dataset") if _same_file(k, given, stored)}
+        stored = {**stored, **moved}
         if changed := {k: v for k, v in given.items() if stored[k] != v}:
             was = {k: stored[k] for k in changed}
             raise ValueError(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from keraslip import datasets
 from keraslip.checks import check_epsilon
-from keraslip.cli.data import load_data
+from keraslip.cli.data import data_of_run
 from keraslip.cli.run_folder import CONFIG, RunFolder
 from keraslip.cli.saved import bounded as as_bounded
 from keraslip.cli.saved import load_any, load_logits, model_file
@@ -60,10 +60,11 @@ class Subject:
         file = model_file(model)
         saved = load_any(file) if bounded else load_logits(file)
         loaded = as_bounded(saved, file) if bounded else saved
-        dataset = dataset or _dataset_of_run(file)
+        of_run = "" if dataset else _dataset_of_run(file)
         if epsilon is None and not (loaded.compiled and hasattr(loaded, "epsilon_value")):
             raise ValueError(f"{file} was saved without an epsilon; pass one with --epsilon.")
-        data = load_data(dataset, data_dir)
+        data = data_of_run(file.parent, dataset, of_run, data_dir)
+        dataset = data.name
         _check_fit(loaded, file, data)
         part = SPLITS[split]
         x, y = (getattr(data, f"{name}_{part}")[:limit] for name in "xy")

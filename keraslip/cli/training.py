@@ -77,10 +77,13 @@ def _orthogonal(model: Any) -> None:
 
 
 def _copy(model: Any, start: str) -> None:
-    """The weights of a saved model of the same network."""
-    source = saved.load(Path(start))
-    if (has := _shapes(source)) != (needs := _shapes(model)):
-        odd = next((n, h) for n, h in itertools.zip_longest(needs, has) if n != h)
+    """The weights of a saved model of the same network; a plain Keras one is converted."""
+    source = saved.bounded(saved.load(Path(start)), Path(start))
+    if _shapes(source.weights) != _shapes(model.weights):
+        # Kernels and biases first: they are what tells the user which layer it is.
+        has, needs = (m.trainable_weights + m.weights for m in (source, model))
+        pairs = itertools.zip_longest(_shapes(needs), _shapes(has))
+        odd = next((n, h) for n, h in pairs if n != h)
         raise ValueError(
             f"--start {start} holds another network than this run's: the run needs weights of shape {odd[0]} "
             f"where the file has {odd[1]}. Give the run the --application, --width and --activation that the "
@@ -89,8 +92,8 @@ def _copy(model: Any, start: str) -> None:
     model.set_weights(source.get_weights())
 
 
-def _shapes(model: Any) -> list[tuple[int, ...]]:
-    return [tuple(weight.shape) for weight in model.weights]
+def _shapes(weights: list[Any]) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in weights]
 
 
 def _steps_done(model: Any) -> int:

@@ -153,6 +153,17 @@ def test_resume_refuses_changed_settings():
 
 
 @options_alone
+def test_a_run_goes_on_with_its_files_named_from_another_folder():
+    given = {"application": "nets.py:net", "dataset": "a.npz", "epsilon": 0.1}
+    stored = Settings.resolve(given).as_dict()
+    named = {"application": "there/nets.py:net", "dataset": "there/a.npz"}
+    assert Settings.resolve(named, stored).as_dict() == {**stored, **named}
+    for other in ({"application": "nets.py:other"}, {"dataset": "b.npz"}, {"dataset": "digits"}):
+        with pytest.raises(ValueError, match="cannot change"):
+            Settings.resolve({**named, **other}, stored)
+
+
+@options_alone
 def test_where_norms_are_local_is_a_setting():
     stored = Settings.resolve({**GIVEN, "local": "conv2d, dense"}).__dict__
     assert stored["local"] == ["conv2d", "dense"] and stored["bound"] == "local"
@@ -213,7 +224,8 @@ def test_a_run_begins_where_another_ended(tmp_path):
         np.testing.assert_array_equal(mine, other)
     assert float(second.train_epsilon(0.0)) == float(second.train_epsilon(1.0)) == 0.5
     wide = Settings.resolve({**given, "width": 0.5, "start": str(tmp_path)}, recipe="digits")
-    with pytest.raises(ValueError, match="another network.*--width"):
+    # A kernel is named, not a weight that belongs to the bound.
+    with pytest.raises(ValueError, match=r"shape \(3, 3, 1, 8\).*has \(3, 3, 1, 4\).*--width"):
         training.begin(wide, data)
 
 

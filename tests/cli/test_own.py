@@ -123,6 +123,44 @@ def test_a_table_trains_certifies_and_is_attacked(own, tmp_path, monkeypatch, ca
     assert "holds none" in capsys.readouterr().err
 
 
+def test_data_of_a_run_that_lie_elsewhere_now_are_named(own, tmp_path, monkeypatch, capsys):
+    inputs = keras.Input((6,))
+    model = keraslip.LocalLipschitzModel(inputs, keraslip.layers.MaskedLipschitzDense(3)(inputs))
+    model.compile(epsilon=0.1)
+    model.optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "best.keras")
+    settings = {"application": "nets.py:net", "dataset": "table.npz", "seed": 0, "epochs": 1}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(report_files, "_curve", lambda *_: None)
+    few = {"report": ("--certify-samples", 3, "--attack-samples", 0), "certify": ("--limit", 3)}
+    for verb, options in few.items():
+        assert run(monkeypatch, verb, tmp_path, *options) == 2
+        assert (
+            "was trained on table.npz, which is not there. Name the file with --data"
+            in " ".join(capsys.readouterr().err.split())
+        )
+        assert run(monkeypatch, verb, tmp_path, *options, "--data", own / "table.npz") == 0
+
+
+def test_a_run_begins_with_the_weights_of_a_plain_model(own, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(report_files, "write_report", lambda *_: None)
+    keras.utils.set_random_seed(5)
+    layers = keras.layers
+    hidden = [layers.Dense(8, activation="relu"), layers.Dense(3, activation="softmax")]
+    plain = keras.Sequential([keras.Input((6,)), *hidden])
+    plain.save(tmp_path / "plain.keras")
+    options = ("--data", own / "table.npz", "--epsilon", 0.1, "--epochs", 1)
+    rate = ("--learning-rate", 1e-9)
+    train = ("train", "--model", f"{own}/nets.py:plain", *options, *rate)
+    start = ("--start", tmp_path / "plain.keras")
+    assert run(monkeypatch, *train, *start, "--out", tmp_path / "a") == 0
+    assert "converted" in capsys.readouterr().err
+    trained = keras.models.load_model(tmp_path / "a" / "last.keras")
+    kernels = [w for w in trained.get_weights() if w.shape in ((6, 8), (8, 3))]
+    for mine, given in zip(kernels, (plain.get_weights()[0], plain.get_weights()[2]), strict=True):
+        np.testing.assert_allclose(mine, given, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["plain", "probable"])
 def test_a_function_stands_for_a_model(own, tmp_path, monkeypatch, capsys, name):
     options = ("--data", own / "table.npz", "--epsilon", 0.1, "--limit", 4)

@@ -121,6 +121,35 @@ def test_every_number_of_the_results_is_that_of_report_json(runs):
     assert first[1:] == ["1.250 + 0.500", "1.210", "1.100", "1.10", "75.0", "0.275"]
 
 
+def test_runs_make_a_table_with_the_figures_of_report_json(runs, tmp_path):
+    assert compare(*runs, "--out", tmp_path / "runs.csv").exit_code == 0
+    with (tmp_path / "runs.csv").open(newline="") as lines:
+        plain, other, unknown = csv.DictReader(lines)
+    report = json.loads((runs[0] / "report.json").read_text())
+    for name in ("epsilon", "samples", "certified_accuracy", "pgd_accuracy", "lipschitz"):
+        assert float(plain[name]) == report[name]
+    assert (plain["run"], plain["radius_median"], plain["loss"]) == ("plain", "0.3625", "")
+    assert (other["loss"], other["pgd_accuracy"], other["certified_accuracy"]) == (NASTY, "", "0.8")
+    assert unknown["seed"] == "7" and unknown["certified_accuracy"] == ""
+
+
+def test_a_table_of_latex_says_what_it_rests_on_and_takes_names_as_they_are(runs, tmp_path):
+    assert compare(*runs, "--out", tmp_path / "runs.tex").exit_code == 0
+    text = (tmp_path / "runs.tex").read_text()
+    assert r"plain & 0.25 & 360 & 93.3 & 82.5 & 76.1 \\" in text
+    assert r"other & 0.25 & 360 & 90.0 & -- & 80.0 \\" in text
+    rests = r"% plain: digits\_2c2f, digits, seed 0, proved (float32 execution), PGD on 200 samples"
+    assert rests in text.splitlines()
+    # Head and three runs; the ampersand of a name is none of the table.
+    assert text.count(r"\\") == 4 and r"a <b>\&amp;" in text
+
+
+def test_a_file_of_results_is_a_page_or_a_table(runs, tmp_path):
+    done = compare(*runs, "--out", tmp_path / "runs.xlsx")
+    assert "--out must end in .html or .csv or .tex" in str(done.exception)
+    assert not (tmp_path / "runs.xlsx").exists()
+
+
 def test_what_was_not_measured_is_listed_with_its_command_and_stays_so(runs, tmp_path):
     done = compare(*runs, "--out", tmp_path / "page.html")
     reader = read(tmp_path / "page.html")
