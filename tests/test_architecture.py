@@ -46,7 +46,7 @@ ROOMS = """
 """
 #: Where a backend's name may stand in code.
 BACKENDS = {
-    "attacks/adapters.py", "backend", "cli/app.py", "cli/quiet.py", "console_backend.py",
+    "backend", "cli/app.py", "cli/quiet.py", "console_backend.py",
     "datasets/quiet.py", "export", "models/train_step", "rules/code.py",
 }  # fmt: skip
 #: Names of Keras' private interface, and the files that use them.

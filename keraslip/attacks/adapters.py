@@ -5,10 +5,8 @@ from typing import Any, Literal
 
 import keras
 
+from keraslip import backend
 from keraslip.attacks.checks import check_range, model_range
-
-#: Name of Foolbox's model for each backend.
-_FOOLBOX = {"torch": "PyTorchModel", "tensorflow": "TensorFlowModel", "jax": "JAXModel"}
 
 
 def as_foolbox(
@@ -50,20 +48,7 @@ def as_foolbox(
         foolbox = import_module("foolbox")
     except ImportError as error:
         raise ImportError('Foolbox is missing: pip install "keraslip[attacks]"') from error
-    backend = keras.backend.backend()
-    device: dict[str, Any] = {}
-    if backend == "torch":
-        from keraslip.backend.torch_module import LogitsModule
-
-        device = {"device": model.weights[0].value.device}
-        model = LogitsModule(model, channels_first=False)
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        # Left out, Foolbox asks TensorFlow in a way that warns.
-        gpu = tf.config.list_physical_devices("GPU")
-        device = {"device": "/GPU:0" if gpu else "/CPU:0"}
-    return getattr(foolbox, _FOOLBOX[backend])(model, bounds=(low, high), **device)
+    return backend.foolbox_model(foolbox, model, (low, high))
 
 
 def as_torch(model: keras.Model) -> Any:
@@ -95,12 +80,4 @@ def as_torch(model: keras.Model) -> Any:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020.
     """
-    backend = keras.backend.backend()
-    if backend != "torch":
-        raise ValueError(
-            "PyTorch attacks need Keras' torch backend: save the model, set KERAS_BACKEND=torch and "
-            f"load it there. Received: backend {backend!r}"
-        )
-    from keraslip.backend.torch_module import LogitsModule
-
-    return LogitsModule(model, channels_first=True)
+    return backend.logits_module(model)

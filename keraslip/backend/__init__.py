@@ -23,7 +23,9 @@ else:
 
 __all__ = [
     "compiled",
+    "foolbox_model",
     "input_gradient",
+    "logits_module",
     "place_among_processes",
     "reduced_precision",
     "ways_to_run",
@@ -63,3 +65,22 @@ def reduced_precision() -> str | None:
 def place_among_processes() -> tuple[int, int]:
     """Number of this process, from 0, and how many processes train together."""
     return _backend.place_among_processes()
+
+
+def foolbox_model(foolbox: Any, model: keras.Model, bounds: tuple[float, float]) -> Any:
+    """The model as Foolbox, the module that is given, takes one of the active backend."""
+    return _backend.foolbox_model(foolbox, model, bounds)
+
+
+def logits_module(model: keras.Model) -> Any:
+    """Logits of the model as a `torch.nn.Module` that takes images with channels first.
+
+    Raises:
+        ValueError: On another backend than torch.
+    """
+    if _active != "torch":
+        raise ValueError(
+            "PyTorch attacks need Keras' torch backend: save the model, set KERAS_BACKEND=torch and "
+            f"load it there. Received: backend {_active!r}"
+        )
+    return _backend.LogitsModule(model, channels_first=True)

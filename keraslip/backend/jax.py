@@ -84,3 +84,7 @@ def reduced_precision() -> str | None:
 
 def place_among_processes() -> tuple[int, int]:
     return jax.process_index(), jax.process_count()
+
+
+def foolbox_model(foolbox: Any, model: keras.Model, bounds: tuple[float, float]) -> Any:
+    return foolbox.JAXModel(model, bounds=bounds)

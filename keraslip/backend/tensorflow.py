@@ -83,3 +83,9 @@ def place_among_processes() -> tuple[int, int]:
     if cluster is None or cluster.task_id is None:
         return 0, 1
     return cluster.task_id, len(cluster.cluster_spec().as_dict().get("worker", [0]))
+
+
+def foolbox_model(foolbox: Any, model: keras.Model, bounds: tuple[float, float]) -> Any:
+    # Left out, Foolbox asks TensorFlow for the device in a way that warns.
+    device = "/GPU:0" if tf.config.list_physical_devices("GPU") else "/CPU:0"
+    return foolbox.TensorFlowModel(model, bounds=bounds, device=device)

@@ -9,6 +9,7 @@ import torch
 
 from keraslip.backend.environment import OFF, reduced_by_variable
 from keraslip.backend.structure import logits_of
+from keraslip.backend.torch_module import LogitsModule
 from keraslip.typing import Compiled, Function, Gradient
 
 #: Environment variables that PyTorch obeys, with the values that leave float32 alone.
@@ -110,3 +111,10 @@ def place_among_processes() -> tuple[int, int]:
     if group.is_available() and group.is_initialized():
         return group.get_rank(), group.get_world_size()
     return 0, 1
+
+
+def foolbox_model(foolbox: Any, model: keras.Model, bounds: tuple[float, float]) -> Any:
+    device = model.weights[0].value.device
+    return foolbox.PyTorchModel(
+        LogitsModule(model, channels_first=False), bounds=bounds, device=device
+    )
