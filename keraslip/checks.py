@@ -138,9 +138,11 @@ def check_labels(
         rows = f" or one-hot (n, {classes})" if one_hot else ""
         raise ValueError(f"{name} must be class indices (n,){rows}. Received: shape {y.shape}")
     if not np.issubdtype(y.dtype, np.integer):
+        numbers = y.dtype.kind in "fb"
+        how = "y.astype('int32')" if numbers else "np.unique(y, return_inverse=True)[1]"
         raise ValueError(
-            "Class indices must be integers; convert them with y.astype('int32'). "
-            f"Received: {name} of dtype {y.dtype}"
+            f"Class indices must be integers; convert them with {how}. Received: {name} of dtype "
+            f"{y.dtype}"
         )
     if y.size and (y.min() < 0 or y.max() >= classes):
         raise ValueError(

@@ -1,5 +1,6 @@
-"""Data outside of the range that a model was compiled for: a radius is in another unit then."""
+"""Data outside of the range that a model was compiled for, and radii beyond it: then the unit is another."""
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ _ROUNDED = 1e-6
 
 
 class RangeWarning(UserWarning):
-    """Inputs lie outside of the range that a model was compiled for."""
+    """Inputs lie outside of the range that a model was compiled for, or epsilon is as large as that range."""
 
 
 def expected_range(model: Any) -> tuple[float, float] | None:
@@ -60,6 +61,24 @@ def tell_outside(model: Any, x: np.ndarray) -> None:
     if expected is not None and is_outside(expected, x):
         words = in_words(expected, x, "these")
         warnings.warn(words[0].upper() + words[1:], RangeWarning, stacklevel=3)
+
+
+def tell_wide(model: Any) -> None:
+    """Warns where epsilon reaches over half of the input space: 36 where 36/255 was meant."""
+    expected, shape = expected_range(model), model.inputs[0].shape[1:]
+    if expected is None or None in shape:
+        return
+    diameter = math.sqrt(math.prod(shape)) * (expected[1] - expected[0])
+    if model.epsilon_value >= diameter / 2:
+        # Two balls that meet cannot have two labels.
+        warnings.warn(
+            f"epsilon {model.epsilon_value:.4g} is at least half of {diameter:.4g}, the largest distance "
+            f"between two inputs from {expected[0]:.4g} to {expected[1]:.4g} (input_range): no two inputs of "
+            "different classes can both be certified, whatever the network. Epsilon is in units of the "
+            "model's input: with pixels in [0, 1] the radius of published CIFAR-10 results is 36/255.",
+            RangeWarning,
+            stacklevel=3,
+        )
 
 
 @contextmanager

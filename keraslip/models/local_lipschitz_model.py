@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keraslip.backend import place_among_processes
-from keraslip.input_range import tell_outside
+from keraslip.input_range import tell_outside, tell_wide
 from keraslip.losses import RobustLoss
 from keraslip.models.averaged import averages, own_values
 from keraslip.models.batches import Batches
@@ -187,7 +187,7 @@ class LocalLipschitzModel(
 
         Warns:
             UserWarning: if inputs leave the `input_range` of `compile`, as bytes from 0 to 255 do: epsilon
-                is in the units of the inputs.
+                is in the units of the inputs; and if epsilon reaches over half of that range.
         """
         self._assert_compile_called("fit")
         # Before Keras begins: an error while JAX traces takes the weights away.
@@ -196,6 +196,7 @@ class LocalLipschitzModel(
         seen: list[np.ndarray] = []
         data = self._checked(x, y, seen.append)
         tell_outside(self, seen[0])
+        tell_wide(self)
         given = inspect.signature(keras.Model.fit).bind(self, data, y, *args, **kwargs)
         options = given.arguments
         if (held_out := options.get("validation_data")) is not None:

@@ -35,7 +35,8 @@ def changed(array, index, value):
 BAD_DATA = {
     "label too large": (X, changed(Y, 13, CLASSES), r"0\.\.2.*labels from 0 to 3"),
     "label negative": (X, changed(Y, 13, -1), "0..2"),
-    "float labels": (X, Y.astype("float32"), "integers.*float32"),
+    "float labels": (X, Y.astype("float32"), r"integers.*astype.*float32"),
+    "labels in words": (X, np.array(["cat", "dog", "owl"])[Y], r"integers.*np\.unique"),
     "labels of another shape": (X, np.zeros((16, 2), "int32"), r"\(16, 2\)"),
     "labels with three axes": (X, np.zeros((16, 1, 1), "int32"), "shape"),
     "rows that are not one-hot": (X, np.full((16, CLASSES), 1 / 3, "float32"), "one-hot"),
@@ -356,6 +357,27 @@ def test_fit_warns_of_inputs_in_another_unit_than_the_range(of):
     (told,) = [one for one in found if one.category is RangeWarning]
     assert "inputs from 0 to 1 (input_range), and these lie from 0 to 255" in str(told.message)
     assert told.filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "given", "wide"),
+    [
+        (36.0, (0.0, 1.0), True),
+        (36.0, (0.0, 255.0), False),
+        (36.0, None, False),
+        (0.51 * FEATURES**0.5, (0.0, 1.0), True),
+        (0.49 * FEATURES**0.5, (0.0, 1.0), False),
+    ],
+)
+def test_fit_warns_of_an_epsilon_that_no_classifier_can_keep(epsilon, given, wide):
+    net = compiled(dense_net(), epsilon=epsilon, input_range=given)
+    x = np.random.default_rng(0).random((16, FEATURES), dtype="float32")
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        net.fit(x, Y, verbose=0)
+    told = [one for one in found if "at least half of" in str(one.message)]
+    assert [one.category for one in told] == [RangeWarning] * wide
+    assert all(one.filename == __file__ for one in told)
 
 
 @pytest.mark.parametrize("door", ["evaluate", "estimate", "explain", "certify", "local_lipschitz"])
