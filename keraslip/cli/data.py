@@ -32,8 +32,8 @@ def data_of_run(
     """
     if dataset is None and name not in VALIDATION and not Path(name).is_file():
         raise FileNotFoundError(
-            f"{folder} was trained on {name}, which is not there. Name the file with --data, or run the "
-            "command where the run was begun."
+            f"The data of {folder} are in {name}, which is not there. Name the file with --data, or run the "
+            "command where that path leads to it."
         )
     return load_data(dataset or name, data_dir)
 

@@ -22,6 +22,7 @@ from keraslip.cli.warned import training_warnings
 from keraslip.cli.wording import command
 from keraslip.files import write_text
 from keraslip.tuning.results import COMPLETED, CSV, JSON, PICTURE, rows_of, write_rows
+from keraslip.tuning.space import check_names
 
 #: keras-tuner's own folder beside the state of the search.
 TRIALS = "trials"
@@ -47,6 +48,8 @@ def hypermodel(settings: SearchSettings, data: datasets.Dataset) -> tuning.Lipsc
         input_shape=data.input_shape,
         classes=data.num_classes,
     )
+    space = parse_space(settings.space)
+    check_names(space)  # a name may be that of another argument
     return tuning.LipschitzHyperModel(
         network,
         settings.epsilon,
@@ -55,7 +58,7 @@ def hypermodel(settings: SearchSettings, data: datasets.Dataset) -> tuning.Lipsc
             "input_range": data.input_range,
         },
         seed=settings.seed,
-        **parse_space(settings.space),
+        **space,
     )
 
 

@@ -58,7 +58,7 @@ def train(
     import keras
 
     from keraslip.cli import report_files, training
-    from keraslip.cli.data import check_parts, far_epsilon, load_data
+    from keraslip.cli.data import check_parts, data_of_run, far_epsilon
     from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.stopping import stopped_with
     from keraslip.cli.usual import named_again
@@ -69,7 +69,8 @@ def train(
     stored = _stored(folder, overwrite) if resume else None
     settings = Settings.resolve(given, stored, recipe)
     folder.check(overwrite or stored is not None)
-    data = load_data(settings.dataset, data_dir)
+    named = given.get("dataset") if stored else settings.dataset
+    data = data_of_run(out, named, settings.dataset, data_dir)
     check_parts(data, "train", "val", "test")
     watch = [_monitor(out, data, tensorboard)] if monitor or tensorboard else []
     model = None

@@ -39,7 +39,7 @@ def tune(
     import keras_tuner
 
     from keraslip.cli import search
-    from keraslip.cli.data import check_parts, far_epsilon, load_data
+    from keraslip.cli.data import check_parts, data_of_run, far_epsilon
     from keraslip.cli.output import check_folder
     from keraslip.cli.run_folder import BEST, RunFolder
     from keraslip.cli.training import training_batches
@@ -53,7 +53,8 @@ def tune(
     stored = _stored(folder, resume, overwrite, worker)
     settings = SearchSettings.resolve(given, stored and stored["settings"])
     trials = trials or (stored and stored["trials"]) or search.usual_trials(settings)
-    data = load_data(settings.dataset, data_dir)
+    named = given.get("dataset") if stored else settings.dataset
+    data = data_of_run(out, named, settings.dataset, data_dir)
     check_parts(data, "train", "val")
     console.print(f"{data}", f"seed {settings.seed}, backend {keras.backend.backend()}", sep="; ")
     warn(console, far_epsilon(data, settings.epsilon))

@@ -11,7 +11,7 @@ from keraslip.checks import check_epsilon
 from keraslip.models import LocalLipschitzModel
 from keraslip.models.options import usual_schedule
 from keraslip.schedules import LinearRamp
-from keraslip.tuning.space import BUILDER, builder_names, checked_space, choose
+from keraslip.tuning.space import BUILDER, builder_names, check_names, checked_space, choose
 
 #: The arguments of `compile` that hyperparameters decide.
 _DECIDED = {
@@ -89,6 +89,8 @@ class LipschitzHyperModel(keras_tuner.HyperModel):
     ) -> None:
         super().__init__(name=name, tunable=tunable)
         self.builder = builder
+        if isinstance(epsilon, tuple | list):
+            check_names({"epsilon": epsilon})
         self.epsilon = check_epsilon(epsilon)
         self.optimizer = optimizer
         self.compile_options = dict(compile_options or {})

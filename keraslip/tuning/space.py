@@ -44,13 +44,25 @@ TRAINING = {
 KNOWN = {**BUILDER, **TRAINING}
 
 
-def checked_space(given: dict[str, Any], builder: list[str]) -> dict[str, Any]:
-    """The whole space, what is left out not in it; `builder` names the hyperparameters that it takes."""
+def check_names(given: dict[str, Any]) -> None:
+    """Raises for what is no hyperparameter; epsilon is none, and it is said why."""
     for name, spec in given.items():
+        if name == "epsilon":
+            raise ValueError(
+                "Epsilon is not searched: accuracies certified at different radii cannot be compared. "
+                "Begin a search for each epsilon; that of training is searched by epsilon_factor. "
+                f"Received: epsilon={spec!r}"
+            )
         if name not in KNOWN:
             raise ValueError(
                 f"A hyperparameter is one of {', '.join(KNOWN)}. Received: {name}={spec!r}"
             )
+
+
+def checked_space(given: dict[str, Any], builder: list[str]) -> dict[str, Any]:
+    """The whole space, what is left out not in it; `builder` names the hyperparameters that it takes."""
+    check_names(given)
+    for name, spec in given.items():
         if name in BUILDER and name not in builder and spec is not None:
             raise ValueError(
                 f"The builder takes no {name}, so it cannot be searched: name it in the builder's "

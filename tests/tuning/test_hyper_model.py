@@ -118,6 +118,12 @@ def test_bad_arguments_are_refused(builder, options, message):
     assert "Received: " in str(refused.value)
 
 
+@pytest.mark.parametrize("epsilon", [(0.1, 0.3), [0.1, 0.3]])
+def test_epsilon_is_not_searched(epsilon):
+    with pytest.raises(ValueError, match="Epsilon is not searched.*epsilon_factor.*Received"):
+        tuning.LipschitzHyperModel(tiny, epsilon=epsilon)
+
+
 @pytest.mark.parametrize("epsilon", [-1.0, float("nan"), "large"])
 def test_a_radius_that_is_none_is_refused(epsilon):
     with pytest.raises(ValueError, match="epsilon must be"):

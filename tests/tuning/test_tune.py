@@ -124,6 +124,8 @@ def test_a_search_in_which_every_trial_fails_says_so(digits, tmp_path, monkeypat
         (["--tuner", "grid"], "random, hyperband, bayesian.*'grid'"),
         (["--dataset", "digit"], "digits"),
         (["--space", "depth=3"], "one of threshold.*depth=3"),
+        (["--space", "epsilon=0.1:0.2"], "Epsilon is not searched.*epsilon_factor"),
+        (["--space", "seed=3"], "one of threshold.*seed=3"),
         (["--space", "width"], "NAME=VALUE.*'width'"),
         (["--space", "threshold=2:1"], "range"),
         (["--epsilon", "-1"], "epsilon must be"),
