@@ -3,7 +3,7 @@
 Only the module of the active backend is imported, so that none of the others has to be installed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +24,7 @@ else:
 __all__ = [
     "compiled",
     "foolbox_model",
+    "hooked",
     "input_gradient",
     "logits_module",
     "place_among_processes",
@@ -60,6 +61,11 @@ def ways_to_run() -> dict[str, Callable[..., Any]]:
 def reduced_precision() -> str | None:
     """How to switch off products of less than float32 precision, or `None` if they are off."""
     return _backend.reduced_precision()
+
+
+def hooked(layers: Iterable[Any]) -> str | None:
+    """What may change inputs or outputs of some layers from outside, and how to remove it, or `None`."""
+    return _backend.hooked(layers)
 
 
 def place_among_processes() -> tuple[int, int]:

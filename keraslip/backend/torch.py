@@ -1,6 +1,6 @@
 """Input gradients on PyTorch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -104,6 +104,22 @@ def _old_switches() -> Iterator[tuple[str, bool, str]]:
         ):
             name = f"torch.backends.{path}.allow_tf32"
             yield f"{name} is True", place.allow_tf32, f"{name} = False"
+
+
+def hooked(layers: Iterable[Any]) -> str | None:
+    every = torch.nn.modules.module
+    if every._global_forward_hooks or every._global_forward_pre_hooks:
+        return (
+            "PyTorch calls a hook at every module, which may change what it makes; remove it, by the handle "
+            "that torch.nn.modules.module.register_module_forward_hook returned."
+        )
+    for layer in layers:
+        if layer._forward_hooks or layer._forward_pre_hooks:
+            return (
+                f"PyTorch calls a hook at the layer {layer.name!r}, which may change what it makes; remove "
+                "it, by the handle that register_forward_hook returned."
+            )
+    return None
 
 
 def place_among_processes() -> tuple[int, int]:

@@ -11,7 +11,7 @@ from keraslip.rules.fused import spoken
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.reasons import reason_against_function
 from keraslip.rules.registry import rule_for_function
-from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts
+from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts, check_methods
 from keraslip.typing import Tensor
 
 
@@ -75,5 +75,7 @@ def fused_activation(layer: Any) -> Activation | None:
             f"its activation {spoken(function)!r} has no rule; use one that has, such as 'relu', 'tanh' or "
             "'gelu', or a keraslip.layers activation after it"
         )
+    if isinstance(function, keras.Operation):
+        check_methods(function)
     rule.check(function)
     return rule.kind(function)

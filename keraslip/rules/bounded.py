@@ -126,9 +126,9 @@ def graph_problem(model: Any) -> str | None:
     if is_graph(model):
         return None
     return (
-        f"{named} with a call() of its own: the bound follows the graph of layers from inputs to outputs, "
-        "and would miss what call() does beside it. Put that into the graph instead, as a layer with a "
-        "rule (keraslip.register_rule)"
+        f"{named} with a call() of its own, or a __call__(): bounds follow the graph of layers from inputs "
+        "to outputs, and would miss what else is done. Put that into the graph, as a layer with a rule "
+        "(keraslip.register_rule)"
     )
 
 

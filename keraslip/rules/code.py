@@ -25,6 +25,8 @@ _READING = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "IMPORT_NAM
 #: Where attributes of a class have their function.
 _INSIDE: dict[type, str] = {staticmethod: "__func__", classmethod: "__func__", property: "fget"}
 _INSIDE[functools.cached_property] = "func"
+#: Methods that Keras itself wraps in every layer.
+_WRAPPED = {"build", "quantize"}
 
 
 def closure(function: types.FunctionType) -> list[Any]:
@@ -88,6 +90,21 @@ def members(kind: type) -> Iterator[tuple[str, Any]]:
             own = name[:2] != "__" and name != "_abc_impl" and not isinstance(value, _SILENT)
             if own or isinstance(value, types.FunctionType):
                 yield name, value
+
+
+def replaced(thing: Any) -> list[str]:
+    """Methods that were replaced on an object itself, past its class, by name."""
+    kind: Any = type(thing)
+    known = _methods(kind)
+    return [name for name, value in vars(thing).items() if name in known and callable(value)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _methods(kind: type) -> frozenset[str]:
+    """Names of the methods of a class and its bases."""
+    kinds = (types.FunctionType, staticmethod, classmethod)
+    held = (item for base in kind.__mro__ for item in vars(base).items())
+    return frozenset(name for name, value in held if isinstance(value, kinds)) - _WRAPPED
 
 
 def is_near(thing: Any, other: Any = None) -> bool:

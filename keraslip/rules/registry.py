@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import keras
 
 from keraslip.rules.reasons import reason_against
-from keraslip.rules.rule import Rule, UnsupportedLayerError
+from keraslip.rules.rule import Rule, UnsupportedLayerError, check_methods
 
 _RULES: dict[type, Rule] = {}
 #: Rules of the functions that layers take as `activation`.
@@ -73,9 +73,10 @@ def rule_for(operation: Any, path: str | None = None) -> Rule:
             f"Received: {type(operation).__module__}.{type(operation).__qualname__}"
         )
     try:
+        check_methods(operation)
         rule.check(operation)
     except UnsupportedLayerError as error:
-        raise UnsupportedLayerError(f"No bound can pass {where}: {error}.") from None
+        raise type(error)(f"No bound can pass {where}: {error}.") from None
     return rule
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from keraslip.rules.code import replaced
 from keraslip.rules.interpreter import Form, Interpreter
 
 
@@ -14,7 +15,7 @@ class UnsupportedLayerError(NotImplementedError):
 
 
 class MismatchError(UnsupportedLayerError):
-    """A layer that does not compute what its rule says, found by running it."""
+    """A layer that does not compute what its rule says."""
 
 
 class Rule(ABC):
@@ -58,6 +59,16 @@ class Rule(ABC):
         Returns:
             The form of the output.
         """
+
+
+def check_methods(operation: Any) -> None:
+    """Raises for a layer with a method of its own in place of its class': no rule is about that."""
+    if names := replaced(operation):
+        raise MismatchError(
+            f"its {names[0]} was replaced on the layer itself, so that its rule says nothing of what it "
+            "computes; write a layer of your own, and its rule with @keraslip.register_rule. "
+            f"Received: {', '.join(names)} of the layer's own"
+        )
 
 
 def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

@@ -9,6 +9,7 @@ import keras
 from keras import ops, tree
 
 from keraslip.bounds.ball import AffineForm, Ball
+from keraslip.rules.code import is_fixed
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.registry import registered_rule, rule_for
@@ -55,7 +56,7 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
         try:
             check_call(path, node)
             if is_graph(operation):
-                _check_nested(path, operation)
+                _check_nested(path, node)
                 yield from visits(operation, f"{path}/")
                 continue
             rule_for(operation, path)
@@ -66,24 +67,47 @@ def visits(model: Any, prefix: str = "") -> Iterator[Visit]:
 
 
 def check_call(path: str, node: Any) -> None:
-    """Raises for a call that says that it is training."""
-    rule = registered_rule(type(node.operation))
+    """Raises for a call that says that it is training, or which steps to leave out."""
+    rule, said = registered_rule(type(node.operation)), node.arguments.kwargs
+    where = f"The call of {type(node.operation).__name__} at {path!r}"
     # Keras writes it into calls of its own; a layer without a rule is refused for that.
     says = is_graph(node.operation) if rule is None else not rule.says_training
-    if node.arguments.kwargs.get("training") and says:
+    if said.get("training") and says:
         raise UnsupportedLayerError(
-            f"The call of {type(node.operation).__name__} at {path!r} says training=True, which may hold at "
-            "inference as well: a certificate is about a network that does the same at every call. Build the "
-            f"model without it. Received: training={node.arguments.kwargs['training']!r}"
+            f"{where} says training=True, which may hold at inference as well: a certificate is about a "
+            "network that does the same at every call. Build the model without it. "
+            f"Received: training={said['training']!r}"
+        )
+    if said.get("mask") is not None and (rule is not None or is_graph(node.operation)):
+        raise UnsupportedLayerError(
+            f"{where} has a mask, by which layers leave out steps: no bound follows that. Build the model "
+            f"without it. Received: mask={said['mask']!r}"
         )
 
 
-def _check_nested(path: str, model: Any) -> None:
+def _check_nested(path: str, node: Any) -> None:
+    """Raises for a call of a model that computes something else than its layers, one after the other."""
+    model, arguments = node.operation, node.arguments
     ends = len(model.inputs), len(model.outputs)
     if ends != (1, 1):
         raise UnsupportedLayerError(
             f"The model at {path!r} needs one input and one output for a bound to pass it; put its layers "
             f"into the outer model instead. Received: {ends[0]} inputs, {ends[1]} outputs"
+        )
+    named = {key: value for key, value in arguments.kwargs.items() if key != "training"}
+    said = [part for part in tree.flatten((arguments.args, named)) if part is not None]
+    if len(said) != 1:
+        raise UnsupportedLayerError(
+            f"The call of the model at {path!r} says more than its input, which no bound follows. Call it "
+            f"with that alone. Received: {len(said)} arguments, by name {sorted(named)}"
+        )
+    # Keras makes that of what comes in, outside of all layers.
+    dtype, given = (str(tensor.dtype) for tensor in (model.inputs[0], node.input_tensors[0]))
+    if "float" not in dtype and dtype != given:
+        raise UnsupportedLayerError(
+            f"The model at {path!r} rounds its inputs to whole numbers, which jumps, so that no Lipschitz "
+            "constant bounds it; build it from keras.Input(..., dtype='float32'). "
+            f"Received: an input of dtype {dtype} for one of {given}"
         )
 
 
@@ -91,7 +115,7 @@ def is_graph(operation: Any) -> bool:
     """Whether an operation is a model that computes what its graph says."""
     # A subclass with a call of its own computes something else than its graph: it needs a rule. So does a
     # model that was given one.
-    if "call" in vars(operation):
+    if "call" in vars(operation) or not is_fixed(type(operation).__call__):
         return False
     if isinstance(operation, keras.Sequential):
         return type(operation).call is keras.Sequential.call
@@ -207,7 +231,7 @@ def fold(
         output, *others = tree.flatten(node.outputs)
         values.update({id(other): _Another(node.operation) for other in others})
         if is_graph(node.operation):
-            _check_nested(path, node.operation)
+            _check_nested(path, node)
             # Whatever structure it came in, a dictionary of one perhaps.
             result = fold(
                 node.operation, _known(values, node.input_tensors[0]), step, f"{path}/", check

@@ -7,6 +7,7 @@ import numpy as np
 
 from keraslip import backend
 from keraslip.rules import MismatchError
+from keraslip.rules.walk import is_graph
 
 #: Precisions of layers and inputs that a certificate about float32 covers.
 _FULL = ("float32", "float64")
@@ -20,8 +21,11 @@ class ReducedPrecisionError(MismatchError, ValueError):
 
 
 def check_precision(model: Any) -> None:
-    """Raises for a model or backend that computes with less than float32, saying how to switch it off."""
-    for inputs in model.inputs:
+    """Raises for a model or backend that computes with less than float32, or is hooked, with the remedy."""
+    layers = list(model._flatten_layers())
+    # Models inside models round what they read, as the model itself does.
+    nested = (layer for layer in layers if layer is not model and is_graph(layer))
+    for inputs in [*model.inputs, *(tensor for layer in nested for tensor in layer.inputs)]:
         if keras.backend.standardize_dtype(inputs.dtype) not in _FULL:
             raise ValueError(
                 "Certificates are about all real inputs near x, but this model rounds its inputs to "
@@ -29,7 +33,7 @@ def check_precision(model: Any) -> None:
                 f"Received: input {inputs.name!r} of dtype {inputs.dtype}"
             )
     # Layers without weights round as well.
-    for layer in model._flatten_layers():
+    for layer in layers:
         dtype = layer.compute_dtype
         if dtype not in _FULL:
             raise ValueError(
@@ -37,6 +41,11 @@ def check_precision(model: Any) -> None:
                 "export and serve keraslip.float32_copy(model), which has the same weights. "
                 f"Received: layer {layer.name!r} computes in {dtype}"
             )
+    if (remedy := backend.hooked(layers)) is not None:
+        raise ValueError(
+            f"Certificates are about what the layers compute, and nothing besides. {remedy} "
+            f"Received: backend {keras.backend.backend()!r}"
+        )
     check_backend()
 
 
