@@ -61,7 +61,7 @@ def certify(
     ] = None,
     evidence: Annotated[
         bool,
-        typer.Option("--evidence", help="Include what python -m keraslip.certify.check needs."),
+        typer.Option("--evidence", help="Include what the independent checker needs."),
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the certificates in --out.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from keraslip.cli.setting_options import LARGEST_SEED, any_of
+from keraslip.cli.setting_options import any_of, seed_option
 from keraslip.cli.settings import DATASETS
 
 
@@ -55,13 +55,13 @@ Split = Annotated[str, typer.Option(help="test, validation or train.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images; default: all.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per pass.")]
 AttackSamples = Annotated[
-    int, typer.Option(min=0, help="Test images to attack in the report; 0 for none.")
+    int, typer.Option(min=0, metavar="N", help="Test images to attack in the report; 0 for none.")
 ]
 CertifySamples = Annotated[
-    int, typer.Option(min=0, help="Test images to certify in the report; 0 for all.")
+    int, typer.Option(min=0, metavar="N", help="Test images to certify in the report; 0 for all.")
 ]
 Seed = Annotated[
     int,
-    typer.Option(min=0, max=LARGEST_SEED, help="Seed of weights, order of the data and attacks."),
+    seed_option("Seed of weights, order of the data and attacks."),
 ]
-SeedOfRun = Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Default: the run's.")]
+SeedOfRun = Annotated[int | None, seed_option("Default: the run's.")]

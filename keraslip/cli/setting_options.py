@@ -20,7 +20,24 @@ def any_of(names: Iterable[str]) -> str:
 
 def option(help: str | None = None, *flags: str, **limits: Any) -> Any:
     """An option of a setting, whose default the recipe has."""
-    return typer.Option(*flags, help=help, show_default=False, **limits)
+    # Typer's "<int range>" leaves 80 columns too few for the longest names.
+    shown = "N" if limits else None
+    return typer.Option(*flags, help=help, show_default=False, metavar=shown, **limits)
+
+
+def seed_option(help: str, **more: Any) -> Any:
+    """An option for a seed. Its range, which is long, is not shown."""
+    return typer.Option(help=help, parser=_seed, metavar="N", **more)
+
+
+def _seed(text: Any) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= LARGEST_SEED:
+        raise typer.BadParameter(f"{text} is not an integer from 0 to {LARGEST_SEED}.")
+    return number
 
 
 def with_settings(kind: type[Any]) -> Callable[..., Any]:

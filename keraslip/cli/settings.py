@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from keraslip.cli.setting_options import (
-    LARGEST_SEED,
     any_of,
     check_choice,
     check_start,
     flag,
     option,
+    seed_option,
 )
 from keraslip.cli.usual import OWN_MODEL, RECIPES, USUAL, is_own, usual_of_own
 from keraslip.loss_names import LOSSES
@@ -60,7 +60,8 @@ class CommonSettings:
         str | None, option(f"Change training images at random: {any_of([*AUGMENTATIONS, 'none'])}.")
     ] = None
     seed: Annotated[
-        int, option("Seed of weights and order of the data; default: 0.", min=0, max=LARGEST_SEED)
+        int,
+        seed_option("Seed of weights and order of the data; default: 0.", show_default=False),
     ] = 0
 
     #: What goes on, and why its settings cannot change.

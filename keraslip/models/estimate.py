@@ -67,6 +67,14 @@ class Estimate:
         """What the numbers promise."""
         return "estimate (power iteration)"
 
+    def __str__(self) -> str:
+        return (
+            f"{len(self.label)} samples, epsilon {self.epsilon:.4g} (L2, raw input units), bound "
+            f"{self.bound}: accuracy {self.accuracy:.1%}, certified accuracy "
+            f"{self.certified_accuracy:.1%}, mean Lipschitz bound {self.lipschitz.mean():.4g}; "
+            f"{self.guarantee}"
+        )
+
 
 class Estimation:
     """Mixin of `LocalLipschitzModel` with the methods that estimate."""

@@ -250,6 +250,13 @@ def test_a_folder_with_results_is_not_overwritten(tmp_path):
 
 
 @options_alone
+@pytest.mark.parametrize("command", ["train", "tune", "certify", "attack", "report", "export"])
+def test_no_word_of_help_is_cut_at_eighty_columns(command):
+    words = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80"}).output
+    assert "--out" in words and "…" not in words
+
+
+@options_alone
 def test_every_setting_has_an_option_and_a_recipe_can_be_undone():
     for command, kind in (("train", Settings), ("tune", SearchSettings)):
         words = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "120"}).output

@@ -201,6 +201,13 @@ def test_attacks_refuse_the_same_ranges(model, given):
         keraslip.attacks.pgd_l2(model, X[:2], Y[:2], 0.1, steps=1, input_range=given)
 
 
+def test_an_estimate_prints_as_one_line(model):
+    found = model.estimate(X, Y)
+    assert str(found).startswith(f"16 samples, epsilon {found.epsilon:.4g} (L2, raw input units)")
+    assert f"certified accuracy {found.certified_accuracy:.1%}" in str(found)
+    assert str(found).endswith("; estimate (power iteration)") and "\n" not in str(found)
+
+
 def test_numpy_integers_count_as_integers(model):
     two = np.int64(2)
     model.estimate(X, Y, power_iterations=two, batch_size=np.int32(8))
