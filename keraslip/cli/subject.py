@@ -63,7 +63,7 @@ class Subject:
         of_run = "" if dataset else _dataset_of_run(file)
         if epsilon is None and not (loaded.compiled and hasattr(loaded, "epsilon_value")):
             raise ValueError(f"{file} was saved without an epsilon; pass one with --epsilon.")
-        data = data_of_run(file.parent, dataset, of_run, data_dir)
+        data = data_of_run(Path(file).parent, dataset, of_run, data_dir)
         dataset = data.name
         _check_fit(loaded, file, data)
         part = SPLITS[split]
