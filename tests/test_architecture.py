@@ -57,8 +57,9 @@ PRIVATE = {
     "_distribute_strategy": {"models/train_step/tensorflow.py"},
     "_distributed_dataset": {"models/train_step/tensorflow.py"},
     "_flatten_layers": {
-        "certify/execution/precision.py", "export/own_code.py", "models/float32_copy.py", "models/saving.py",
-        "models/state.py", "rules/derived.py", "rules/signature.py",
+        "certify/execution/precision.py", "convert/conversion.py", "export/own_code.py",
+        "models/float32_copy.py", "models/saving.py", "models/state.py", "rules/derived.py",
+        "rules/signature.py",
     },
     "_fn": {"models/labels.py"},
     "_forward_hooks": {"backend/torch.py"},

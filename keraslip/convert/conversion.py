@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops, tree
 
 from keraslip.backend.structure import packed
+from keraslip.certify.execution.precision import check_hooks
 from keraslip.convert import calibrate as calibration
 from keraslip.convert.builder import Builder, plain_name
 from keraslip.convert.opened import called, opened
@@ -16,10 +17,11 @@ from keraslip.convert.rescale import scale_down
 from keraslip.models import LocalLipschitzModel
 from keraslip.models.float32_copy import in_float32
 from keraslip.rules.bounded import check_bounded
+from keraslip.rules.code import is_fixed
 from keraslip.rules.derived import settle
 from keraslip.rules.fused import build_fused
 from keraslip.rules.head import head as head_of
-from keraslip.rules.rule import UnsupportedLayerError
+from keraslip.rules.rule import UnsupportedLayerError, check_methods
 from keraslip.rules.walk import is_graph
 from keraslip.typing import Array
 
@@ -131,8 +133,21 @@ def as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:
         ValueError: if the shape is needed.
     """
     graph = _as_graph(model, input_shape)
+    _check_layers(model)
     build_fused(graph)
     return in_float32(graph)
+
+
+def _check_layers(model: Any) -> None:
+    """Raises where Keras' layers do not do what they are: the new model's would do something else."""
+    for layer in model._flatten_layers():
+        if is_fixed(type(layer)):
+            try:
+                check_methods(layer)
+            except UnsupportedLayerError as error:
+                where = f"{type(layer).__name__} at {layer.name!r}"
+                raise type(error)(f"No bound can pass {where}: {error}") from None
+    check_hooks(model)
 
 
 def _as_graph(model: Any, input_shape: tuple[int, ...] | None) -> Any:

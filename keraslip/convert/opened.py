@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import tree
 
-from keraslip.rules.code import is_fixed
+from keraslip.rules.code import calls_alone
 from keraslip.rules.registry import registered_rule
 from keraslip.rules.walk import graph_of, is_graph, nodes
 
@@ -86,7 +86,7 @@ def traced(layer: Any, shape: tuple[int, ...], dtype: str) -> Any:
 
 def called(layer: Any, start: Any) -> Any:
     """What the `call` of a layer or model makes of a tensor at inference, whatever its default is."""
-    if not is_fixed(type(layer).__call__):
+    if not calls_alone(layer):
         raise NotImplementedError("it has a __call__ of its own; write that into its call")
     told = "training" in inspect.signature(layer.call).parameters
     return layer.call(start, training=False) if told else layer.call(start)

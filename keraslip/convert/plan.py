@@ -9,6 +9,7 @@ from keras import tree
 
 from keraslip.rules.bounded import NO_LAYER
 from keraslip.rules.derived import DerivedWeights
+from keraslip.rules.head import probabilities
 from keraslip.rules.noise import AugmentationRule
 from keraslip.rules.registry import registered_rule
 from keraslip.rules.rule import UnsupportedLayerError
@@ -116,6 +117,12 @@ def _is_in_front(step: Step) -> bool:
 def _check(path: str, node: Any) -> None:
     if not does_nothing(node.operation):
         check_call(path, node)
+    if probabilities(node.operation) and node.arguments.kwargs.get("mask") is not None:
+        raise UnsupportedLayerError(
+            f"{type(node.operation).__name__} at {path!r} has a mask, which leaves classes out: logits have "
+            "another order than its probabilities. Build the model without it. "
+            f"Received: mask={node.arguments.kwargs['mask']!r}"
+        )
 
 
 def _takes(layer: Any, normalization: Any) -> bool:

@@ -25,6 +25,8 @@ _READING = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "IMPORT_NAM
 #: Where attributes of a class have their function.
 _INSIDE: dict[type, str] = {staticmethod: "__func__", classmethod: "__func__", property: "fget"}
 _INSIDE[functools.cached_property] = "func"
+#: Methods by which a layer is called; the second one is PyTorch's.
+_WAYS = ("__call__", "forward")
 #: Methods that Keras itself wraps in every layer.
 _WRAPPED = {"build", "quantize"}
 
@@ -97,6 +99,13 @@ def replaced(thing: Any) -> list[str]:
     kind: Any = type(thing)
     known = _methods(kind)
     return [name for name, value in vars(thing).items() if name in known and callable(value)]
+
+
+def calls_alone(thing: Any) -> bool:
+    """Whether calling a layer or model does nothing beside its `call` but what Keras does."""
+    kind = type(thing)
+    ways = (getattr(kind, name, None) for name in _WAYS)
+    return all(way is None or is_fixed(way) for way in ways) and not {*_WAYS} & vars(thing).keys()
 
 
 @functools.lru_cache(maxsize=1024)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keraslip.rules.code import is_fixed
 from keraslip.rules.walk import is_graph, nodes
 
 _NAMES = {
@@ -17,7 +18,8 @@ _KINDS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid
 
 def probabilities(operation: Any) -> str | None:
     """`"softmax"`, `"log_softmax"` or `"sigmoid"` where an operation makes these, else `None`."""
-    kind = _KINDS.get(type(operation).__name__)
+    # A layer of a user's own may have such a name.
+    kind = _KINDS.get(type(operation).__name__) if is_fixed(type(operation)) else None
     if kind in ("softmax", "log_softmax") and not _is_along_classes(operation):
         return None
     return kind or _NAMES.get(getattr(operation, "activation", None))

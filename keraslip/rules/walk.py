@@ -9,7 +9,7 @@ import keras
 from keras import ops, tree
 
 from keraslip.bounds.ball import AffineForm, Ball
-from keraslip.rules.code import is_fixed
+from keraslip.rules.code import calls_alone
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.propagation import Propagation
 from keraslip.rules.registry import registered_rule, rule_for
@@ -115,7 +115,7 @@ def is_graph(operation: Any) -> bool:
     """Whether an operation is a model that computes what its graph says."""
     # A subclass with a call of its own computes something else than its graph: it needs a rule. So does a
     # model that was given one.
-    if "call" in vars(operation) or not is_fixed(type(operation).__call__):
+    if "call" in vars(operation) or not calls_alone(operation):
         return False
     if isinstance(operation, keras.Sequential):
         return type(operation).call is keras.Sequential.call

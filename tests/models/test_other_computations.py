@@ -192,6 +192,11 @@ def test_a_model_that_is_called_in_its_own_way_is_refused(tmp_path):
     model = built(keras.layers.ReLU())
     own = Own(model.inputs, model.outputs)
     assert_refused(own, "or a __call__", tmp_path)
+    if keras.backend.backend() == "torch":
+        model.forward = lambda x, *args, **kwargs: (
+            2.0 * type(model).forward(model, x, *args, **kwargs)
+        )
+        assert_refused(model, "or a __call__", tmp_path)
     with pytest.raises(UnsupportedLayerError, match="it has a __call__ of its own"):
         keraslip.from_keras(own, input_shape=X.shape[1:])
 
@@ -217,8 +222,12 @@ def test_hooks_are_refused():
     ):
         handle = hook(far)
         try:
-            with pytest.raises(ValueError, match="hook at .*; remove it.*Received: "):
-                model.certify(X, epsilon=0.01, verbose=False)
+            for door in (
+                lambda: model.certify(X, epsilon=0.01),
+                lambda: keraslip.from_keras(model),
+            ):
+                with pytest.raises(ValueError, match="hook at .*; remove it.*Received: "):
+                    door()
         finally:
             handle.remove()
     again = model.certify(X, epsilon=0.01, verbose=False)

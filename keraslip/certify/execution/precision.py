@@ -41,12 +41,18 @@ def check_precision(model: Any) -> None:
                 "export and serve keraslip.float32_copy(model), which has the same weights. "
                 f"Received: layer {layer.name!r} computes in {dtype}"
             )
-    if (remedy := backend.hooked(layers)) is not None:
+    check_hooks(model)
+    check_backend()
+
+
+def check_hooks(model: Any) -> None:
+    """Raises for a model whose layers something changes from outside, with the remedy."""
+    remedy = backend.hooked(model._flatten_layers())
+    if remedy is not None:
         raise ValueError(
             f"Certificates are about what the layers compute, and nothing besides. {remedy} "
             f"Received: backend {keras.backend.backend()!r}"
         )
-    check_backend()
 
 
 def check_backend() -> None:
