@@ -226,3 +226,24 @@ def test_a_softmax_along_the_classes_is_left_off(axis):
     np.testing.assert_allclose(
         softmax(keraslip.from_keras(model), x), model.predict(x, verbose=0), atol=2e-6
     )
+
+
+class Alone(layers.Layer):
+    """Does something else to a sample alone."""
+
+    def call(self, inputs):
+        return -inputs if inputs.shape[0] == 1 else inputs
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="predict may say no size there")
+@pytest.mark.parametrize("own", [False, True])
+def test_a_call_that_asks_for_the_size_of_the_batch_is_found(own):
+    start = keras.Input((4,))
+    graph = keras.Model(start, layers.Dense(3)(Alone()(layers.Dense(5)(start))))
+
+    class Own(keras.Model):
+        def call(self, x):
+            return graph(x)
+
+    with pytest.raises(ValueError, match="does not answer as the model that was given"):
+        keraslip.from_keras(Own() if own else graph, input_shape=(4,))
