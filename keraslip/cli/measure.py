@@ -15,7 +15,7 @@ from keraslip.certify import Certificates
 from keraslip.certify.execution.executed import Executed
 from keraslip.certify.execution.kept_network import network_of
 from keraslip.certify.run.global_bound import global_margins
-from keraslip.cli.summary import radius_quantiles, summarize
+from keraslip.cli.summary import average_radius, radius_quantiles, summarize
 from keraslip.cli.units import mismatch, unit
 from keraslip.cli.warned import warn
 from keraslip.datasets import Dataset
@@ -87,6 +87,7 @@ def measure(
         "lipschitz_global": float(lipschitz.mean()),
         "power_iterations": ITERATIONS,
         "radius": radius_quantiles(radii),
+        "average_radius": average_radius(radii),
         "radius_samples": len(radii),
         "curve": _curve(radii, y, epsilon),
         "layers": _layer_norms(model, x[:LAYER_SAMPLES]),

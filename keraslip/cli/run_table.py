@@ -11,8 +11,8 @@ from keraslip.cli.tables import percent
 #: Figures of report.json that have a column each; the settings come before them.
 FIGURES = (
     *("samples", "clean_accuracy", "pgd_accuracy", "pgd_samples", "certified_accuracy"),
-    *("certified_accuracy_global", "guarantee", "lipschitz", "unit", "seconds_trained"),
-    "cpu_seconds_trained",
+    *("certified_accuracy_global", "guarantee", "lipschitz", "average_radius", "unit"),
+    *("seconds_trained", "cpu_seconds_trained"),
 )
 #: What LaTeX does not take as it is.
 _ESCAPED = {

@@ -1,5 +1,6 @@
 """What a set of certificates amounts to, as plain numbers for the JSON files."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def summarize(found: Certificates, y: np.ndarray) -> dict[str, Any]:
         "complete": found.complete,
         "lipschitz": float(bounded.mean()) if len(bounded) else None,
         "radius": radius_quantiles(found),
+        "average_radius": average_radius(found),
         "details": found.details,
     }
 
@@ -56,7 +58,7 @@ def verdict(found: Certificates, y: np.ndarray, subject: Subject) -> list[str]:
         of = "the samples" if known == images else f"the {known} samples with a radius"
         lines.append(
             f"certified radius ({unit(subject.x)}): half of {of} reach {reached(radius['0.5'])}, a tenth "
-            f"reach {reached(radius['0.9'])}"
+            f"reach {reached(radius['0.9'])} (average {reached(summary['average_radius'])})"
         )
     return lines
 
@@ -76,9 +78,22 @@ def settled(found: Certificates) -> int:
     return int((np.asarray(found.status) != "pending").sum())
 
 
+def average_radius(found: Certificates) -> float | None:
+    """Average of the known certified radii, 0 for wrong predictions, rounded down."""
+    known = _known_radii(found)
+    if not len(known):
+        return None
+    average = math.fsum(known) / len(known)
+    return math.nextafter(average, 0.0) if math.isfinite(average) else average
+
+
+def _known_radii(found: Certificates) -> np.ndarray:
+    return np.empty(0) if found.radius is None else found.radius[~np.isnan(found.radius)]
+
+
 def radius_quantiles(found: Certificates) -> dict[str, float] | None:
     """Quantiles of the known certified radii, each one that a sample has; 0 for wrong predictions."""
-    known = np.empty(0) if found.radius is None else found.radius[~np.isnan(found.radius)]
+    known = _known_radii(found)
     if not len(known):
         return None
     values = np.quantile(known, QUANTILES, method="lower").tolist()

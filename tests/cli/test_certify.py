@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import keras
@@ -78,6 +79,10 @@ def test_certify_saves_certificates_and_a_summary(run, model, digits, tmp_path):
         re.search(words, result.output).groups(), (reached[30], reached[6]), strict=True
     ):
         assert 0.999 * known <= float(text) <= known  # rounded down
+    average = np.mean(expected.radius)
+    assert summary["average_radius"] == pytest.approx(average, rel=1e-9)
+    shown = float(re.search(r"\(average (\S+)\)", result.output).group(1))
+    assert 0.999 * average <= shown <= average
 
 
 def test_bounds_are_not_printed_better_than_they_are():
@@ -92,7 +97,12 @@ def test_bounds_are_not_printed_better_than_they_are():
     )  # fmt: skip
     subject = SimpleNamespace(x=np.eye(3), epsilon=0.1, split="test")
     lines = summary.verdict(found, np.zeros(3, "int64"), subject)
-    assert "half of the samples reach 0.1234, a tenth reach 0.1234" in lines[1]
+    assert "half of the samples reach 0.1234, a tenth reach 0.1234 (average 0.1234)" in lines[1]
+    found = replace(found, radius=np.array([np.inf, 0.5, np.nan]))
+    assert summary.average_radius(found) == np.inf
+    found = replace(found, radius=np.array([0.25, 0.0, np.nan]))
+    assert 0.1249999 < summary.average_radius(found) <= 0.125
+    assert summary.average_radius(replace(found, radius=None)) is None
 
 
 def test_certify_obeys_its_options(run, tmp_path):
