@@ -189,7 +189,8 @@ def _checked(model: Any, graph: Any) -> Any:
     x = _random_inputs(graph)
     # Code may ask for the size of the batch, which symbolic tensors have not.
     for rows in (x, x[:1]):
-        _compare(*(_answers(one, rows) for one in (model, graph)), tolerance)
+        before, after = (_answers(one, rows) for one in (model, graph))
+        _compare(before, after, tolerance)
     return graph
 
 
