@@ -21,7 +21,8 @@ from keraslip.rules.code import is_fixed
 from keraslip.rules.derived import settle
 from keraslip.rules.fused import build_fused
 from keraslip.rules.head import head as head_of
-from keraslip.rules.rule import UnsupportedLayerError, check_methods
+from keraslip.rules.registry import check_as_registered
+from keraslip.rules.rule import UnsupportedLayerError
 from keraslip.rules.walk import is_graph
 from keraslip.typing import Array
 
@@ -143,7 +144,7 @@ def _check_layers(model: Any) -> None:
     for layer in model._flatten_layers():
         if is_fixed(type(layer)):
             try:
-                check_methods(layer)
+                check_as_registered(layer)
             except UnsupportedLayerError as error:
                 where = f"{type(layer).__name__} at {layer.name!r}"
                 raise type(error)(f"No bound can pass {where}: {error}") from None

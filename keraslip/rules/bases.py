@@ -10,8 +10,8 @@ from keraslip.linear import LinearMap
 from keraslip.rules.fused import spoken
 from keraslip.rules.interpreter import Form, Interpreter
 from keraslip.rules.reasons import reason_against_function
-from keraslip.rules.registry import rule_for_function
-from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts, check_methods
+from keraslip.rules.registry import check_as_registered, rule_for_function
+from keraslip.rules.rule import Rule, UnsupportedLayerError, broadcasts
 from keraslip.typing import Tensor
 
 
@@ -76,6 +76,6 @@ def fused_activation(layer: Any) -> Activation | None:
             "'gelu', or a keraslip.layers activation after it"
         )
     if isinstance(function, keras.Operation):
-        check_methods(function)
+        check_as_registered(function)
     rule.check(function)
     return rule.kind(function)

@@ -6,9 +6,11 @@ from typing import Any, TypeVar
 import keras
 
 from keraslip.rules.reasons import reason_against
-from keraslip.rules.rule import Rule, UnsupportedLayerError, check_methods
+from keraslip.rules.rule import MismatchError, Rule, UnsupportedLayerError, check_methods
 
 _RULES: dict[type, Rule] = {}
+#: What each of these types was called by when its rule was registered.
+_CALLS: dict[type, Any] = {}
 #: Rules of the functions that layers take as `activation`.
 _FUNCTIONS: dict[Any, Rule] = {}
 R = TypeVar("R", bound=type[Rule])
@@ -48,6 +50,8 @@ def register_rule(*operations: Any) -> Callable[[R], R]:
                     f"Received: {rule.__name__}"
                 )
             known[operation] = rule()
+            if isinstance(operation, type):
+                _CALLS[operation] = getattr(operation, "call", None)
         return rule
 
     return register
@@ -73,11 +77,23 @@ def rule_for(operation: Any, path: str | None = None) -> Rule:
             f"Received: {type(operation).__module__}.{type(operation).__qualname__}"
         )
     try:
-        check_methods(operation)
+        check_as_registered(operation)
         rule.check(operation)
     except UnsupportedLayerError as error:
         raise type(error)(f"No bound can pass {where}: {error}.") from None
     return rule
+
+
+def check_as_registered(operation: Any) -> None:
+    """Raises for a layer whose `call` is no longer the one that its rule is about."""
+    check_methods(operation)
+    kind = type(operation)
+    if kind in _CALLS and getattr(kind, "call", None) is not _CALLS[kind]:
+        raise MismatchError(
+            f"the call of {kind.__name__} was replaced after its rule was registered, so that the rule says "
+            "nothing of what it computes; write a class of your own, and its rule with "
+            f"@keraslip.register_rule. Received: {getattr(kind, 'call', None)!r}"
+        )
 
 
 def registered_rule(operation: type) -> Rule | None:

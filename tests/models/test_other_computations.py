@@ -184,6 +184,19 @@ def test_a_method_that_is_replaced_is_refused(tmp_path):
     assert_refused(model, "'early'.* its call was replaced", tmp_path)
 
 
+@pytest.mark.parametrize("kind", [keras.layers.Rescaling, keras.layers.LeakyReLU])
+def test_a_class_whose_call_is_replaced_is_refused(kind, tmp_path, monkeypatch):
+    layer, relu = kind(0.5, name="half"), keras.layers.ReLU()
+    early = keras.layers.Conv2D(2, 3, activation=layer, name="early")
+    model = built(relu, early) if kind is keras.layers.LeakyReLU else built(layer)
+    own = kind.call
+    monkeypatch.setattr(kind, "call", lambda self, x: own(self, ops.where(x > 1e7, 0.0, x)))
+    message = f"the call of {kind.__name__} was replaced after its rule was registered"
+    assert_refused(model, message, tmp_path)
+    with pytest.raises(UnsupportedLayerError, match=message):
+        keraslip.from_keras(keras.Model(model.inputs, model.outputs))
+
+
 def test_a_model_that_is_called_in_its_own_way_is_refused(tmp_path):
     class Own(keraslip.LocalLipschitzModel):
         def __call__(self, x, *args, **kwargs):
