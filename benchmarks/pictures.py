@@ -101,10 +101,15 @@ def copy_time(runs: Path) -> None:
     write("time.json", {**shared, "runs": copied, "long": read("time.json").get("long", [])})
 
 
+def logged(run: Path) -> list[dict[str, str]]:
+    """What a run wrote after every epoch."""
+    with (run / "log.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def copy_long(run: Path) -> None:
     """From a run of the command line: its estimates after every epoch, and what its report proves."""
-    with (run / "log.csv").open(newline="", encoding="utf-8") as file:
-        epochs = list(csv.DictReader(file))
+    epochs = logged(run)
     given = json.loads((run / "config.json").read_text(encoding="utf-8"))
     # What ships was proved on all test images, a report on as many as the run was asked for.
     cards = [json.loads(file.read_text(encoding="utf-8")) for file in CARDS.glob("*.json")]
@@ -113,8 +118,12 @@ def copy_long(run: Path) -> None:
         json.loads((run / "report.json").read_text(encoding="utf-8")),
     )
     kept = ("dataset", "application", "activation", "width", "loss", "seed", "epochs")
-    seconds = np.cumsum([float(epoch["cpu_seconds"]) for epoch in epochs])
+    # A run that began with the weights of another one: its time counts, too. The path is the run's.
+    before = logged(Path(given["start"])) if Path(given["start"]).is_dir() else []
+    spent = sum(float(epoch["cpu_seconds"]) for epoch in before)
+    seconds = spent + np.cumsum([float(epoch["cpu_seconds"]) for epoch in epochs])
     copied = {name: given[name] for name in kept} | {
+        "after": len(before),
         "cpu_seconds": [round(at) for at in seconds.tolist()],
         "val_certified_accuracy": [
             round(float(epoch["val_certified_accuracy"]), 4) for epoch in epochs
@@ -180,7 +189,9 @@ def draw_time() -> None:
                 number = list(NETS).index(run["activation"])
                 draw_run(axes, run, run["cpu_seconds"] * steps, NETS[run["activation"]], number)
             for place, run in enumerate(run for run in held["long"] if run["dataset"] == data):
-                name = f"{LONG[run['application']]}, {run['epochs']} epochs"
+                loss = "" if run["loss"] == "gloro" else f", {run['loss'].upper()}"
+                epochs = f"{run['epochs']} more" if run.get("after") else f"{run['epochs']} epochs"
+                name = f"{LONG[run['application']]}, {epochs}{loss}"
                 draw_run(axes, run, np.array(run["cpu_seconds"]), name, len(NETS) + place, "--")
             axes.legend(loc="upper left", frameon=False)
 
