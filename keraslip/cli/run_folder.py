@@ -15,7 +15,7 @@ from keraslip.files import whole, write_table, write_text
 from keraslip.models.averaged import averaged
 from keraslip.typing import FilePath
 
-CONFIG, LOG, STATE = "config.json", "log.csv", "state.json"
+CONFIG, LOG, STATE, DATA = "config.json", "log.csv", "state.json", "data.json"
 LAST, BEST, MODEL = "last.keras", "best.keras", "model.keras"
 CERTIFICATES = "certificates.npz"
 #: Columns of log.csv that hold what an epoch took: on the clock, and of all threads of the process.
@@ -66,7 +66,7 @@ class RunFolder:
         """Makes the folder, see `check`."""
         self.check(overwrite, resumable)
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in (CONFIG, LOG, STATE, LAST, BEST, MODEL, MONITOR):
+        for name in (CONFIG, LOG, STATE, DATA, LAST, BEST, MODEL, MONITOR):
             (self.path / name).unlink(missing_ok=True)
         self.drop_report()
         for events in self.path.glob(EVENTS):

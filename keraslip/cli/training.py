@@ -12,7 +12,16 @@ from keraslip import losses, registered  # noqa: F401 - what a checkpoint may ho
 from keraslip.cli import saved
 from keraslip.cli.own_model import builder, know
 from keraslip.cli.progress import EpochBar
-from keraslip.cli.run_folder import CONFIG, LAST, STATE, Averaged, Checkpoint, EpochLog, RunFolder
+from keraslip.cli.run_folder import (
+    CONFIG,
+    DATA,
+    LAST,
+    STATE,
+    Averaged,
+    Checkpoint,
+    EpochLog,
+    RunFolder,
+)
 from keraslip.cli.setting_options import STARTS
 from keraslip.cli.settings import CommonSettings, Settings
 from keraslip.datasets import Dataset, ShuffledBatches
@@ -127,6 +136,18 @@ def _learning_rate(settings: Settings, steps: int) -> keras.optimizers.schedules
     )
 
 
+def _check_data(folder: RunFolder, data: Dataset, resumed: bool) -> None:
+    """Raises where a run would go on with other data than it was begun with, which it then keeps in mind."""
+    now, before = {"sha256": data.fingerprint()}, folder.read_json(DATA)
+    if resumed and before not in (None, now):
+        raise ValueError(
+            f"The run in {folder.path} was begun with other training or validation data than {data.name} "
+            "holds now, so it cannot go on. Name the file of then with --data, or begin another run with "
+            "another --out; --start takes the weights of this one."
+        )
+    folder.write_json(DATA, now)
+
+
 def train(
     settings: Settings,
     data: Dataset,
@@ -144,6 +165,7 @@ def train(
     """
     state = folder.read_json(STATE)
     done = state["epochs_done"] if state else 0
+    _check_data(folder, data, resumed=bool(done))
     if done:
         keras.utils.set_random_seed(settings.seed)
         know(settings.application)

@@ -1,5 +1,6 @@
 """What `keraslip.datasets.load` returns, and what it makes that of."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,6 +64,14 @@ class Dataset:
         """Whether the samples can be drawn: one or three channels of values in [0, 1]."""
         drawn = len(self.input_shape) == 3 and self.input_shape[-1] in (1, 3)
         return drawn and self.input_range is not None
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that a training reads: the samples and classes to train on and to validate with."""
+        found = hashlib.sha256()
+        for part in (self.x_train, self.y_train, self.x_val, self.y_val):
+            found.update(f"{part.shape} {part.dtype}".encode())
+            found.update(np.ascontiguousarray(part).data)
+        return found.hexdigest()
 
     def __str__(self) -> str:
         shape = " x ".join(str(size) for size in self.input_shape)

@@ -122,6 +122,22 @@ def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not(data, tmp_path, monk
     assert stopped.trained()["epochs"] == 3 and stopped.trained()["cpu_seconds_trained"] > 0
 
 
+@pytest.mark.any_backend("a hash of the data, and files")
+def test_a_run_does_not_go_on_with_other_data(data, tmp_path):
+    folder = RunFolder(tmp_path)
+    training._check_data(folder, data, resumed=False)
+    training._check_data(folder, replace(data, name="there/a.npz"), resumed=True)
+    for part in ("x_train", "y_train", "x_val", "y_val"):
+        other = getattr(data, part).copy()
+        other.flat[-1] += 1
+        with pytest.raises(ValueError, match="other training or validation data than.*--data"):
+            training._check_data(folder, replace(data, **{part: other}), resumed=True)
+    # Test data decide nothing; a run of before there was the hash goes on.
+    training._check_data(folder, replace(data, x_test=data.x_test + 1), resumed=True)
+    (tmp_path / "data.json").unlink()
+    training._check_data(folder, data, resumed=True)
+
+
 @pytest.mark.any_backend("files")
 def test_a_report_goes_with_the_model_it_is_about(tmp_path, monkeypatch):
     """Of a run that was interrupted and measured, and then goes on."""
