@@ -47,9 +47,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "cifar10": {
         **{"application": "cifar_6c2f", "dataset": "cifar10", "epsilon": 36 / 255, "epochs": 200},
-        **{"activation": "maxmin", "loss": "gloro", "bound": "global", "augment": "crop2_flip"},
+        **{"activation": "maxmin", "loss": "emma", "bound": "global", "augment": "crop2_flip"},
         **{"optimizer": "nadam", "clip_norm": 3.0, "start": "orthogonal", "batch_size": 128},
-        **{"learning_rate": 3e-3, "decay_start": 0.0},
+        **{"learning_rate": 3e-3, "decay_start": 0.0, "train_epsilon_factor": 1.5},
     },
     "cifar10_liresnet": {
         **{"application": "cifar_liresnet", **USUAL["cifar_liresnet"], "bound": "global"},
