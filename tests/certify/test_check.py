@@ -117,6 +117,18 @@ def test_certified_samples_and_radii_are_confirmed(saved, run):
     assert run(path, "--strict")[0] == 0
 
 
+def test_a_part_is_looked_at_and_the_rest_is_not_confirmed(one, run, monkeypatch):
+    path = one[-1]
+    status, out, said = run(path, "--limit", 3)
+    assert status == 0 and "3 confirmed, 0 not confirmed, 0 contradicted" in out and said == ""
+    assert out.splitlines()[-1] == "11 not looked at, because of --limit 3"
+    assert run(path, "--limit", 3, "--strict")[0] == 1
+    assert run(path, "--limit", 0)[0] == 2
+    # A terminal shows how far it is.
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "sample 2 of 2 ..." in run(path, "--limit", 2)[2]
+
+
 def test_a_wrong_label_is_contradicted(saved, run):
     _, _, certificates, path = saved
     status, out, _ = run(changed(path, label=(certificates.label + 1) % 3))
