@@ -69,7 +69,7 @@ TRAINING = {"digits": 1293, "mnist": 55_000, "cifar10": 45_000, "tiny_imagenet":
 #: CPU seconds of a step, the mean of 30 (of cifar10 12, of tiny_imagenet 8), TensorFlow with one thread of an
 #: x86-64 core with AVX-512: benchmarks/recipe_time.py.
 STEP_SECONDS = {
-    **{"digits": 0.0178, "mnist": 0.181, "cifar10": 0.414, "cifar10_liresnet": 0.785},
+    **{"digits": 0.0178, "mnist": 0.181, "cifar10": 0.397, "cifar10_liresnet": 0.785},
     **{"tiny_imagenet": 2.65},
 }
 
