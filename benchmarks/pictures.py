@@ -128,7 +128,7 @@ def copy_long(run: Path) -> None:
         "val_certified_accuracy": [
             round(float(epoch["val_certified_accuracy"]), 4) for epoch in epochs
         ],
-        "certified, proved": round(report["certified_accuracy"], 4),
+        "certified, proved": round(report["certified_accuracy"], 6),
         "proved on": f"{report['samples']:,} test images",
         "guarantee": report["guarantee"],
     }
