@@ -835,7 +835,9 @@ def progress(done: int, of: int) -> None:
         print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
 
 
-def check(steps: list[Step], claims: Step, count: int, limit: int | None) -> tuple[int, int, int]:
+def check(
+    steps: list[Step], claims: Step, count: int, limit: int | None = None
+) -> tuple[int, int, int]:
     """Prints a line for each sample that is not confirmed, and what was confirmed; counts of all three."""
     draw = np.random.default_rng()
     executed = claims["check_executed"] is not None and claims["check_points"] is not None
